@@ -1,0 +1,89 @@
+# `make` prints what there is. Every target sets up what it needs: a virtual environment from the lock, redis-server.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MARKET_PORT ?= 9000
+PORT ?= 8000
+URL := http://127.0.0.1:$(PORT)/api/v1/prices/eth-usdt
+MARKET_URL := http://127.0.0.1:$(MARKET_PORT)
+SOURCE_NAMES := BINANCE OKX COINBASE KRAKEN BITGET GATE BYBIT KUCOIN BITSTAMP
+lower = $(shell echo $(1) | tr A-Z a-z)
+FROM_MARKET = $(foreach source,$(SOURCE_NAMES),$(source)_URL=$(MARKET_URL)/$(call lower,$(source)))
+
+.PHONY: help
+help:  ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Setting up: pip says nothing unless something is wrong.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+$(VENV)/run.done: requirements/run.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fastprice needs Python 3.11 or newer: set PYTHON=/path/to/it"; exit 1; }
+	@echo "setting up $(VENV) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes --no-deps -r requirements/run.lock
+	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements/dev.lock
+	@touch $@
+
+.PHONY: redis-server
+redis-server:
+	@command -v redis-server >/dev/null || { echo "installing redis-server, for the tests ..."; .ci/install redis-server; }
+
+.PHONY: hey
+hey:
+	@command -v hey >/dev/null || { echo "installing hey, for the load test ..."; .ci/install hey; }
+
+.PHONY: run
+run: $(VENV)/run.done  ## serve live prices on http://localhost:8000
+	@PORT=$(PORT) exec $(BIN)/fastprice serve
+
+.PHONY: demo
+demo: $(VENV)/run.done  ## the same against a simulated exchange, for a machine with no way out
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) $(BIN)/fastprice serve
+
+.PHONY: quote
+quote: $(VENV)/run.done  ## ask every exchange once and print the table
+	@$(BIN)/fastprice quote
+
+.PHONY: test
+test: $(VENV)/dev.done redis-server lint types  ## lint, types, and every test with coverage
+	@$(BIN)/python -m pytest -q --cov --cov-report=term
+
+.PHONY: lint
+lint: $(VENV)/dev.done  ## style and likely mistakes
+	@$(BIN)/flake8 fastprice tests bench
+	@$(BIN)/isort --check --quiet fastprice tests bench
+
+.PHONY: types
+types: $(VENV)/dev.done  ## mypy, strict
+	@$(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/dev.done  ## micro-benchmarks
+	@$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-columns=median,iqr,ops --benchmark-sort=name
+
+.PHONY: load
+load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the service on a simulated exchange
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) hey -n 10000 -c 300 $(URL)
+
+.PHONY: soak
+soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) hey -z 60s -c 300 $(URL)
+
+COMPILE := $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --no-header
+
+.PHONY: lock
+lock: $(VENV)/dev.done  ## resolve setup.cfg anew into requirements/*.lock
+	@$(COMPILE) --output-file requirements/run.lock setup.cfg
+	@$(COMPILE) --extra dev --output-file requirements/dev.lock setup.cfg
+
+.PHONY: clean
+clean:  ## remove what these targets made
+	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .hypothesis .benchmarks

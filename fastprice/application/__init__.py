@@ -1,0 +1,1 @@
+"""What we do with prices and how we survive: refreshing, failing over, holding the latest (domain and stdlib only)."""

@@ -1,0 +1,34 @@
+"""Asking every source once, for a person who wants to compare them."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fastprice.application.ports import Clock, PriceSource
+from fastprice.domain.errors import SourceError
+from fastprice.domain.quote import Pair, Quote, SourceTime
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One source's answer, or why there is none; `seconds` is how long that took."""
+
+    source: str
+    source_time: SourceTime
+    seconds: float
+    quote: Quote | None
+    error: str | None
+
+
+async def ask_each(sources: Iterable[PriceSource], pair: Pair, clock: Clock) -> list[Asked]:
+    """Ask all at the same time, each once: no retry, no breaker, no failover."""
+
+    async def ask(source: PriceSource) -> Asked:
+        started, quote, error = clock.monotonic(), None, None
+        try:
+            quote = await source.fetch(pair)
+        except SourceError as failure:
+            error = str(failure)
+        return Asked(source.name, source.source_time, clock.monotonic() - started, quote, error)
+
+    return list(await asyncio.gather(*map(ask, sources)))

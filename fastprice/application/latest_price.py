@@ -1,0 +1,93 @@
+"""L1: the current snapshot of each pair in this worker; it never goes back in time."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fastprice.application.events import QuoteTaken
+from fastprice.application.ports import Clock, Events
+from fastprice.domain.quote import AgeLimits, Freshness, Pair, Quote
+
+Rendered = TypeVar("Rendered")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[Rendered]):
+    """A quote with its rendered answer; monotonic seconds of its fetch, and up to which it is fresh, and usable."""
+
+    quote: Quote
+    rendered: Rendered
+    fetched_at: float
+    fresh_until: float
+    usable_until: float
+
+    def freshness(self, now: float) -> Freshness:
+        if now <= self.fresh_until:
+            return Freshness.FRESH
+        return Freshness.STALE if now <= self.usable_until else Freshness.EXPIRED
+
+
+class LatestPrice(Generic[Rendered]):
+    """The snapshots that requests read: `by_slug` is one dict look-up away from an answer."""
+
+    def __init__(
+        self,
+        pairs: Iterable[Pair],
+        limits: AgeLimits,
+        render: Callable[[Quote], Rendered],
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self.pairs = tuple(pairs)
+        self.by_slug: dict[str, Snapshot[Rendered]] = {}
+        self._limits = limits
+        self._render = render
+        self._clock = clock
+        self._events = events
+        self._arrived = {pair: asyncio.Event() for pair in self.pairs}
+
+    def offer(self, quote: Quote) -> bool:
+        """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
+        now_ms = self._clock.wall_ms()
+        age_ms = quote.age_ms(now_ms)
+        held = self.by_slug.get(quote.pair.slug)
+        if (
+            quote.pair not in self._arrived  # The store may be shared with a service of other pairs.
+            or quote.is_from_future(now_ms)
+            or self._limits.judge(age_ms) is Freshness.EXPIRED
+            or not quote.replaces(held.quote if held else None, now_ms)
+        ):
+            return False
+        # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
+        fetched_at = self._clock.monotonic() - age_ms / 1000
+        self.by_slug[quote.pair.slug] = Snapshot(
+            quote,
+            self._render(quote),
+            fetched_at,
+            fresh_until=fetched_at + self._limits.fresh_ms / 1000,
+            usable_until=fetched_at + self._limits.stale_ms / 1000,
+        )
+        self._arrived[quote.pair].set()
+        self._events(QuoteTaken(quote))
+        return True
+
+    def quotes(self) -> list[Quote]:
+        """Every quote that may still be served."""
+        return [quote for pair in self.pairs if (quote := self.held(pair))]
+
+    def held(self, pair: Pair) -> Quote | None:
+        """The quote that may still be served, or None."""
+        snapshot = self.by_slug.get(pair.slug)
+        if snapshot is None or self._clock.monotonic() > snapshot.usable_until:
+            return None
+        return snapshot.quote
+
+    def freshness(self, pair: Pair) -> Freshness | None:
+        """None before the first price."""
+        snapshot = self.by_slug.get(pair.slug)
+        return snapshot.freshness(self._clock.monotonic()) if snapshot else None
+
+    async def first(self, pair: Pair) -> None:
+        """Wait for the first price of a pair; every waiter waits on the same refresh."""
+        await self._arrived[pair].wait()

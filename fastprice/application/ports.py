@@ -1,0 +1,76 @@
+"""What the application needs from outside, as protocols; adapters fit them by shape and do not inherit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastprice.application.events import Event
+from fastprice.domain.quote import Pair, Quote, SourceTime
+
+# Told of everything worth counting or logging; must return at once and never raise.
+Events = Callable[[Event], None]
+
+
+class Clock(Protocol):
+    """Two clocks and a pause: wall time for ages that cross processes, a monotonic one for deadlines."""
+
+    def wall_ms(self) -> int: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class PriceSource(Protocol):
+    """Where a quote comes from; `fetch` raises SourceError and nothing else."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def source_time(self) -> SourceTime: ...
+
+    async def fetch(self, pair: Pair) -> Quote: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """How one source stands for one pair, as the worker that asks it sees it; times in wall milliseconds."""
+
+    source: str
+    breaker: str
+    quote: Quote | None = None
+    cooldown_until_ms: int | None = None
+    cooldown_reason: str | None = None
+    last_error: str | None = None
+    last_error_at_ms: int | None = None
+
+
+class QuoteStore(Protocol):
+    """L2: what the workers share. Every operation is bounded in time and raises StoreUnavailable and nothing else."""
+
+    async def get(self, pair: Pair) -> Quote | None:
+        """The stored quote, validated again; what is not a quote counts as none."""
+        ...
+
+    async def put(self, quote: Quote) -> bool:
+        """Store a quote and wake those that wait; False when the stored one is not older."""
+        ...
+
+    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]: ...
+
+    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None: ...
+
+    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+        """Take or renew a right that one holder has at a time; False while another one has it."""
+        ...
+
+    async def release(self, name: str, holder: str) -> None:
+        """Give the claim back, if it is ours, so that a successor need not wait for its end."""
+        ...
+
+    async def news(self, seconds: float) -> tuple[Quote, ...]:
+        """Wait up to `seconds` for quotes that were stored since the last call; a hint: `get` is the truth."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,99 @@
+"""Everything that can go wrong with a price, named once; no other exception crosses a layer."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class FastpriceError(Exception):
+    """Root of the errors that this project raises on purpose; its text is one line for a person."""
+
+
+class SourceError(FastpriceError):
+    """A source gave no acceptable quote.
+
+    `outcome` is its label in metrics; `retryable` says whether asking again at once can help.
+    """
+
+    outcome: ClassVar[str] = "http_error"
+    retryable: ClassVar[bool] = False
+
+
+class SourceDown(SourceError):
+    """The source failed fast: refused or reset connection, 5xx, maintenance."""
+
+    retryable = True
+
+
+class SourceRefused(SourceError):
+    """The source answered a request of ours with an error that asking again will not cure (4xx, redirect)."""
+
+
+class SourceTimeout(SourceError):
+    """The source did not answer in time; asking again would only cost the same time again."""
+
+    outcome = "timeout"
+
+
+class InvalidQuote(SourceError):
+    """The source answered with something that is not an acceptable quote."""
+
+    outcome = "invalid"
+
+
+class UnknownSymbol(InvalidQuote):
+    """The source does not list the pair: a configuration error, so it is not asked again until restart."""
+
+
+class SourceRejected(SourceError):
+    """Our own circuit breaker did not let the call through; the source was not called."""
+
+    outcome = "rejected"
+
+
+class CoolDown(SourceError):
+    """The source told us to stay away for `seconds`."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message, seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class RateLimited(CoolDown):
+    """Too many requests (429 and its relatives)."""
+
+    outcome = "rate_limited"
+
+
+class Banned(CoolDown):
+    """Too many requests for too long: this address is banned for a time (418)."""
+
+    outcome = "banned"
+
+
+class Blocked(CoolDown):
+    """The source does not serve this place (451, geographic 403): only hours or another address help."""
+
+    outcome = "blocked"
+
+
+class NoSource(FastpriceError):
+    """No source gave an acceptable quote; `reasons` says why, by source."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = dict(reasons)
+
+    def __str__(self) -> str:
+        """The first reason, which is that of the preferred source; the others mostly say the same."""
+        if not self.reasons:
+            return "no source to ask"
+        source, reason = next(iter(self.reasons.items()))
+        others = len(self.reasons) - 1
+        return f"{source}: {reason}" + (f"; and {others} more" if others else "")
+
+
+class StoreUnavailable(FastpriceError):
+    """The shared store did not do what was asked in its time."""

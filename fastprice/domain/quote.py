@@ -1,0 +1,132 @@
+"""A pair and its quote: the invariants every quote satisfies from birth, and the rule of age."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, StrEnum
+
+from fastprice.domain.errors import InvalidQuote
+
+MAX_DIGITS = 40
+MIN_PRICE, MAX_PRICE = Decimal("1e-18"), Decimal("1e15")
+MAX_VOLUME = Decimal("1e24")
+# 2009-01-03, the first bitcoin block, to 2100: outside it a stamp is in another unit than milliseconds.
+MIN_TIME_MS, MAX_TIME_MS = 1_230_940_800_000, 4_102_444_800_000
+# How far ahead of this machine's clock another one may run before its stamps are not believed.
+MAX_SKEW_MS = 2_000
+
+_DECIMAL = re.compile(r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?", re.ASCII)
+_PAIR = re.compile(r"([a-z0-9]{1,15})-([a-z0-9]{1,15})", re.ASCII)
+
+
+class Freshness(StrEnum):
+    """What may be done with a price of some age: serve it, serve it marked, or not serve it."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    EXPIRED = "expired"
+
+
+class SourceTime(Enum):
+    """What a source's own time stamp means, and so what may be concluded from it."""
+
+    PRICE = "when the price was made: must not run backwards nor lag"
+    TRADE = "when the last trade was: must not run backwards, may lag while nobody trades"
+    REPLY = "when the reply was written: proves nothing about the price"
+    NONE = "the source gives none"
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimits:
+    """Ages in milliseconds: fresh up to and including `fresh_ms`, stale up to `stale_ms`, expired beyond."""
+
+    fresh_ms: int
+    stale_ms: int
+
+    def judge(self, age_ms: int) -> Freshness:
+        if age_ms <= self.fresh_ms:
+            return Freshness.FRESH
+        return Freshness.STALE if age_ms <= self.stale_ms else Freshness.EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A base and the quote currency it is priced in, both upper case: `Pair("ETH", "USDT")`."""
+
+    base: str
+    quote: str
+
+    @classmethod
+    def parse(cls, slug: str) -> "Pair":
+        """Read `eth-usdt`; ValueError on anything else."""
+        match = _PAIR.fullmatch(slug)
+        if match is None:
+            raise ValueError(f"{slug!r} is not a pair like eth-usdt")
+        return cls(match[1].upper(), match[2].upper())
+
+    @property
+    def symbol(self) -> str:
+        return f"{self.base}-{self.quote}"
+
+    @property
+    def slug(self) -> str:
+        return self.symbol.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One price of one pair as one source gave it.
+
+    Amounts are plain decimal strings, digit for digit the exchange's own: no sign, no exponent. `price` is the last
+    trade. `bid`, `ask`, `volume_24h` (in base) and `source_time_ms` are None where the exchange gives none. Age is
+    counted from `fetched_at_ms`, when the exchange answered us, in every tier. Raises InvalidQuote.
+    """
+
+    pair: Pair
+    price: str
+    bid: str | None
+    ask: str | None
+    volume_24h: str | None
+    source: str
+    source_time_ms: int | None
+    fetched_at_ms: int
+
+    def __post_init__(self) -> None:
+        _amount("price", self.price, MIN_PRICE, MAX_PRICE)
+        bid = _amount("bid", self.bid, MIN_PRICE, MAX_PRICE)
+        ask = _amount("ask", self.ask, MIN_PRICE, MAX_PRICE)
+        _amount("volume", self.volume_24h, Decimal(0), MAX_VOLUME)
+        if bid is not None and ask is not None and bid > ask:
+            raise InvalidQuote(f"bid {self.bid} is above ask {self.ask}")
+        for name, stamp in ("source time", self.source_time_ms), ("fetch time", self.fetched_at_ms):
+            if stamp is not None and not MIN_TIME_MS <= stamp <= MAX_TIME_MS:
+                raise InvalidQuote(f"{name} {stamp} is not a time in milliseconds")
+
+    def age_ms(self, now_ms: int) -> int:
+        """Milliseconds since the exchange answered; a clock slightly behind the fetcher's counts as none."""
+        return max(0, now_ms - self.fetched_at_ms)
+
+    def is_from_future(self, now_ms: int) -> bool:
+        """Whether the stamp lies further ahead than clocks differ: its clock or ours was stepped."""
+        return self.fetched_at_ms > now_ms + MAX_SKEW_MS
+
+    def replaces(self, held: "Quote | None", now_ms: int) -> bool:
+        """Whether this quote may take the place of `held`: newer, or `held` is from before the clock was set back."""
+        if held is None or held.is_from_future(now_ms):
+            return True
+        return self.fetched_at_ms > held.fetched_at_ms
+
+    def deviation(self, other: "Quote") -> float:
+        """The share by which this price differs from another one."""
+        return float(abs(Decimal(self.price) / Decimal(other.price) - 1))
+
+
+def _amount(name: str, text: str | None, least: Decimal, most: Decimal) -> Decimal | None:
+    if text is None:
+        return None
+    if len(text) > MAX_DIGITS or not _DECIMAL.fullmatch(text):
+        raise InvalidQuote(f"{name} {text[:MAX_DIGITS]!r} is not a plain decimal number")
+    amount = Decimal(text)
+    if not least <= amount <= most:
+        raise InvalidQuote(f"{name} {text} is out of range")
+    return amount

@@ -1,0 +1,118 @@
+"""How a person or a test works the market: JSON to read its state, switch faults and move prices."""
+
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from aiohttp import web
+
+from fastprice.market.floor import MEANINGS, Floor, NotAccepted, NotKnown
+from fastprice.market.formats import EXCHANGES
+from fastprice.market.tick import places, plain
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+SWITCH_KEYS = {"fault", "seconds", "factor"}
+
+
+class Control:
+    """The paths outside the sources; `GET /` explains them all."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.index),
+            web.get("/faults", self.faults),
+            web.put("/faults/{source}", _explained(self.set_fault)),
+            web.delete("/faults/{source}", _explained(self.clear_fault)),
+            web.get("/calls", self.calls),
+            web.delete("/calls", self.clear_calls),
+            web.get("/truth", self.truth),
+            web.put("/truth/{pair}", _explained(self.set_truth)),
+        ]
+
+    async def index(self, request: web.Request) -> web.Response:
+        url = str(request.url.origin())
+        about = "fastprice market: nine exchanges simulated from their documentation; prices are a random walk"
+        pairs = [pair.slug for pair in self._floor.walks]
+        how = _how(url, *pairs[:1])
+        sources = {name: self._source(name, f"{url}/{name}") for name in EXCHANGES}
+        return _json({"about": about, "pairs": pairs, "how": how, "faults": MEANINGS, "sources": sources})
+
+    async def faults(self, request: web.Request) -> web.Response:
+        return _json(self._floor.faults())
+
+    async def set_fault(self, request: web.Request) -> web.Response:
+        body = await _object(request, SWITCH_KEYS, "fault")
+        self._floor.set_fault(request.match_info["source"], **body)
+        return _json(self._floor.faults())
+
+    async def clear_fault(self, request: web.Request) -> web.Response:
+        self._floor.clear_fault(request.match_info["source"])
+        return _json(self._floor.faults())
+
+    async def calls(self, request: web.Request) -> web.Response:
+        return _json({"total": self._floor.total_calls, "sources": self._floor.calls})
+
+    async def clear_calls(self, request: web.Request) -> web.Response:
+        self._floor.clear_calls()
+        return await self.calls(request)
+
+    async def truth(self, request: web.Request) -> web.Response:
+        prices = {pair.slug: self._floor.truth(pair) for pair in self._floor.walks}
+        return _json({slug: plain(price, places(price)) for slug, price in prices.items()})
+
+    async def set_truth(self, request: web.Request) -> web.Response:
+        body = await _object(request, {"price"}, "price")
+        self._floor.set_truth(request.match_info["pair"], _price(body["price"]))
+        return await self.truth(request)
+
+    def _source(self, name: str, url: str) -> dict[str, object]:
+        tries = [f"curl '{url}{EXCHANGES[name].target(pair)}'" for pair in self._floor.walks]
+        return {"url": url, "fault": self._floor.faults()[name], "calls": self._floor.calls[name], "try": tries}
+
+
+def _how(url: str, pair: str = "eth-usdt") -> dict[str, str]:
+    return {
+        "break a source": f"""curl -X PUT {url}/faults/binance -d '{{"fault": "slow", "seconds": 5}}'""",
+        "break them all": f"""curl -X PUT {url}/faults/all -d '{{"fault": "jump", "factor": 1.5}}'""",
+        "heal them all": f"curl -X DELETE {url}/faults/all",
+        "see the faults": f"curl {url}/faults",
+        "count the calls": f"curl {url}/calls",
+        "count from zero": f"curl -X DELETE {url}/calls",
+        "see the true prices": f"curl {url}/truth",
+        "move a price": f"""curl -X PUT {url}/truth/{pair} -d '{{"price": "3000.00"}}'""",
+    }
+
+
+async def _object(request: web.Request, known: set[str], needed: str) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read(), parse_float=float)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or needed not in body or not body.keys() <= known:
+        raise NotAccepted(f"the body is a JSON object with {needed!r} and nothing but {', '.join(sorted(known))}")
+    return body
+
+
+def _price(value: object) -> Decimal:
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise NotAccepted(f'{value!r} is not a price like "3000.00"') from None
+
+
+def _explained(handler: Handler) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except (NotKnown, NotAccepted) as error:
+            return _json({"error": str(error)}, 404 if isinstance(error, NotKnown) else 400)
+
+    return answer
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(text=json.dumps(body, indent=2) + "\n", status=status, content_type="application/json")

@@ -1,0 +1,63 @@
+"""The market as a program: says where it is and how to use it, and runs until it is told to stop."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from typing import NoReturn
+
+from fastprice.market.app import Market
+from fastprice.market.formats import EXCHANGES
+
+
+def source_urls(base: str) -> dict[str, str]:
+    """The environment that points every source of fastprice at a market: `{"BINANCE_URL": base + "/binance", ...}`."""
+    return {f"{name.upper()}_URL": f"{base.rstrip('/')}/{name}" for name in EXCHANGES}
+
+
+async def serve(host: str, port: int, pairs: Iterable[str], seed: int, latency: float) -> None:
+    """Run a market until SIGINT or SIGTERM; SystemExit 2 on a bad pair, 1 where the port is not to be had."""
+    try:
+        market = Market(pairs, seed, latency)
+    except ValueError as error:
+        _give_up(str(error), 2)
+    try:
+        await market.start(host, port)
+    except OSError as error:
+        _give_up(f"cannot listen on {host}:{port} ({_reason(error)}); choose another one with --port", 1)
+    try:
+        await _told_to_stop(_start_text(market))
+    finally:
+        await market.stop()
+
+
+async def _told_to_stop(start_text: str) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    print(start_text, flush=True)
+    await stop.wait()
+
+
+def _start_text(market: Market) -> str:
+    pairs = ", ".join(pair.slug for pair in market.walks)
+    lines = [
+        f"fastprice market: nine simulated exchanges at {market.url} for {pairs}",
+        f"  what is here    curl {market.url}/",
+        f"""  break a source  curl -X PUT {market.url}/faults/binance -d '{{"fault": "hang"}}'""",
+        f"  heal them all   curl -X DELETE {market.url}/faults/all",
+        "  point fastprice at it with these variables; stop with Ctrl-C:",
+        *(f"    {name}={url}" for name, url in source_urls(market.url).items()),
+    ]
+    return "\n".join(lines)
+
+
+def _reason(error: OSError) -> str:
+    # asyncio wraps the system's words in its own; a failed name lookup has a negative number and only words.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+
+
+def _give_up(words: str, code: int) -> NoReturn:
+    print(f"fastprice market: {words}", file=sys.stderr)
+    raise SystemExit(code)

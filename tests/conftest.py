@@ -1,0 +1,89 @@
+"""Fixtures that every test may ask for: fakes, a real Redis, a simulated exchange; each cleans up after itself."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fastprice.market import Market
+from tests.fakes import FakeClock, RecordingEvents
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def events() -> RecordingEvents:
+    return RecordingEvents()
+
+
+@pytest.fixture
+async def market() -> AsyncIterator[Market]:
+    """A simulated exchange in this process."""
+    market = Market(pairs=("eth-usdt", "btc-usdt"), seed=7)
+    await market.start("127.0.0.1", 0)
+    yield market
+    await market.stop()
+
+
+@dataclass
+class RedisServer:
+    """A redis-server of our own on a free port; kill it, stop it and start it at will."""
+
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *options: str) -> None:
+        program = shutil.which("redis-server")
+        assert program, "redis-server is missing: `make redis-server` installs it"
+        words = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen([*words, "--dir", str(self.directory), *options], stdout=subprocess.DEVNULL)
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path, free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when the process listens; it says itself why it does not, by ending."""
+    while process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the process for port {port} ended with {process.returncode}")

@@ -1,0 +1,192 @@
+"""The shared store while it is there, this machine's own while it is not, and how often the first one is tried."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from fastprice.application.events import StoreBack, StoreLost
+from fastprice.application.fallback_store import RETRY_SECONDS, FallbackStore
+from fastprice.application.ports import QuoteStore, SourceReport
+from fastprice.domain.errors import StoreUnavailable
+from fastprice.domain.quote import Pair, Quote
+from tests.fakes import ETH, FakeClock, FakeStore, RecordingEvents, a_quote, settle
+
+pytestmark = pytest.mark.anyio
+
+DOWN = "no answer in time"
+QUOTE = a_quote()
+Operation = Callable[[QuoteStore], Awaitable[object]]
+OPERATIONS: dict[str, Operation] = {
+    "get": lambda store: store.get(ETH),
+    "put": lambda store: store.put(QUOTE),
+    "get_reports": lambda store: store.get_reports(ETH),
+    "put_reports": lambda store: store.put_reports(ETH, (SourceReport("a", "closed"),)),
+    "claim": lambda store: store.claim("eth", "me", 60),
+    "release": lambda store: store.release("eth", "me"),
+}
+
+
+class World:
+    """Workers of one machine: a local store they share, the shared one each sees by itself, and what each tells."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.clock = FakeClock()
+        fleet, machine = FakeStore(self.clock), FakeStore(self.clock)
+        self.shared = [FakeStore(self.clock, fleet.shelf) for _ in range(workers)]
+        self.local = [FakeStore(self.clock, machine.shelf) for _ in range(workers)]
+        self.events = [RecordingEvents() for _ in range(workers)]
+        self.stores = [
+            FallbackStore(shared, local, f"worker {number}", self.clock, events)
+            for number, (shared, local, events) in enumerate(zip(self.shared, self.local, self.events, strict=True))
+        ]
+
+    def fail(self, reason: str | None) -> None:
+        for shared in self.shared:
+            shared.failure = reason
+
+    async def claim(self) -> None:
+        for number, store in enumerate(self.stores):
+            await store.claim("eth", f"worker {number}", 2)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+async def test_while_the_shared_store_works_the_local_one_is_not_touched(operation: Operation) -> None:
+    world = World()
+    await operation(world.stores[0])
+    assert (len(world.shared[0].operations), world.local[0].operations, world.events[0].all) == (1, [], [])
+    assert world.stores[0].lost is None
+
+
+@pytest.mark.parametrize("op", OPERATIONS)
+async def test_the_first_failure_switches_over_and_the_operation_is_done_locally(op: str) -> None:
+    world = World()
+    world.fail(DOWN)
+    await OPERATIONS[op](world.stores[0])
+    assert world.shared[0].operations == [op] and world.local[0].operations[-1] == op
+    assert (world.stores[0].lost, world.events[0].all) == (DOWN, [StoreLost(DOWN, announce=True)])
+
+
+async def test_what_was_stored_while_it_was_lost_is_read_again() -> None:
+    world = World()
+    world.fail(DOWN)
+    assert await world.stores[0].put(QUOTE) is True
+    assert await world.stores[0].get(ETH) == QUOTE
+
+
+async def test_while_it_is_lost_it_is_tried_once_a_second_and_by_one_operation_only() -> None:
+    world = World()
+    world.fail(DOWN)
+    for _ in range(100):
+        for operation in OPERATIONS.values():
+            await operation(world.stores[0])
+        await world.clock.advance(RETRY_SECONDS / 10)
+    tries = Counter(world.shared[0].operations)
+    assert tries == {"get": 1, "claim": 9}
+    assert len(world.events[0].all) == 1
+
+
+async def test_it_is_back_by_itself_and_told_once() -> None:
+    world = World()
+    world.fail(DOWN)
+    await world.claim()
+    world.fail(None)
+    await world.clock.advance(RETRY_SECONDS - 0.001)
+    await world.claim()
+    assert world.stores[0].lost == DOWN
+    await world.clock.advance(0.001)
+    await world.claim()
+    assert world.stores[0].lost is None
+    local_operations = len(world.local[0].operations)
+    for operation in OPERATIONS.values():
+        await operation(world.stores[0])
+    assert len(world.local[0].operations) == local_operations
+    assert world.events[0].all == [StoreLost(DOWN, announce=True), StoreBack(announce=True)]
+
+
+class ReadOnly(FakeStore):
+    """A store that can be read but not written to: full, or a replica."""
+
+    async def put(self, quote: Quote) -> bool:
+        raise StoreUnavailable("read-only")
+
+    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+        raise StoreUnavailable("read-only")
+
+
+async def test_a_store_that_can_only_be_read_is_lost_once_and_not_back_at_every_read() -> None:
+    clock, events = FakeClock(), RecordingEvents()
+    local = FakeStore(clock)
+    store = FallbackStore(ReadOnly(clock), local, "me", clock, events)
+    for _ in range(50):
+        await store.get(ETH)
+        assert await store.claim("eth", "me", 2) is True
+        await store.put(a_quote(at_ms=clock.wall_ms()))
+        assert await store.get(ETH) == await local.get(ETH)
+        await clock.advance(0.3)
+    assert events.all == [StoreLost("read-only", announce=True)]
+
+
+class Slow(FakeStore):
+    """A store whose reads wait for the gate."""
+
+    gate: asyncio.Event
+
+    async def get(self, pair: Pair) -> Quote | None:
+        await self.gate.wait()
+        return QUOTE
+
+
+async def test_an_answer_to_a_question_from_before_the_loss_does_not_end_it() -> None:
+    clock, events = FakeClock(), RecordingEvents()
+    shared = Slow(clock)
+    shared.gate = asyncio.Event()
+    store = FallbackStore(shared, FakeStore(clock), "me", clock, events)
+    late = asyncio.create_task(store.get(ETH))
+    await settle()
+    shared.failure = DOWN
+    await store.claim("eth", "me", 2)
+    shared.gate.set()
+    assert await late == QUOTE
+    assert (store.lost, events.all) == (DOWN, [StoreLost(DOWN, announce=True)])
+
+
+async def test_one_worker_of_a_machine_announces_and_the_others_do_not() -> None:
+    world = World(workers=8)
+    world.fail(DOWN)
+    await world.claim()
+    await world.clock.advance(RETRY_SECONDS)
+    world.fail(None)
+    await world.claim()
+    assert {type(event) for events in world.events for event in events.all} == {StoreLost, StoreBack}
+    told = [event for events in world.events for event in events.of(StoreLost, StoreBack)]
+    assert Counter(type(event) for event in told) == {StoreLost: 8, StoreBack: 8}
+    assert Counter(type(event) for event in told if event.announce) == {StoreLost: 1, StoreBack: 1}
+
+
+async def test_with_no_store_at_all_the_loss_is_announced_and_the_failure_passed_on() -> None:
+    world = World()
+    world.fail(DOWN)
+    world.local[0].failure = "no such place"
+    with pytest.raises(StoreUnavailable, match="no such place"):
+        await world.stores[0].get(ETH)
+    assert world.events[0].all == [StoreLost(DOWN, announce=True)]
+
+
+async def test_news_are_awaited_where_they_are_stored_and_never_find_out_a_loss() -> None:
+    world = World()
+    store = world.stores[0]
+    await FakeStore(world.clock, world.shared[0].shelf).put(QUOTE)
+    assert await store.news(1) == (QUOTE,)
+    world.fail(DOWN)
+    await store.claim("eth", "me", 2)
+    await FakeStore(world.clock, world.local[0].shelf).put(QUOTE)
+    assert await store.news(1) == (QUOTE,)
+    assert world.shared[0].operations == ["news", "claim"]
+
+
+async def test_closing_closes_both() -> None:
+    world = World()
+    await world.stores[0].close()
+    assert world.shared[0].closed and world.local[0].closed

@@ -1,0 +1,144 @@
+"""What one worker serves: how old it is, when it is replaced, and who is woken by it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fastprice.application.events import QuoteTaken
+from fastprice.application.latest_price import LatestPrice
+from fastprice.domain.quote import MAX_SKEW_MS, AgeLimits, Freshness
+from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents, a_quote, settle
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3_600
+FRESH, STALE = 5.0, 60.0
+
+
+@pytest.fixture
+def latest(clock: FakeClock, events: RecordingEvents) -> LatestPrice[str]:
+    limits = AgeLimits(fresh_ms=round(FRESH * 1000), stale_ms=round(STALE * 1000))
+    return LatestPrice((ETH, BTC), limits, lambda quote: f"<{quote.price}>", clock, events)
+
+
+def price(latest: LatestPrice[Any]) -> str | None:
+    """The price that may be served."""
+    quote = latest.held(ETH)
+    return quote.price if quote else None
+
+
+def test_before_the_first_price_there_is_nothing(latest: LatestPrice[str]) -> None:
+    assert (latest.by_slug, latest.held(ETH), latest.freshness(ETH), latest.quotes()) == ({}, None, None, [])
+
+
+def test_a_quote_is_rendered_once_and_told(latest: LatestPrice[str], events: RecordingEvents) -> None:
+    quote = a_quote("100")
+    assert latest.offer(quote) is True
+    assert (latest.by_slug["eth-usdt"].rendered, latest.by_slug["eth-usdt"].quote) == ("<100>", quote)
+    assert latest.offer(quote) is False
+    assert events.all == [QuoteTaken(quote)]
+
+
+@pytest.mark.parametrize("age_ms", [0, 1_000, 5_000], ids=lambda age: f"{age} ms old when it came")
+async def test_age_is_counted_from_the_fetch_whatever_tier_it_came_through(
+    latest: LatestPrice[str], clock: FakeClock, age_ms: int
+) -> None:
+    assert latest.offer(a_quote(at_ms=START_MS - age_ms)) is True
+    for age, freshness in [
+        (FRESH, Freshness.FRESH), (FRESH + 0.001, Freshness.STALE), (STALE, Freshness.STALE),
+        (STALE + 0.001, Freshness.EXPIRED), (STALE + HOUR, Freshness.EXPIRED),
+    ]:
+        await clock.advance(1_000 + age - age_ms / 1000 - clock.monotonic())
+        assert latest.freshness(ETH) is freshness
+        assert (latest.held(ETH) is None) is (freshness is Freshness.EXPIRED)
+        assert (latest.quotes() == []) is (freshness is Freshness.EXPIRED)
+
+
+@pytest.mark.parametrize(("age_ms", "taken"), [(60_000, True), (60_001, False), (10**9, False)])
+def test_a_quote_that_is_too_old_to_serve_is_not_taken(latest: LatestPrice[str], age_ms: int, taken: bool) -> None:
+    assert latest.offer(a_quote(at_ms=START_MS - age_ms)) is taken
+
+
+@pytest.mark.parametrize(("after_ms", "taken"), [(-1, False), (0, False), (1, True)], ids=["older", "same", "newer"])
+def test_an_older_quote_never_overwrites_a_newer_one(latest: LatestPrice[str], after_ms: int, taken: bool) -> None:
+    latest.offer(a_quote("100"))
+    assert latest.offer(a_quote("200", START_MS + after_ms, "okx")) is taken
+    assert price(latest) == ("200" if taken else "100")
+
+
+@pytest.mark.parametrize(("ahead_ms", "taken"), [(MAX_SKEW_MS, True), (MAX_SKEW_MS + 1, False), (HOUR * 1000, False)])
+def test_a_quote_from_the_future_is_refused(latest: LatestPrice[str], ahead_ms: int, taken: bool) -> None:
+    assert latest.offer(a_quote(at_ms=START_MS + ahead_ms)) is taken
+
+
+async def test_a_quote_from_a_clock_slightly_ahead_is_no_fresher_than_one_fetched_now(
+    latest: LatestPrice[str], clock: FakeClock
+) -> None:
+    latest.offer(a_quote(at_ms=START_MS + MAX_SKEW_MS))
+    await clock.advance(FRESH + 0.001)
+    assert latest.freshness(ETH) is Freshness.STALE
+
+
+@pytest.mark.parametrize("step", [+HOUR, -HOUR])
+async def test_a_step_of_the_wall_clock_moves_no_deadline(
+    latest: LatestPrice[str], clock: FakeClock, step: int
+) -> None:
+    latest.offer(a_quote())
+    clock.step_wall(step)
+    assert latest.freshness(ETH) is Freshness.FRESH
+    await clock.advance(FRESH)
+    assert latest.freshness(ETH) is Freshness.FRESH
+    await clock.advance(0.001)
+    assert latest.freshness(ETH) is Freshness.STALE
+    await clock.advance(STALE - FRESH)
+    assert latest.freshness(ETH) is Freshness.EXPIRED
+
+
+@pytest.mark.parametrize("step", [+HOUR, -HOUR])
+async def test_the_next_quote_after_a_step_of_the_wall_clock_is_taken_and_ages_as_ever(
+    latest: LatestPrice[str], clock: FakeClock, step: int
+) -> None:
+    latest.offer(a_quote("100"))
+    clock.step_wall(step)
+    await clock.advance(1)
+    assert latest.offer(a_quote("200", clock.wall_ms())) is True
+    assert price(latest) == "200"
+    await clock.advance(FRESH)
+    assert latest.freshness(ETH) is Freshness.FRESH
+    await clock.advance(0.001)
+    assert latest.freshness(ETH) is Freshness.STALE
+
+
+def test_a_quote_of_another_pair_is_not_ours_to_serve(clock: FakeClock, events: RecordingEvents) -> None:
+    latest = LatestPrice((ETH,), AgeLimits(5_000, 60_000), str, clock, events)
+    assert latest.offer(a_quote(pair=BTC)) is False
+    assert (latest.by_slug, events.all) == ({}, [])
+
+
+def test_pairs_do_not_stand_in_each_others_way(latest: LatestPrice[str]) -> None:
+    eth, btc = a_quote("100"), a_quote("60000", START_MS - 10, pair=BTC)
+    assert [latest.offer(quote) for quote in (eth, btc)] == [True, True]
+    assert latest.quotes() == [eth, btc]
+
+
+async def test_the_first_price_wakes_everyone_who_waits_for_that_pair_and_nobody_else(
+    latest: LatestPrice[str],
+) -> None:
+    waiting = [asyncio.create_task(latest.first(ETH)) for _ in range(100)]
+    other = asyncio.create_task(latest.first(BTC))
+    await settle()
+    assert not any(task.done() for task in waiting)
+    latest.offer(a_quote())
+    await settle()
+    assert all(task.done() for task in waiting) and not other.done()
+    await latest.first(ETH)  # Those who come later do not wait.
+    other.cancel()
+
+
+async def test_a_refused_quote_wakes_nobody(latest: LatestPrice[str]) -> None:
+    waiting = asyncio.create_task(latest.first(ETH))
+    latest.offer(a_quote(at_ms=START_MS - 61_000))
+    await settle()
+    assert not waiting.done()
+    waiting.cancel()
