@@ -1,0 +1,149 @@
+"""Asking an exchange over HTTP with aiohttp: one deadline, a size cap, and nothing believed that was not asked for."""
+
+import os
+import ssl
+from contextlib import AbstractAsyncContextManager
+
+import aiohttp
+
+from fastprice.application.events import SourceAsked
+from fastprice.application.ports import Clock, Events
+from fastprice.domain.errors import InvalidQuote, SourceDown, SourceError, SourceRefused, SourceTimeout
+from fastprice.domain.quote import Pair, Quote, SourceTime
+from fastprice.infrastructure.exchanges.reply import Exchange, Reply
+
+MAX_BODY_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 8 * 1024
+MAX_CONNECTIONS = 32
+
+
+class Session:
+    """The HTTP connections of one event loop, between `async with` and its end.
+
+    None is used twice: a server that pushes a second answer into an idle one would otherwise answer our next request
+    with it. One connection a second costs nothing against that.
+    """
+
+    def __init__(self, user_agent: str) -> None:
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._client: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Session":
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True, limit=MAX_CONNECTIONS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            middlewares=(_ask_once,),
+            headers=self._headers,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    def get(self, url: str, timeout: aiohttp.ClientTimeout) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """One GET, redirects not followed."""
+        if self._client is None:
+            raise RuntimeError("no source may be asked before the session is open")
+        return self._client.get(url, timeout=timeout, allow_redirects=False)
+
+
+async def _ask_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Left to itself aiohttp asks again where a connection breaks; how often a source is asked is RetryingSource's."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise SourceDown(_reason(error)) from None
+
+
+class ExchangeSource:
+    """A PriceSource over one exchange; the session must be open when it is asked."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        base_url: str,
+        timeout_seconds: float,
+        session: Session,
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self._exchange = exchange
+        self._base_url = base_url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session = session
+        self._clock = clock
+        self._events = events
+
+    @property
+    def name(self) -> str:
+        return self._exchange.name
+
+    @property
+    def source_time(self) -> SourceTime:
+        return self._exchange.source_time
+
+    async def fetch(self, pair: Pair) -> Quote:
+        started = self._clock.monotonic()
+        outcome = "timeout"  # A cancelled call ran out of its caller's time.
+        try:
+            quote = self._exchange.parse(pair, await self._get(self._exchange.target(pair)))
+            outcome = "ok"
+            return quote
+        except SourceError as error:
+            outcome = error.outcome
+            raise
+        finally:
+            self._events(SourceAsked(self.name, outcome, self._clock.monotonic() - started))
+
+    async def _get(self, target: str) -> Reply:
+        try:
+            async with self._session.get(self._base_url + target, self._timeout) as response:
+                return await self._read(response)
+        except TimeoutError:
+            raise SourceTimeout(f"no answer within {self._timeout.total:g} s") from None
+        except aiohttp.ClientPayloadError:
+            raise InvalidQuote("the answer broke off") from None
+        except aiohttp.InvalidURL:
+            # Not shown, because it may carry a password.
+            raise SourceRefused("its address is not a URL to ask") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise SourceDown(_reason(error)) from None
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Reply:
+        if 300 <= response.status < 400:
+            raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise InvalidQuote("the body is compressed, which was not asked for")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise InvalidQuote(f"the body is longer than {MAX_BODY_BYTES} bytes")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status, headers, bytes(body), self._clock.wall_ms())
+
+
+def _reason(error: Exception) -> str:
+    """One line for a person: what could not be done, without the library's decoration."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find {error.host} (no network, or no such host)"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port} ({_system_words(error.os_error)})"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not HTTP"
+    if isinstance(error, OSError):
+        return _system_words(error)
+    return (str(error) or type(error).__name__).splitlines()[0][:160]
+
+
+def _system_words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason}"
+    # asyncio puts words of its own in place of the system's.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)[:160]
