@@ -1,0 +1,188 @@
+"""The shared L2: Redis, with its own short limits on time, so that its troubles stay its own."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from fastprice.application.events import StoreAsked
+from fastprice.application.ports import Clock, Events, SourceReport
+from fastprice.application.records import dump_quote, dump_reports, load_quote, load_reports
+from fastprice.domain.errors import StoreUnavailable
+from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
+
+# Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
+LAYOUT = "v1"
+MAX_CONNECTIONS = 8
+
+# Both scripts survive a key of the wrong type, and a claim that nobody set an end to: what is not ours is overwritten.
+_PUT = """
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'string' then
+  local ok, record = pcall(cjson.decode, held)
+  local at = ok and type(record) == 'table' and tonumber(record.fetched_at_ms)
+  if at and at >= tonumber(ARGV[2]) and at <= tonumber(ARGV[3]) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
+redis.call('PUBLISH', KEYS[2], ARGV[5])
+return 1
+"""
+_CLAIM = """
+local holder = redis.pcall('GET', KEYS[1])
+if type(holder) == 'string' and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) >= 0 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_RELEASE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
+
+
+class RedisStore:
+    """A QuoteStore in Redis; `keep_seconds` is how long a value that nobody renews stays there."""
+
+    def __init__(
+        self, url: str, prefix: str, timeout_seconds: float, keep_seconds: float, clock: Clock, events: Events
+    ) -> None:
+        self._place = place(url)
+        self._prefix = f"{prefix}:{LAYOUT}"
+        self._timeout = timeout_seconds
+        self._keep_ms = round(keep_seconds * 1000)
+        self._clock = clock
+        self._events = events
+        self._redis = _client(url, timeout_seconds)
+        self._put = self._redis.register_script(_PUT)
+        self._claim = self._redis.register_script(_CLAIM)
+        self._release = self._redis.register_script(_RELEASE)
+        self._subscription: PubSub | None = None
+
+    async def get(self, pair: Pair) -> Quote | None:
+        record = await self._do("get", lambda: self._read(self._key("quote", pair.slug)))
+        return load_quote(record, pair) if record else None
+
+    async def put(self, quote: Quote) -> bool:
+        future = self._clock.wall_ms() + MAX_SKEW_MS
+        keys = [self._key("quote", quote.pair.slug), self._channel]
+        record = dump_quote(quote)
+        args: list[str | int] = [record, quote.fetched_at_ms, future, self._keep_ms, f"{quote.pair.slug} {record}"]
+        return bool(await self._do("put", lambda: self._put(keys, args)))
+
+    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
+        record = await self._do("get_reports", lambda: self._read(self._key("sources", pair.slug)))
+        return load_reports(record, pair) if record else ()
+
+    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
+        key, record = self._key("sources", pair.slug), dump_reports(reports)
+        await self._do("put_reports", lambda: self._redis.set(key, record, px=self._keep_ms))
+
+    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+        key = self._key("claim", name)
+        args: list[str | int] = [holder, round(seconds * 1000)]
+        return bool(await self._do("claim", lambda: self._claim([key], args)))
+
+    async def release(self, name: str, holder: str) -> None:
+        await self._do("release", lambda: self._release([self._key("claim", name)], [holder]))
+
+    async def news(self, seconds: float) -> tuple[Quote, ...]:
+        """See QuoteStore; a lost subscription costs nothing but the hint until it stands again."""
+        try:
+            message = await self._listen(seconds)
+        except (RedisError, OSError):
+            await self._unsubscribe()
+            await self._clock.sleep(seconds)
+            return ()
+        quote = _announced(message["data"]) if message and message["type"] == "message" else None
+        return (quote,) if quote else ()
+
+    async def close(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            async with asyncio.timeout(self._timeout):
+                await self._unsubscribe()
+                await self._redis.aclose()
+                await self._redis.connection_pool.disconnect()
+
+    @property
+    def _channel(self) -> str:
+        return f"{self._prefix}:news"
+
+    def _key(self, kind: str, name: str) -> str:
+        return f"{self._prefix}:{kind}:{name}"
+
+    async def _read(self, key: str) -> bytes | str | None:
+        try:
+            record: bytes | str | None = await self._redis.get(key)
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return None  # Not a record of ours: our next one overwrites it.
+        return record
+
+    async def _do(self, op: str, operation: Callable[[], Awaitable[Any]]) -> Any:
+        started = self._clock.monotonic()
+        try:
+            # The client's own limit is per read and per write; this one is for the operation, its connect included.
+            async with asyncio.timeout(self._timeout):
+                result = await operation()
+        except (RedisError, OSError) as error:
+            self._events(StoreAsked(op, "error", self._clock.monotonic() - started))
+            raise StoreUnavailable(f"Redis at {self._place}: {_reason(error)}") from error
+        self._events(StoreAsked(op, "ok", self._clock.monotonic() - started))
+        return result
+
+    async def _listen(self, seconds: float) -> dict[str, Any] | None:
+        if self._subscription is None:
+            self._subscription = self._redis.pubsub()
+            async with asyncio.timeout(self._timeout):
+                await self._subscription.subscribe(self._channel)
+        message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
+        return message
+
+    async def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            try:
+                await subscription.aclose()  # type: ignore[no-untyped-call]
+            except (RedisError, OSError):
+                pass  # It was broken already: that is why it is given up.
+
+
+def place(url: str) -> str:
+    """Where a Redis URL leads, without the secrets it may carry."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    return f"{parts.hostname}:{parts.port or 6379}{parts.path.rstrip('/')}"
+
+
+def _client(url: str, timeout_seconds: float) -> Redis:
+    # Left to itself the client would wait 5 s, eleven times over (redis-py 8 defaults). Protocol 2 keeps its check
+    # for connections that died while idle, which protocol 3's maintenance notifications switch off.
+    pool = BlockingConnectionPool.from_url(
+        url,
+        protocol=2,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
+
+
+def _announced(data: bytes) -> Quote | None:
+    slug, _, record = data.decode("utf-8", "replace").partition(" ")
+    try:
+        return load_quote(record, Pair.parse(slug))
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return "no answer in time"
+    return (str(error) or type(error).__name__).splitlines()[0][:120]

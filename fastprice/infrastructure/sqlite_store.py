@@ -1,0 +1,194 @@
+"""The embedded L2: one sqlite3 file that the workers of one machine share, so that nothing need be installed."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastprice.application.ports import Clock, SourceReport
+from fastprice.application.records import dump_quote, dump_reports, load_quote, load_reports
+from fastprice.domain.errors import StoreUnavailable
+from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
+
+# How often a worker looks whether another one wrote: 28 µs a look, so 0.14 % of a core for news 10 ms old.
+POLL_SECONDS = 0.02
+# A writer holds the file for a fraction of a millisecond; longer means that it was stopped in the middle.
+BUSY_SECONDS = 0.05
+CREATE_TRIES = 10
+# Raised when the tables change: a file of another version is replaced, it holds nothing worth keeping.
+SCHEMA_VERSION = 1
+
+_SCHEMA = f"""
+begin immediate;
+create table if not exists quote (
+    slug text primary key, record text not null, fetched_at_ms integer not null, change integer not null);
+create index if not exists quote_change on quote (change);
+create table if not exists report (slug text primary key, record text not null);
+create table if not exists claim (name text primary key, holder text not null, until_ms integer not null);
+pragma user_version = {SCHEMA_VERSION};
+commit;
+"""
+_PUT = """
+insert into quote values (?, ?, ?, (select coalesce(max(change), 0) + 1 from quote))
+on conflict (slug) do update set record = excluded.record, fetched_at_ms = excluded.fetched_at_ms,
+    change = excluded.change
+where excluded.fetched_at_ms > quote.fetched_at_ms or quote.fetched_at_ms > ?
+"""
+# A claim that ends far later than any claim made now could is left from before the clock was set back. Not just a bit
+# later: another worker may have read the clock after us and got here before us.
+_CLAIM = """
+insert into claim values (:name, :holder, :until_ms)
+on conflict (name) do update set holder = excluded.holder, until_ms = excluded.until_ms
+where claim.holder = excluded.holder or claim.until_ms <= :now_ms or claim.until_ms > :future_ms
+"""
+
+
+class SqliteStore:
+    """A QuoteStore in a file, best in memory-backed storage; calls take microseconds and run on the event loop.
+
+    Open it after the fork: a connection must not cross one.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._seen_version = -1
+        self._seen_change = 0
+
+    async def get(self, pair: Pair) -> Quote | None:
+        with self._open() as db:
+            row = db.execute("select record from quote where slug = ?", (pair.slug,)).fetchone()
+        return load_quote(row[0], pair) if row else None
+
+    async def put(self, quote: Quote) -> bool:
+        with self._open() as db:
+            row = (quote.pair.slug, dump_quote(quote), quote.fetched_at_ms, self._clock.wall_ms() + MAX_SKEW_MS)
+            return db.execute(_PUT, row).rowcount == 1
+
+    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
+        with self._open() as db:
+            row = db.execute("select record from report where slug = ?", (pair.slug,)).fetchone()
+        return load_reports(row[0], pair) if row else ()
+
+    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
+        with self._open() as db:
+            db.execute("insert or replace into report values (?, ?)", (pair.slug, dump_reports(reports)))
+
+    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+        with self._open() as db:
+            now_ms = self._clock.wall_ms()
+            until_ms = now_ms + round(seconds * 1000)
+            times = {"now_ms": now_ms, "until_ms": until_ms, "future_ms": until_ms + MAX_SKEW_MS}
+            return db.execute(_CLAIM, {"name": name, "holder": holder} | times).rowcount == 1
+
+    async def release(self, name: str, holder: str) -> None:
+        with self._open() as db:
+            db.execute("delete from claim where name = ? and holder = ?", (name, holder))
+
+    async def news(self, seconds: float) -> tuple[Quote, ...]:
+        deadline = self._clock.monotonic() + seconds
+        while not (quotes := self._news()) and self._clock.monotonic() < deadline:
+            await self._clock.sleep(POLL_SECONDS)
+        return quotes
+
+    async def close(self) -> None:
+        self._close()
+
+    def _news(self) -> tuple[Quote, ...]:
+        with self._open() as db:
+            version = db.execute("pragma data_version").fetchone()[0]
+            if version == self._seen_version:
+                return ()
+            newer = "select slug, record, change from quote where change > ?"
+            rows = db.execute(newer, (self._seen_change,)).fetchall()
+        self._seen_version = version
+        self._seen_change = max((row[2] for row in rows), default=self._seen_change)
+        quotes = (load_quote(record, Pair.parse(slug)) for slug, record, _ in rows)
+        return tuple(quote for quote in quotes if quote is not None)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            # A file that was removed or begun anew by another worker is left, or we would go on alone in the old one.
+            inode = _identity(self._path)[0]
+            if self._connection is None or self._inode != inode:
+                self._close()
+                self._inode, self._connection = inode, _connect(self._path)
+            yield self._connection
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise StoreUnavailable(f"the embedded store {self._path} failed: {error}") from error
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self._seen_version, self._seen_change = -1, 0
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    _own_directory(path.parent)
+    found = _identity(path)
+    try:
+        return _prepared(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        # Not a database (any more): what it held was a cache, so it is begun anew, unless another worker just did.
+        with open(f"{path}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _identity(path) == found:
+                for suffix in ("-wal", "-shm", ""):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{path}{suffix}")
+        return _prepared(path)
+
+
+def _own_directory(directory: Path) -> None:
+    """Make the directory, or refuse one in which somebody else could have laid a price for us."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.lstat().st_uid != os.getuid():
+        raise OSError(f"{directory} belongs to another user; set STORE_DIR to a directory of your own")
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("pragma synchronous = off")
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise sqlite3.DatabaseError("another version")
+        if version == 0:
+            _create(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Make the tables. Workers that start together come here together, and the switch to WAL does not wait its turn
+    as other statements do: hence the tries."""
+    for left in reversed(range(CREATE_TRIES)):
+        try:
+            connection.execute("pragma journal_mode = wal")
+            connection.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+            time.sleep(BUSY_SECONDS / CREATE_TRIES)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file this is, and since when it is as it is: a new file may be given the inode of the one before it."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
