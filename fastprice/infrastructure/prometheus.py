@@ -1,0 +1,211 @@
+"""Metrics with prometheus-client, right across the workers of one service and cheap on the request path."""
+
+import glob
+import logging
+import os
+import platform
+import struct
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from fastprice.application.events import CacheRead, Event, Refreshed, SourceAsked, SourceSkipped, StoreAsked
+from fastprice.application.ports import SourceReport
+from fastprice.domain.quote import Quote
+
+logger = logging.getLogger(__name__)
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+HTTP_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+STORE_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25)
+BREAKER_VALUES = {"closed": 0, "half_open": 1, "open": 2}
+HttpKey = tuple[str, str, int]
+
+
+def share_between_workers(directory: Path, slot: int) -> None:
+    """Keep this process's values in files that every worker can read; call before the first metric is made.
+
+    Files are named after the worker's slot, not its pid: a successor goes on counting in them, so counters never fall
+    and files never pile up.
+    """
+    os.environ[DIRECTORY_VARIABLE] = str(directory)
+    for name in directory.glob(f"*_{slot}.db"):
+        if not _readable(str(name)):
+            logger.warning("metrics file %s is damaged: it is begun anew", name.name)
+            name.unlink(missing_ok=True)
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
+
+
+class _Collector(MultiProcessCollector):
+    """The library's collector, less the files that are empty or damaged: one of them would break every scrape."""
+
+    def collect(self) -> Any:
+        names = glob.glob(os.path.join(self._path, "*.db"))
+        return self.merge([name for name in names if _readable(name)], accumulate=True)
+
+
+def _readable(name: str) -> bool:
+    try:
+        with open(name, "rb") as file:
+            used = struct.unpack("i", file.read(4))[0]
+        # The library takes a negative length for none, and an empty key for one; both would break it later.
+        return 0 <= used <= os.path.getsize(name) and all(key for key, *_ in MmapedDict.read_all_values_from_file(name))
+    except Exception:  # Whatever a torn file makes the library raise, it is the same to us.
+        return False
+
+
+class Metrics:
+    """Every metric of the service; call it with an event, or count a request in its plain ints.
+
+    The ints reach Prometheus at `flush`: an increment here costs 0.1 µs, one in the shared files 2 to 4.
+    """
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self.l1 = {"hit": 0, "stale": 0, "miss": 0}
+        self._http: defaultdict[HttpKey, int] = defaultdict(int)
+        self._http_buckets = [0] * (len(HTTP_BUCKETS) + 1)
+        self._http_seconds = 0.0
+        self._children: dict[tuple[Any, ...], Any] = {}
+        self._make_request_metrics()
+        self._make_upstream_metrics()
+        self._make_store_metrics()
+        info = self._gauge("build_info", "What runs here.", "version", "python", mode="max")
+        info.labels(version, platform.python_version()).set(1)
+
+    def _make_request_metrics(self) -> None:
+        self.http_requests = self._counter("http_requests", "Answers sent.", "route", "method", "status")
+        self.http_duration = self._histogram("http_request_duration_seconds", "Time to an answer.", HTTP_BUCKETS)
+        self.cache_requests = self._counter("cache_requests", "Look-ups in a cache tier.", "tier", "result")
+        self.stale_responses = self._counter("stale_responses", "Prices served past CACHE_TTL.")
+        self.price = self._gauge("price", "The price served now.", "symbol")
+        self.price_fetched = self._gauge(
+            "price_fetched_timestamp_seconds", "When the exchange gave the price served now.", "symbol"
+        )
+
+    def _make_upstream_metrics(self) -> None:
+        self.upstream_requests = self._counter("upstream_requests", "Calls to sources.", "source", "outcome")
+        self.upstream_duration = self._histogram(
+            "upstream_request_duration_seconds", "Time of a call to a source.", UPSTREAM_BUCKETS, "source"
+        )
+        self.breaker_state = self._gauge("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
+        self.cooldown_until = self._gauge(
+            "source_cooldown_until_timestamp_seconds", "Until when a source is left alone; 0 is not at all.", "source"
+        )
+        self.refreshes = self._counter("refreshes", "Refreshes by result.", "result")
+
+    def _make_store_metrics(self) -> None:
+        self.redis_operations = self._counter("redis_operations", "Operations on Redis.", "op", "result")
+        self.redis_duration = self._histogram(
+            "redis_operation_duration_seconds", "Time of an operation on Redis.", STORE_BUCKETS
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Count an event; those that are only for the log pass."""
+        count = _COUNTED.get(type(event))
+        if count is not None:
+            count(self, event)
+
+    def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one answer in plain ints."""
+        self._http[route, method, status] += 1
+        self._http_buckets[bisect_left(HTTP_BUCKETS, seconds)] += 1
+        self._http_seconds += seconds
+
+    def flush(self) -> None:
+        """Move the ints into the metrics."""
+        for key, count in self._http.items():
+            self._child(self.http_requests, *key).inc(count)
+        self._http.clear()
+        for result, count in self.l1.items():
+            self._child(self.cache_requests, "l1", result).inc(count)
+        self.stale_responses.inc(self.l1["stale"])
+        self.l1.update(hit=0, stale=0, miss=0)
+        self._flush_histogram()
+
+    def _flush_histogram(self) -> None:
+        # The library has no public way to add many observations at once; a test holds it to these two attributes.
+        for bucket, count in zip(self.http_duration._buckets, self._http_buckets, strict=True):
+            bucket.inc(count)
+        self.http_duration._sum.inc(self._http_seconds)
+        self._http_buckets = [0] * len(self._http_buckets)
+        self._http_seconds = 0.0
+
+    def show(self, quotes: Iterable[Quote], reports: Iterable[SourceReport]) -> None:
+        """Set the gauges to what this worker knows; the last to set one is the one believed, across all workers."""
+        for quote in quotes:
+            self._child(self.price, quote.pair.symbol).set(float(quote.price))
+            self._child(self.price_fetched, quote.pair.symbol).set(quote.fetched_at_ms / 1000)
+        for source, (breaker, cooldown_ms) in _worst(reports).items():
+            self._child(self.breaker_state, source).set(breaker)
+            self._child(self.cooldown_until, source).set(cooldown_ms / 1000)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes; some ten milliseconds of work, so not for the event loop."""
+        if values.ValueClass._multiprocess:
+            shared = CollectorRegistry()
+            _Collector(shared)
+            return generate_latest(shared)
+        return generate_latest(self.registry)
+
+    def _child(self, metric: Any, *labels: Any) -> Any:
+        """The bound child: binding costs more than counting, so it is done once."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"fastprice_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"fastprice_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str, mode: Any = "mostrecent") -> Gauge:
+        return Gauge(f"fastprice_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
+
+    def _source_asked(self, event: SourceAsked) -> None:
+        self._child(self.upstream_requests, event.source, event.outcome).inc()
+        self._child(self.upstream_duration, event.source).observe(event.seconds)
+
+    def _source_skipped(self, event: SourceSkipped) -> None:
+        self._child(self.upstream_requests, event.source, "rejected").inc()
+
+    def _refreshed(self, event: Refreshed) -> None:
+        self._child(self.refreshes, event.result).inc()
+
+    def _cache_read(self, event: CacheRead) -> None:
+        self._child(self.cache_requests, event.tier, event.result).inc()
+
+    def _store_asked(self, event: StoreAsked) -> None:
+        self._child(self.redis_operations, event.op, event.result).inc()
+        self.redis_duration.observe(event.seconds)
+
+
+_COUNTED: dict[type, Callable[[Metrics, Any], None]] = {
+    SourceAsked: Metrics._source_asked,
+    SourceSkipped: Metrics._source_skipped,
+    Refreshed: Metrics._refreshed,
+    CacheRead: Metrics._cache_read,
+    StoreAsked: Metrics._store_asked,
+}
+
+
+def _worst(reports: Iterable[SourceReport]) -> dict[str, tuple[int, int]]:
+    """Per source the most open breaker and the longest cool-down over all pairs: (BREAKER_VALUES, milliseconds)."""
+    worst: dict[str, tuple[int, int]] = {}
+    for report in reports:
+        breaker, until = worst.get(report.source, (0, 0))
+        worst[report.source] = (
+            max(breaker, BREAKER_VALUES.get(report.breaker, 0)),
+            max(until, report.cooldown_until_ms or 0),
+        )
+    return worst

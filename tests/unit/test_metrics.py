@@ -1,0 +1,267 @@
+"""What is counted, under which labels, and that the sums are right across workers that come and go."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.parser import text_string_to_metric_families
+
+from fastprice.application.events import (
+    BreakerMoved, CacheRead, Event, QuoteTaken, Refreshed, SourceAsked, SourceSkipped, StoreAsked
+)
+from fastprice.application.ports import SourceReport
+from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
+from tests.fakes import BTC, ETH, START_MS, a_quote
+
+DOCUMENTED = {
+    "http_requests_total": {"route", "method", "status"},
+    "http_request_duration_seconds": set(),
+    "cache_requests_total": {"tier", "result"},
+    "stale_responses_total": set(),
+    "price": {"symbol"},
+    "price_fetched_timestamp_seconds": {"symbol"},
+    "upstream_requests_total": {"source", "outcome"},
+    "upstream_request_duration_seconds": {"source"},
+    "breaker_state": {"source"},
+    "source_cooldown_until_timestamp_seconds": {"source"},
+    "redis_operations_total": {"op", "result"},
+    "redis_operation_duration_seconds": set(),
+    "refreshes_total": {"result"},
+    "build_info": {"version", "python"},
+}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics("1.2.3")
+
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples(text: str) -> Samples:
+    """Every sample of an exposition but the times of creation, by name without prefix and sorted labels."""
+    return {
+        (sample.name.removeprefix("fastprice_"), tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def value(of: Metrics | Samples, name: str, **labels: str) -> float | None:
+    shown = samples(of.exposition().decode()) if isinstance(of, Metrics) else of
+    return shown.get((name, tuple(sorted(labels.items()))))
+
+
+# What happens, and the sample that it moves to one.
+COUNTED: list[tuple[Event, str, dict[str, str]]] = [
+    *(
+        (SourceAsked("okx", outcome, 0.2), "upstream_requests_total", {"source": "okx", "outcome": outcome})
+        for outcome in ("ok", "timeout", "rate_limited", "banned", "blocked", "http_error", "invalid", "rejected")
+    ),
+    (SourceAsked("okx", "ok", 0.2), "upstream_request_duration_seconds_count", {"source": "okx"}),
+    (SourceAsked("okx", "ok", 1.0), "upstream_request_duration_seconds_sum", {"source": "okx"}),
+    (SourceSkipped("okx"), "upstream_requests_total", {"source": "okx", "outcome": "rejected"}),
+    *((Refreshed(ETH, result), "refreshes_total", {"result": result}) for result in ("fetched", "adopted", "failed")),
+    (CacheRead("l2", "hit"), "cache_requests_total", {"tier": "l2", "result": "hit"}),
+    (CacheRead("l2", "miss"), "cache_requests_total", {"tier": "l2", "result": "miss"}),
+    (StoreAsked("get", "ok", 1.0), "redis_operations_total", {"op": "get", "result": "ok"}),
+    (StoreAsked("put", "error", 1.0), "redis_operations_total", {"op": "put", "result": "error"}),
+    (StoreAsked("put", "error", 1.0), "redis_operation_duration_seconds_count", {}),
+    (StoreAsked("put", "error", 1.0), "redis_operation_duration_seconds_sum", {}),
+]
+
+
+@pytest.mark.parametrize(("event", "name", "labels"), COUNTED, ids=lambda item: str(item)[:60])
+def test_an_event_is_counted_once_under_its_labels(
+    metrics: Metrics, event: Event, name: str, labels: dict[str, str]
+) -> None:
+    assert value(metrics, name, **labels) in (None, 0)
+    metrics(event)
+    assert value(metrics, name, **labels) == 1
+    family = [key for key, number in samples(metrics.exposition().decode()).items() if key[0] == name and number]
+    assert len(family) == 1
+
+
+@pytest.mark.parametrize("event", [QuoteTaken(a_quote()), BreakerMoved("okx", "closed", "open")], ids=lambda e: type(e).__name__)
+def test_an_event_that_is_only_for_the_log_changes_no_metric(metrics: Metrics, event: Event) -> None:
+    before = metrics.exposition()
+    metrics(event)
+    assert metrics.exposition() == before
+
+
+def test_the_documented_metrics_are_there_with_their_labels_and_no_others(metrics: Metrics) -> None:
+    for event, _, _ in COUNTED:
+        metrics(event)
+    metrics.count_request("/", "GET", 200, 0.001)
+    metrics.flush()
+    metrics.show([a_quote()], [SourceReport("okx", "closed")])
+    families = list(text_string_to_metric_families(metrics.exposition().decode()))
+    shown: dict[str, set[str]] = {}
+    for family in families:
+        assert family.name.startswith("fastprice_") and family.documentation
+        if family.name.endswith("_created"):
+            continue
+        name = family.name.removeprefix("fastprice_") + ("_total" if family.type == "counter" else "")
+        shown[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
+    assert shown == DOCUMENTED
+
+
+def test_flush_moves_what_was_counted_once_and_exactly(metrics: Metrics) -> None:
+    for status, times in (200, 3), (304, 2):
+        for _ in range(times):
+            metrics.count_request("/p", "GET", status, 0.25)
+    metrics.l1.update(hit=4, stale=2, miss=1)
+    assert value(metrics, "http_requests_total", route="/p", method="GET", status="200") is None
+    for _ in range(3):
+        metrics.flush()
+    shown = samples(metrics.exposition().decode())
+    counts = {status: value(shown, "http_requests_total", route="/p", method="GET", status=status) for status in ("200", "304")}
+    assert counts == {"200": 3, "304": 2}
+    assert [value(shown, "cache_requests_total", tier="l1", result=each) for each in ("hit", "stale", "miss")] == [4, 2, 1]
+    assert value(shown, "stale_responses_total") == 2
+    assert value(shown, "http_request_duration_seconds_count") == 5
+    assert value(shown, "http_request_duration_seconds_sum") == 1.25
+    metrics.count_request("/p", "GET", 200, 0.25)
+    metrics.flush()
+    assert value(metrics, "http_requests_total", route="/p", method="GET", status="200") == 4
+
+
+def test_the_histogram_of_requests_equals_what_the_library_itself_makes_of_them(metrics: Metrics) -> None:
+    seconds = [0.0, *HTTP_BUCKETS, *(edge * 1.001 for edge in HTTP_BUCKETS), *(edge * 0.999 for edge in HTTP_BUCKETS), 99.0]
+    registry = CollectorRegistry()
+    reference = Histogram("reference", "x", buckets=HTTP_BUCKETS, registry=registry)
+    for turn, each in enumerate(seconds):
+        reference.observe(each)
+        metrics.count_request("/p", "GET", 200, each)
+        if turn % 10 == 0:
+            metrics.flush()
+    metrics.flush()
+
+    def of(source: CollectorRegistry, name: str) -> dict[Any, float]:
+        family, = (family for family in source.collect() if family.name == name)
+        return {
+            (sample.name.removeprefix(name), *sample.labels.values()): round(sample.value, 9)
+            for sample in family.samples if not sample.name.endswith("_created")
+        }
+
+    assert of(metrics.registry, "fastprice_http_request_duration_seconds") == of(registry, "reference")
+
+
+def test_gauges_show_the_prices_served_and_how_the_worst_of_each_source_stands(metrics: Metrics) -> None:
+    reports = [
+        SourceReport("a", "closed", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open"),
+        SourceReport("a", "open"), SourceReport("c", "unheard of"),
+    ]
+    quotes = [a_quote("3120.45"), a_quote("60000.1", START_MS + 1_500, pair=BTC)]
+    metrics.show(quotes, reports)
+    shown = samples(metrics.exposition().decode())
+    assert value(shown, "price", symbol="ETH-USDT") == 3120.45
+    assert value(shown, "price_fetched_timestamp_seconds", symbol="BTC-USDT") == START_MS / 1000 + 1.5
+    assert [value(shown, "breaker_state", source=source) for source in "abc"] == [2, 1, 0]
+    until = [value(shown, "source_cooldown_until_timestamp_seconds", source=source) for source in "ab"]
+    assert until == [START_MS / 1000 + 0.5, 0]
+    metrics.show([], [SourceReport("a", "closed")])
+    assert value(metrics, "breaker_state", source="a") == 0
+    assert value(metrics, "source_cooldown_until_timestamp_seconds", source="a") == 0
+
+
+# ---- across processes: the library's kind of value is set per process, so each of these is one of its own ----
+
+WORKER = """
+import logging, os, signal, sys
+from pathlib import Path
+from fastprice.application.ports import SourceReport
+from fastprice.infrastructure.prometheus import Metrics, share_between_workers
+from tests.fakes import a_quote
+
+logging.basicConfig(format="%(message)s")
+directory = Path(sys.argv[1])
+
+def worker(slot, requests=0, price=None):
+    share_between_workers(directory, slot)
+    metrics = Metrics("1.2.3")
+    for _ in range(requests):
+        metrics.count_request("/p", "GET", 200, 0.5)
+    metrics.flush()
+    if price:
+        metrics.show([a_quote(price)], [SourceReport("a", "open")])
+    return metrics
+
+"""
+
+
+def run(directory: Path, script: str, code: int = 0) -> tuple[Samples, str]:
+    """The samples that the script printed, and what it logged."""
+    words = [sys.executable, "-c", WORKER + script, str(directory)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    return samples(done.stdout), done.stderr
+
+
+def requests(shown: Samples) -> tuple[float | None, ...]:
+    """Requests as the counter and the histogram have them: count, count, sum."""
+    return (
+        value(shown, "http_requests_total", route="/p", method="GET", status="200"),
+        value(shown, "http_request_duration_seconds_count"),
+        value(shown, "http_request_duration_seconds_sum"),
+    )
+
+
+SCRAPE = "\nprint(worker(9).exposition().decode())"
+
+
+def test_the_counts_of_all_workers_add_up_and_the_gauges_are_the_last_ones(tmp_path: Path) -> None:
+    for slot, count, price in (0, 3, "100.5"), (1, 4, "101.5"):
+        run(tmp_path, f"worker({slot}, {count}, {price!r})")
+    shown, log = run(tmp_path, SCRAPE)
+    assert requests(shown) == (7, 7, 3.5)
+    assert value(shown, "price", symbol="ETH-USDT") == 101.5
+    assert value(shown, "breaker_state", source="a") == 2
+    assert [number for (name, _), number in shown.items() if name == "build_info"] == [1]
+    assert log == ""
+
+
+def test_a_successor_in_the_slot_of_a_killed_worker_goes_on_counting(tmp_path: Path) -> None:
+    run(tmp_path, "worker(0, 3); os.kill(os.getpid(), signal.SIGKILL)", code=-9)
+    run(tmp_path, "worker(0, 4)")
+    shown, _ = run(tmp_path, SCRAPE)
+    assert requests(shown) == (7, 7, 3.5)
+
+
+def test_generations_of_workers_leave_no_more_files_than_one(tmp_path: Path) -> None:
+    counts = []
+    for _ in range(5):
+        run(tmp_path, "worker(0, 1)\nworker(1, 1)")
+        counts.append(len(list(tmp_path.iterdir())))
+    shown, _ = run(tmp_path, "print(worker(0).exposition().decode())")
+    assert len(set(counts)) == 1 and requests(shown) == (10, 10, 5.0)
+
+
+DAMAGE: dict[str, Any] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "cut short": lambda file: file.write_bytes(file.read_bytes()[:100]),
+    "cut to a few bytes": lambda file: file.write_bytes(file.read_bytes()[:3]),
+    "garbage": lambda file: file.write_bytes(b"\xff" * 4_096),
+    "zeros after its length": lambda file: file.write_bytes(file.read_bytes()[:8].ljust(1 << 16, b"\0")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_costs_its_own_counts_and_no_scrape_and_is_begun_anew_by_its_worker(
+    tmp_path: Path, damage: Any
+) -> None:
+    run(tmp_path, "worker(0, 3)\nworker(1, 4)")
+    for file in tmp_path.glob("*_1.db"):
+        damage(file)
+    shown, _ = run(tmp_path, SCRAPE)
+    assert requests(shown) == (3, 3, 1.5)
+    shown, log = run(tmp_path, "print(worker(1, 5).exposition().decode())")
+    assert requests(shown) == (8, 8, 4.0)
+    assert log.splitlines() == [
+        f"metrics file {file.name} is damaged: it is begun anew" for file in tmp_path.glob("*_1.db")
+    ]

@@ -1,0 +1,60 @@
+"""What an operator reads: one line for each change of state, and nothing for what is only counted."""
+
+import logging
+from typing import get_args
+
+import pytest
+
+from fastprice.application.events import (
+    BreakerMoved, CacheRead, CoordinationBack, CoordinationLost, Event, FreshnessMoved, QuoteTaken, Refreshed,
+    RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceLost, SourceSkipped, StoreAsked,
+    StoreBack, StoreLost
+)
+from fastprice.domain.quote import Freshness
+from fastprice.infrastructure.state_log import log_event
+from tests.fakes import ETH, START_MS, a_quote
+
+# The event, the level of its line, and words that stand in it; None: no line.
+LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
+    (SourceLost("okx", "refused"), logging.WARNING, ["source lost", "okx", "refused"]),
+    (SourceBack("okx"), logging.INFO, ["source back", "okx"]),
+    (SourceCooling("okx", START_MS), logging.WARNING, ["okx", "until 2025-07-23 19:46:40 UTC"]),
+    (BreakerMoved("okx", "closed", "open"), logging.INFO, ["open", "okx"]),
+    (BreakerMoved("okx", "half_open", "closed"), logging.INFO, ["closed", "okx"]),
+    (BreakerMoved("okx", "open", "half_open"), None, None),
+    (BreakerMoved("okx", "half_open", "open"), None, None),
+    (RefreshFailing(ETH, "okx: refused"), logging.ERROR, ["ETH-USDT", "okx: refused", "503", "make demo"]),
+    (RefreshRecovered(ETH, "okx"), logging.INFO, ["ETH-USDT", "okx"]),
+    (FreshnessMoved(ETH, Freshness.FRESH, 40), logging.INFO, ["fresh", "ETH-USDT", "0.0 s old"]),
+    (FreshnessMoved(ETH, Freshness.STALE, 5_250), logging.WARNING, ["stale", "ETH-USDT", "5.2 s old"]),
+    (FreshnessMoved(ETH, Freshness.EXPIRED, 60_400), logging.WARNING, ["expired", "ETH-USDT", "60.4 s old"]),
+    (StoreLost("no answer in time", announce=True), logging.WARNING, ["shared store lost", "no answer in time"]),
+    (StoreLost("no answer in time", announce=False), None, None),
+    (StoreBack(announce=True), logging.INFO, ["shared store back"]),
+    (StoreBack(announce=False), None, None),
+    (CoordinationLost("no such place"), logging.WARNING, ["no store works", "no such place"]),
+    (CoordinationBack(), logging.INFO, ["store works again"]),
+    (SourceAsked("okx", "timeout", 2.0), None, None),
+    (SourceSkipped("okx"), None, None),
+    (Refreshed(ETH, "failed"), None, None),
+    (QuoteTaken(a_quote()), None, None),
+    (CacheRead("l2", "miss"), None, None),
+    (StoreAsked("get", "error", 0.1), None, None),
+]
+
+
+@pytest.mark.parametrize(("event", "level", "words"), LINES, ids=lambda item: str(item)[:50])
+def test_a_change_of_state_is_one_line_and_anything_else_none(
+    caplog: pytest.LogCaptureFixture, event: Event, level: int | None, words: list[str] | None
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="fastprice"):
+        log_event(event)
+    assert [record.levelno for record in caplog.records] == ([] if level is None else [level])
+    for record in caplog.records:
+        line = record.getMessage()
+        assert all(word in line for word in words or ()) and "\n" not in line
+        assert (record.name, record.exc_info) == ("fastprice", None)
+
+
+def test_the_table_above_knows_every_event() -> None:
+    assert {type(event) for event, _, _ in LINES} == set(get_args(Event))
