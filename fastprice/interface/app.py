@@ -1,0 +1,92 @@
+"""The Starlette application: every route, and how an error becomes an answer."""
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from fastprice.interface.health import Health
+from fastprice.interface.middleware import PRICE_ROUTE, SOURCES_ROUTE, AnswerPreflight, DateAndCount
+from fastprice.interface.openapi import describe
+from fastprice.interface.parts import Parts
+from fastprice.interface.price_endpoint import ALLOW, PriceEndpoint
+from fastprice.interface.price_pages import PricePages
+from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem
+
+
+def make_app(parts: Parts, lifespan: Lifespan[Starlette]) -> Starlette:
+    """Everything HTTP, over the given parts; the price route stands first because it is what is asked for."""
+    price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
+    routes = [
+        Route(PRICE_ROUTE, price),
+        Route("/api/v1/prices", pages.every_price),
+        Route(SOURCES_ROUTE, pages.sources),
+        Route("/health/liveness", health.liveness),
+        Route("/health/readiness", health.readiness),
+        Route("/metrics", about.metrics),
+        Route("/openapi.json", about.openapi),
+        Route("/api/", about.index),
+        Route("/api", about.index),
+        Route("/", about.index),
+    ]
+    known = frozenset(route.path for route in routes)
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(DateAndCount, count=parts.count_request, clock=parts.clock, routes=known),
+            Middleware(AnswerPreflight),
+        ],
+        exception_handlers={HTTPException: _http_problem, Exception: _defect},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class About:
+    """Answers what the service tells about itself: the index, its description, its metrics."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._openapi = describe(parts.version, parts.latest.pairs)
+
+    async def index(self, request: Request) -> Response:
+        """What is here, for whoever opens the service in a browser."""
+        slugs = [pair.slug for pair in self._parts.latest.pairs]
+        return json_answer(
+            {
+                "name": "fastprice",
+                "version": self._parts.version,
+                "prices": {slug: f"/api/v1/prices/{slug}" for slug in slugs},
+                "sources": {slug: f"/api/v1/prices/{slug}/sources" for slug in slugs},
+                "all_prices": "/api/v1/prices",
+                "liveness": "/health/liveness",
+                "readiness": "/health/readiness",
+                "metrics": "/metrics",
+                "openapi": "/openapi.json",
+            }
+        )
+
+    async def openapi(self, request: Request) -> Response:
+        return json_answer(self._openapi)
+
+    async def metrics(self, request: Request) -> Response:
+        text, media_type = await self._parts.scrape()
+        return Response(text, headers=SHARED_HEADERS | {"Content-Type": media_type})
+
+
+async def _http_problem(request: Request, error: Any) -> Response:
+    if error.status_code == 405:
+        return problem(405, "this can only be read", headers=ALLOW)
+    if error.status_code == 404:
+        return problem(404, "there is nothing here; /api/ lists what there is")
+    return problem(error.status_code, str(error.detail))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    return problem(500, "a defect of this service; its log has the details")

@@ -1,0 +1,70 @@
+"""Liveness, which asks nothing of the world, and readiness, which says what is missing and why."""
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fastprice.application.ports import SourceReport
+from fastprice.domain.quote import Freshness, Pair
+from fastprice.interface.parts import Parts
+from fastprice.interface.price_pages import source_row
+from fastprice.interface.responses import json_answer
+
+SOURCE_KEYS = ("breaker", "cooldown_until_ms", "cooldown_reason", "last_error", "last_error_at_ms")
+# The most worrying word of several, when a source serves more than one pair.
+BREAKER_ORDER = ("closed", "half_open", "open")
+
+
+class Health:
+    """Answers `/health/liveness` and `/health/readiness`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def liveness(self, request: Request) -> Response:
+        """200 for as long as the event loop turns; a restart would cure neither Redis nor an exchange."""
+        return json_answer({"status": "alive"})
+
+    async def readiness(self, request: Request) -> Response:
+        """200 while every pair has a price that may be served, else 503; the body says why."""
+        latest = self._parts.latest
+        pairs = {pair.slug: self._pair_state(pair) for pair in latest.pairs}
+        ready = all(state["state"] in (Freshness.FRESH, Freshness.STALE) for state in pairs.values())
+        content = {
+            "status": "ready" if ready else "not_ready",
+            "pairs": pairs,
+            "sources": self._source_states(),
+            "redis": self._parts.redis(),
+        }
+        return json_answer(content, 200 if ready else 503, None if ready else {"Retry-After": self._parts.retry_after})
+
+    def _pair_state(self, pair: Pair) -> dict[str, Any]:
+        snapshot = self._parts.latest.by_slug.get(pair.slug)
+        if snapshot is None:
+            return {"state": "no_price_yet", "age_ms": None, "source": None}
+        now = self._parts.clock.monotonic()
+        age_ms = max(0, round((now - snapshot.fetched_at) * 1000))
+        return {"state": snapshot.freshness(now), "age_ms": age_ms, "source": snapshot.quote.source}
+
+    def _source_states(self) -> dict[str, dict[str, Any]]:
+        states: dict[str, dict[str, Any]] = {}
+        for pair in self._parts.latest.pairs:
+            for report in self._parts.reports(pair):
+                state = self._source_state(report)
+                known = states.get(report.source)
+                if known is None or _worry(state) > _worry(known):
+                    states[report.source] = state
+        return states
+
+    def _source_state(self, report: SourceReport) -> dict[str, Any]:
+        row = source_row(report, self._parts.clock.wall_ms())
+        return {key: row[key] for key in SOURCE_KEYS}
+
+
+def _worry(state: dict[str, Any]) -> tuple[int, int, int]:
+    return (
+        BREAKER_ORDER.index(state["breaker"]) if state["breaker"] in BREAKER_ORDER else 0,
+        state["cooldown_until_ms"] or 0,
+        state["last_error_at_ms"] or 0,
+    )

@@ -1,0 +1,96 @@
+"""What every request passes: the date and the count of its answer, and a browser's preflight question."""
+
+from collections.abc import Callable
+from email.utils import formatdate
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fastprice.application.ports import Clock
+
+METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
+PREFLIGHT_HEADERS = [
+    (b"allow", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-headers", b"Accept, Content-Type, If-None-Match, X-Request-ID"),
+    (b"access-control-max-age", b"86400"),
+]
+PRICES = "/api/v1/prices/"
+PRICE_ROUTE, SOURCES_ROUTE = PRICES + "{pair}", PRICES + "{pair}/sources"
+
+
+class HttpDate:
+    """The value of the Date field, made once a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = 0
+        self._value = b""
+
+    def __call__(self) -> bytes:
+        second = self._clock.wall_ms() // 1000
+        if second != self._second:
+            self._second, self._value = second, formatdate(second, usegmt=True).encode()
+        return self._value
+
+
+class DateAndCount:
+    """Dates each answer, and counts it under its route's template, so that no client can invent a label.
+
+    The server below could date answers too, but its clock lags by up to a second: a price would seem to be from after
+    its answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, count: Callable[[str, str, int, float], None], clock: Clock, routes: frozenset[str]
+    ) -> None:
+        self._app = app
+        self._count = count
+        self._clock = clock
+        self._routes = routes
+        self._date = HttpDate(clock)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock.monotonic()
+        status = 500
+
+        async def remember(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [(b"date", self._date()), *message["headers"]]}
+            await send(message)
+
+        try:
+            await self._app(scope, receive, remember)
+        finally:
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._count(self._route(scope["path"]), method, status, self._clock.monotonic() - started)
+
+    def _route(self, path: str) -> str:
+        if path in self._routes:
+            return path
+        if path.startswith(PRICES):
+            rest = path[len(PRICES) :]
+            if "/" not in rest:
+                return PRICE_ROUTE
+            if rest.endswith("/sources") and rest.count("/") == 1:
+                return SOURCES_ROUTE
+        return "other"
+
+
+class AnswerPreflight:
+    """Answers OPTIONS everywhere: anything here may be read from any page."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "OPTIONS":
+            await self._app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT_HEADERS})
+        await send({"type": "http.response.body", "body": b""})

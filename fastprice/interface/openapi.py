@@ -1,0 +1,221 @@
+"""The service described in OpenAPI 3.1; a test holds every real answer against it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastprice.domain.quote import Pair
+
+Schema = dict[str, Any]
+
+DECIMAL = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"}
+PROBLEM_CODES = [
+    "bad_parameter", "unknown_pair", "not_found", "method_not_allowed", "price_unavailable", "price_too_old",
+    "internal_error",
+]  # fmt: skip
+TIME_MS = {"type": "integer", "description": "Milliseconds since 1970-01-01 UTC."}
+
+
+def describe(version: str, pairs: Iterable[Pair]) -> Schema:
+    """The whole document for the pairs that are served here."""
+    slugs = [pair.slug for pair in pairs]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fastprice",
+            "version": version,
+            "summary": "The current price of a crypto pair, fast, and honest about its age.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/api/": {"get": _operation("index", "What is here.", {"200": _json({"type": "object"})})},
+            "/api/v1/prices": {"get": _every_price()},
+            "/api/v1/prices/{pair}": {"parameters": [_pair_parameter(slugs)], "get": _price()},
+            "/api/v1/prices/{pair}/sources": {"parameters": [_pair_parameter(slugs)], "get": _sources()},
+            "/health/liveness": {"get": _operation("liveness", "Whether it lives.", {"200": _ref("Liveness")})},
+            "/health/readiness": {"get": _readiness()},
+            "/metrics": {"get": _operation("metrics", "Metrics for Prometheus.", {"200": _metrics()})},
+            "/openapi.json": {"get": _operation("openapi", "This document.", {"200": _json({"type": "object"})})},
+        },
+        "components": {"schemas": _schemas(), "headers": _headers()},
+    }
+
+
+def _operation(name: str, summary: str, responses: Schema, parameters: list[Schema] | None = None) -> Schema:
+    other = _problem("`internal_error`, or `method_not_allowed` for anything but GET and HEAD.", ("Allow",))
+    operation = {"operationId": name, "summary": summary, "responses": responses | {"default": other}}
+    return operation | ({"parameters": parameters} if parameters else {})
+
+
+def _json(schema: Schema, description: str = "OK", headers: Iterable[str] = ()) -> Schema:
+    answer: Schema = {"description": description, "content": {"application/json": {"schema": schema}}}
+    if headers:
+        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+    return answer
+
+
+def _ref(name: str, description: str = "OK", headers: Iterable[str] = ()) -> Schema:
+    return _json({"$ref": f"#/components/schemas/{name}"}, description, headers)
+
+
+def _problem(description: str, headers: Iterable[str] = ()) -> Schema:
+    answer = _ref("Problem", description, headers)
+    answer["content"] = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return answer
+
+
+def _not_modified(*names: str) -> Schema:
+    return {
+        "description": "What you have is what there is.",
+        "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
+    }
+
+
+def _pair_parameter(slugs: list[str]) -> Schema:
+    return {
+        "name": "pair",
+        "in": "path",
+        "required": True,
+        "description": "Any case is understood.",
+        "schema": {"type": "string", "enum": slugs},
+    }
+
+
+def _condition() -> Schema:
+    return {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
+
+
+def _price() -> Schema:
+    max_age = {
+        "name": "max_age_ms",
+        "in": "query",
+        "required": False,
+        "description": "The oldest price you accept, in milliseconds: 503 rather than an older one.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
+    }
+    responses = {
+        "200": _ref("Price", headers=("ETag", "Last-Modified", "Cache-Control")),
+        "304": _not_modified("ETag", "Last-Modified", "Cache-Control"),
+        "400": _problem("`bad_parameter`"),
+        "404": _problem("`unknown_pair`: not served here; no exchange was asked."),
+        "503": _problem("`price_unavailable` or `price_too_old`: no price that may be served.", ("Retry-After",)),
+    }
+    return _operation("price", "The price now.", responses, [max_age, _condition()])
+
+
+def _every_price() -> Schema:
+    responses = {
+        "200": _ref("Prices", headers=("ETag", "Cache-Control")),
+        "304": _not_modified("ETag", "Cache-Control"),
+        "503": _problem("`price_unavailable`: no pair has a price that may be served.", ("Retry-After",)),
+    }
+    return _operation("prices", "The price of every pair.", responses, [_condition()])
+
+
+def _sources() -> Schema:
+    responses = {"200": _ref("Sources"), "404": _problem("`unknown_pair`")}
+    return _operation("sources", "How each source stands for a pair.", responses)
+
+
+def _readiness() -> Schema:
+    responses = {
+        "200": _ref("Readiness", "Every pair has a price that may be served."),
+        "503": _ref("Readiness", "A pair has none; the body says why.", ("Retry-After",)),
+    }
+    return _operation("readiness", "Whether prices can be served.", responses)
+
+
+def _metrics() -> Schema:
+    return {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+def _headers() -> Schema:
+    def header(description: str, kind: str = "string") -> Schema:
+        return {"description": description, "schema": {"type": kind}}
+
+    return {
+        "ETag": header("Strong: the same in every replica for the same body."),
+        "Last-Modified": header("When the exchange gave the price, to the second."),
+        "Cache-Control": header("max-age is what is left of the price's freshness, in seconds."),
+        "Retry-After": header("Seconds.", "integer"),
+        "Allow": header("The methods that there are."),
+    }
+
+
+def _object(**properties: Any) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _or_null(schema: Schema) -> Schema:
+    return schema | {"type": [schema["type"], "null"]}
+
+
+def _quote_properties() -> Schema:
+    optional = _or_null(DECIMAL)
+    return {
+        "symbol": {"type": "string", "examples": ["ETH-USDT"]},
+        "base": {"type": "string"},
+        "quote": {"type": "string"},
+        "price": DECIMAL | {"description": "The last trade, digit for digit as the exchange sent it."},
+        "bid": optional,
+        "ask": optional,
+        "volume_24h": optional | {"description": "In base, over 24 hours."},
+        "source": {"type": "string"},
+        "source_time_ms": _or_null(TIME_MS) | {"description": "The exchange's own stamp; null where it gives none."},
+        "fetched_at_ms": TIME_MS | {"description": "When the exchange answered us: age counts from here."},
+    }
+
+
+def _schemas() -> Schema:
+    text, optional_text, optional_time = {"type": "string"}, {"type": ["string", "null"]}, _or_null(TIME_MS)
+    standing = {
+        "breaker": {"type": "string", "enum": ["closed", "half_open", "open"]},
+        "cooldown_until_ms": optional_time,
+        "cooldown_reason": optional_text,
+        "last_error": optional_text,
+        "last_error_at_ms": optional_time,
+    }
+    age = {"type": ["integer", "null"], "minimum": 0}
+    last_quote = {"oneOf": [{"$ref": "#/components/schemas/Quote"}, {"type": "null"}]}
+    source = _object(source=text, **standing, age_ms=age, last_quote=last_quote)
+    state = {"type": "string", "enum": ["fresh", "stale", "expired", "no_price_yet"]}
+    pair = _object(state=state, age_ms=age, source=optional_text)
+    return {
+        "Quote": _object(**_quote_properties()),
+        "Price": _object(**_quote_properties(), stale={"type": "boolean", "description": "Older than CACHE_TTL."}),
+        "Prices": _object(
+            prices={"type": "array", "items": {"$ref": "#/components/schemas/Price"}},
+            unavailable={"type": "array", "items": text},
+        ),
+        "Sources": _object(symbol=text, sources={"type": "array", "items": source}),
+        "Liveness": _object(status={"const": "alive"}),
+        "Readiness": _object(
+            status={"enum": ["ready", "not_ready"]},
+            pairs={"type": "object", "additionalProperties": pair},
+            sources={"type": "object", "additionalProperties": _object(**standing)},
+            redis=text | {"description": "`up`, `not_configured`, or `down: ` and why."},
+        ),
+        "Problem": _problem_schema(),
+    }
+
+
+def _problem_schema() -> Schema:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "code": {"type": "string", "enum": PROBLEM_CODES},
+            "detail": text | {"description": "For people; programs look at `code`."},
+            "pairs": {"type": "array", "items": text, "description": "With `unknown_pair`: those served here."},
+            "last_fetched_at_ms": TIME_MS | {"description": "With `price_too_old`: of the price not served."},
+        },
+        "required": ["type", "title", "status", "code", "detail"],
+    }

@@ -1,0 +1,34 @@
+"""What the interface is given by those who build the service: the latest prices, and callables across the layers."""
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import Clock, SourceReport
+from fastprice.domain.quote import Pair
+from fastprice.interface.price_json import PriceAnswers
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """`reports` tells how the sources stand for a pair; `redis` is `up`, `not_configured`, or `down: why`.
+
+    `scrape` gives the metrics as text, `count_request` takes route, method, status and seconds of every answer,
+    `tally` counts look-ups of L1, `patience` is how long a request may still wait for the first price, in seconds.
+    """
+
+    version: str
+    latest: LatestPrice[PriceAnswers]
+    clock: Clock
+    reports: Callable[[Pair], tuple[SourceReport, ...]]
+    redis: Callable[[], str]
+    scrape: Callable[[], Awaitable[tuple[bytes, str]]]
+    count_request: Callable[[str, str, int, float], None]
+    tally: dict[str, int]
+    patience: Callable[[], float]
+    retry_seconds: float
+
+    @property
+    def retry_after(self) -> str:
+        return str(math.ceil(self.retry_seconds))

@@ -1,0 +1,124 @@
+"""The hot path: one pair's price as a raw ASGI endpoint, a dict look-up, two comparisons and prepared bytes."""
+
+import asyncio
+from urllib.parse import parse_qs
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fastprice.application.latest_price import Snapshot
+from fastprice.domain.quote import Pair
+from fastprice.interface.parts import Parts
+from fastprice.interface.price_json import Answer, PriceAnswers, matches
+from fastprice.interface.responses import problem, unknown_pair
+
+METHODS = ("GET", "HEAD")
+ALLOW = {"Allow": "GET, HEAD, OPTIONS"}
+MAX_AGE_PARAMETER = "max_age_ms"
+MAX_AGE_LIMIT_MS = 86_400_000
+TOO_OLD = "too old to be served; /health/readiness says why"
+
+PriceSnapshot = Snapshot[PriceAnswers]
+
+
+class PriceEndpoint:
+    """Answers `/api/v1/prices/{pair}`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._latest = parts.latest
+        self._pairs = {pair.slug: pair for pair in parts.latest.pairs}
+        self._clock = parts.clock
+        self._tally = parts.tally
+        self._patience = parts.patience
+        self._retry_after = {"Retry-After": parts.retry_after}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        snapshot = self._latest.by_slug.get(scope["path_params"]["pair"])
+        if snapshot is None or scope["query_string"] or scope["method"] not in METHODS:
+            await (await self._unusual(scope))(scope, receive, send)
+            return
+        now = self._clock.monotonic()
+        if now <= snapshot.fresh_until:
+            self._tally["hit"] += 1
+            await _send(snapshot.rendered.fresh, int(snapshot.fresh_until - now), scope, send)
+        elif now <= snapshot.usable_until:
+            self._tally["stale"] += 1
+            await _send(snapshot.rendered.stale, 1, scope, send)
+        else:
+            await self._too_old(snapshot)(scope, receive, send)
+
+    async def _unusual(self, scope: Scope) -> ASGIApp:
+        """What answers everything but the plain question for a price that is there."""
+        pair = self._pairs.get(scope["path_params"]["pair"].lower())
+        if pair is None:
+            return unknown_pair(self._pairs)
+        if scope["method"] not in METHODS:
+            return problem(405, "a price can only be read", headers=ALLOW)
+        try:
+            most_ms = _max_age_ms(scope["query_string"])
+        except ValueError:
+            return problem(400, f"{MAX_AGE_PARAMETER} must be a whole number from 0 to {MAX_AGE_LIMIT_MS}")
+        snapshot = await self._first(pair)
+        if snapshot is None:
+            return self._none_yet(pair)
+        return self._within(snapshot, most_ms)
+
+    async def _first(self, pair: Pair) -> PriceSnapshot | None:
+        """The snapshot; before the first one there is the refresh to wait for, the only wait a request ever has."""
+        if pair.slug not in self._latest.by_slug and (seconds := self._patience()) > 0:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._latest.first(pair)
+            except TimeoutError:
+                return None
+        return self._latest.by_slug.get(pair.slug)
+
+    def _within(self, snapshot: PriceSnapshot, most_ms: int) -> ASGIApp:
+        """An answer no older than the client accepts, and cacheable no longer than it would accept it."""
+        now = self._clock.monotonic()
+        acceptable_until = snapshot.fetched_at + most_ms / 1000
+        if now > min(acceptable_until, snapshot.usable_until):
+            usable = now <= snapshot.usable_until
+            return self._too_old(snapshot, f"older than {MAX_AGE_PARAMETER} accepts" if usable else TOO_OLD)
+        fresh = now <= snapshot.fresh_until
+        self._tally["hit" if fresh else "stale"] += 1
+        answer = snapshot.rendered.fresh if fresh else snapshot.rendered.stale
+        cacheable_until = snapshot.fresh_until if fresh else now + 1
+        left = int(min(acceptable_until, cacheable_until) - now)
+
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            await _send(answer, left, scope, send)
+
+        return respond
+
+    def _none_yet(self, pair: Pair) -> ASGIApp:
+        self._tally["miss"] += 1
+        detail = f"no source has given a price for {pair.symbol} yet; /health/readiness says why"
+        return problem(503, detail, "price_unavailable", self._retry_after)
+
+    def _too_old(self, snapshot: PriceSnapshot, why: str = TOO_OLD) -> ASGIApp:
+        self._tally["miss"] += 1
+        quote = snapshot.quote
+        detail = f"the last price of {quote.pair.symbol} is {why}"
+        return problem(503, detail, "price_too_old", self._retry_after, last_fetched_at_ms=quote.fetched_at_ms)
+
+
+async def _send(answer: Answer, max_age: int, scope: Scope, send: Send) -> None:
+    full, bare = answer.headers(max_age)
+    condition = b",".join([value for name, value in scope["headers"] if name == b"if-none-match"])
+    if condition and matches(condition, answer.etag):
+        await send({"type": "http.response.start", "status": 304, "headers": bare})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": full})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+
+def _max_age_ms(query: bytes) -> int:
+    """The age that the client accepts, by default any; parameters we do not know are nobody's harm. ValueError."""
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(MAX_AGE_PARAMETER)
+    if values is None:
+        return MAX_AGE_LIMIT_MS
+    (text,) = values
+    if not (text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= MAX_AGE_LIMIT_MS):
+        raise ValueError(text)
+    return int(text)

@@ -1,0 +1,618 @@
+"""The whole application over real HTTP: what every endpoint promises to whoever asks."""
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from email.utils import formatdate, parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+from multidict import CIMultiDict
+from starlette.applications import Starlette
+from yarl import URL
+
+from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import SourceReport
+from fastprice.domain.quote import AgeLimits, Pair
+from fastprice.interface.app import make_app
+from fastprice.interface.parts import Parts
+from fastprice.interface.price_json import render
+from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents, a_quote, settle
+
+pytestmark = pytest.mark.anyio
+
+PRICE, PRICES = "/api/v1/prices/eth-usdt", "/api/v1/prices"
+SOURCES = f"{PRICE}/sources"
+LIVENESS, READINESS = "/health/liveness", "/health/readiness"
+ENDPOINTS = (PRICE, PRICES, SOURCES, LIVENESS, READINESS, "/metrics", "/openapi.json", "/", "/api", "/api/")
+PRICE_TEMPLATE, SOURCES_TEMPLATE = "/api/v1/prices/{pair}", "/api/v1/prices/{pair}/sources"
+TEMPLATES = {PRICE_TEMPLATE, SOURCES_TEMPLATE, *ENDPOINTS, "other"} - {PRICE, SOURCES}
+EXPOSITION = b"# HELP fastprice_price The price.\n", "text/plain; version=1.0.0; charset=utf-8"
+PROMISED = (
+    b'{"symbol":"ETH-USDT","base":"ETH","quote":"USDT","price":"3120.45","bid":"3120.44","ask":"3120.46",'
+    b'"volume_24h":"41325.02","source":"binance","source_time_ms":1753300000012,"fetched_at_ms":1753300000190,'
+    b'"stale":false}'
+)
+QUOTE = a_quote(
+    "3120.45", START_MS + 190, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS + 12
+)
+STRONG_ETAG = re.compile(r'"[^"]+"')
+
+
+@dataclass
+class Got:
+    """An answer as a client sees it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def max_age(self) -> str:
+        return self.headers["Cache-Control"].removeprefix("public, max-age=")
+
+
+class Service:
+    """The application with a clock, prices and parts that the test sets; it keeps what was counted.
+
+    A request that must wait for the first price puts itself in `waiting` and waits for `patience` seconds.
+    """
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.latest = LatestPrice((ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, RecordingEvents())
+        self.counted: list[tuple[str, str, int]] = []
+        self.tally = {"hit": 0, "stale": 0, "miss": 0}
+        self.reports: dict[Pair, tuple[SourceReport, ...]] = {}
+        self.redis = "not_configured"
+        self.patience = 0.0
+        self.waiting: asyncio.Queue[None] = asyncio.Queue()
+        self.broken = False
+        self.port = 0
+        self._session: aiohttp.ClientSession
+
+    def app(self) -> Starlette:
+        parts = Parts(
+            version="1.2.3",
+            latest=self.latest,
+            clock=self.clock,
+            reports=self._reports,
+            redis=lambda: self.redis,
+            scrape=self._scrape,
+            count_request=lambda route, method, status, seconds: self.counted.append((route, method, status)),
+            tally=self.tally,
+            patience=self._patience,
+            retry_seconds=1.5,
+        )
+        return make_app(parts, lambda app: contextlib.nullcontext())
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Service"]:
+        # asyncio answers without delay only on a socket that says that it is TCP.
+        with socket.socket(proto=socket.IPPROTO_TCP) as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(512)
+            self.port = listener.getsockname()[1]
+            config = uvicorn.Config(self.app(), http="httptools", lifespan="off", log_config=None, date_header=False)
+            server = uvicorn.Server(config)
+            serving = asyncio.create_task(server.serve([listener]))
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as self._session:
+                await self.raw("GET", LIVENESS)  # From here on it answers.
+                self.counted.clear()
+                yield self
+            # Its own way of stopping sleeps two tenths of a second.
+            serving.cancel()
+            await asyncio.wait([serving])
+            for closing in server.servers:
+                closing.close()
+            for connection in list(server.server_state.connections):
+                connection.shutdown()
+            await settle()
+
+    async def __call__(self, path: str = PRICE, method: str = "GET", *lines: tuple[str, str]) -> Got:
+        url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+        async with self._session.request(method, url, headers=CIMultiDict(lines), allow_redirects=False) as reply:
+            return Got(reply.status, reply.headers, await reply.read())
+
+    async def raw(self, method: str, path: str) -> tuple[bytes, bytes]:
+        """Head and everything after it, to the end of the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: fastprice\r\nConnection: close\r\n\r\n".encode("latin-1"))
+        head, _, rest = (await reader.read(-1)).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        return head, rest
+
+    def price(self, pair: Pair = ETH, age: float = 0.0, **fields: Any) -> None:
+        """Give the pair a price that is `age` seconds old."""
+        at_ms = self.clock.wall_ms() - round(age * 1000)
+        assert self.latest.offer(replace(QUOTE, pair=pair, fetched_at_ms=at_ms, **fields))
+
+    def _reports(self, pair: Pair) -> tuple[SourceReport, ...]:
+        self._break()
+        return self.reports.get(pair, ())
+
+    async def _scrape(self) -> tuple[bytes, str]:
+        self._break()
+        return EXPOSITION
+
+    def _patience(self) -> float:
+        self._break()
+        self.waiting.put_nowait(None)
+        return self.patience
+
+    def _break(self) -> None:
+        if self.broken:
+            raise RuntimeError("a defect")
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with Service().running() as service:
+        yield service
+
+
+def is_problem(got: Got, status: int, code: str) -> bool:
+    """Whether an answer is a complete problem+json of this code."""
+    body = got.json
+    assert {"type", "title", "status", "code", "detail"} <= body.keys() and "\n" not in body["detail"]
+    assert got.headers["Content-Type"] == "application/problem+json"
+    assert "max-age" not in got.headers["Cache-Control"]
+    return (got.status, body["status"], body["code"]) == (status, status, code)
+
+
+# A price
+
+
+async def test_price_is_served_digit_for_digit_with_its_headers(service: Service) -> None:
+    service.clock.now += 0.19
+    assert service.latest.offer(QUOTE)
+    got = await service()
+    assert (got.status, got.body) == (200, PROMISED)
+    assert got.headers["Content-Type"] == "application/json"
+    assert STRONG_ETAG.fullmatch(got.headers["ETag"])
+    assert got.headers["Last-Modified"] == formatdate(QUOTE.fetched_at_ms // 1000, usegmt=True)
+    assert got.headers["Cache-Control"] == "public, max-age=5"
+    assert {"ETag", "Last-Modified"} <= set(got.headers["Access-Control-Expose-Headers"].split(", "))
+    assert parsedate_to_datetime(got.headers["Date"]) >= parsedate_to_datetime(got.headers["Last-Modified"])
+    assert got.headers["Date"] == formatdate(service.clock.wall_ms() // 1000, usegmt=True)
+    assert service.tally == {"hit": 1, "stale": 0, "miss": 0}
+
+
+@pytest.mark.parametrize(
+    ("age", "status", "stale", "max_age"),
+    [
+        (0, 200, False, "5"), (0.5, 200, False, "4"), (1, 200, False, "4"), (3.9, 200, False, "1"),
+        (4.5, 200, False, "0"), (5, 200, False, "0"), (5.001, 200, True, "1"), (60, 200, True, "1"),
+    ],
+)  # fmt: skip
+async def test_cache_control_is_what_is_left_of_freshness(
+    service: Service, age: float, status: int, stale: bool, max_age: str
+) -> None:
+    service.price()
+    service.clock.now += age
+    got = await service()
+    assert (got.status, got.json["stale"], got.max_age) == (status, stale, max_age)
+
+
+async def test_age_counts_from_the_exchanges_answer_not_from_ours(service: Service) -> None:
+    service.price(age=3.5)
+    assert (await service()).max_age == "1"
+    service.price(age=0)
+    service.clock.step_wall(3600)
+    assert (await service()).max_age == "5", "a step of the wall clock ages no price"
+
+
+async def test_stale_price_differs_in_nothing_but_its_mark_and_its_etag(service: Service) -> None:
+    service.price()
+    fresh = await service()
+    service.clock.now += 6
+    stale = await service("/api/v1/prices/eth-usdt", "GET", ("If-None-Match", fresh.headers["ETag"]))
+    assert (stale.status, stale.json) == (200, fresh.json | {"stale": True})
+    assert stale.headers["ETag"] != fresh.headers["ETag"]
+    assert service.tally == {"hit": 1, "stale": 1, "miss": 0}
+
+
+async def test_price_past_max_stale_is_refused_with_when_to_come_back(service: Service) -> None:
+    service.price()
+    service.clock.now += 60.001
+    got = await service()
+    assert is_problem(got, 503, "price_too_old")
+    assert got.headers["Retry-After"] == "2", "whole seconds, never less than a refresh takes"
+    assert got.json["last_fetched_at_ms"] == START_MS
+    assert "price" not in got.json and QUOTE.price.encode() not in got.body
+    service.price()
+    assert (await service()).status == 200
+
+
+# Before the first price
+
+
+@pytest.mark.parametrize("patience", [0.0, -5.0, 0.02])
+async def test_without_a_price_the_answer_is_503_once_patience_is_over(service: Service, patience: float) -> None:
+    service.patience = patience
+    got = await service()
+    assert is_problem(got, 503, "price_unavailable") and got.headers["Retry-After"] == "2"
+    assert service.tally == {"hit": 0, "stale": 0, "miss": 1}
+
+
+async def test_300_cold_requests_all_get_the_first_price(service: Service) -> None:
+    service.patience = 20
+    asked = [asyncio.create_task(service()) for _ in range(300)]
+    for _ in asked:
+        await service.waiting.get()
+    assert not any(task.done() for task in asked)
+    service.price()
+    answers = await asyncio.gather(*asked)
+    assert {(got.status, got.json["price"], got.max_age) for got in answers} == {(200, "3120.45", "5")}
+    assert service.tally == {"hit": 300, "stale": 0, "miss": 0}
+
+
+async def test_cold_client_that_leaves_takes_nobody_along(service: Service) -> None:
+    service.patience = 20
+    leaver, stayer = asyncio.create_task(service()), asyncio.create_task(service())
+    for _ in range(2):
+        await service.waiting.get()
+    leaver.cancel()
+    await asyncio.wait([leaver])
+    service.price()
+    assert (await stayer).status == 200
+
+
+async def test_one_pair_without_a_price_does_not_hold_up_another(service: Service) -> None:
+    service.price(ETH)
+    assert (await service(PRICE)).status == 200
+    assert service.waiting.empty(), "nobody waits where there is a price"
+    assert is_problem(await service("/api/v1/prices/btc-usdt"), 503, "price_unavailable")
+
+
+# Conditions
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["{tag}"], 304), (["W/{tag}"], 304), (['"a", {tag}'], 304), (['"a",W/{tag} , "b"'], 304), (["*"], 304),
+        (['"a"', "{tag}"], 304), (['"a"'], 200), (["{bare}"], 200), (['"a"', '"b"'], 200), ([""], 200),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", [PRICE, PRICES])
+async def test_if_none_match_saves_the_body_of_what_is_known(
+    service: Service, path: str, lines: list[str], status: int
+) -> None:
+    service.price()
+    known = await service(path)
+    tag = known.headers["ETag"]
+    words = [line.format(tag=tag, bare=tag.strip('"')) for line in lines]
+    for method in "GET", "HEAD":
+        got = await service(path, method, *(("If-None-Match", line) for line in words))
+        assert got.status == status
+        for name in "ETag", "Cache-Control", "Access-Control-Allow-Origin":
+            assert got.headers[name] == known.headers[name]
+        assert got.body == (b"" if status == 304 or method == "HEAD" else known.body)
+
+
+async def test_new_price_is_not_mistaken_for_the_known_one(service: Service) -> None:
+    service.price()
+    tag = (await service()).headers["ETag"]
+    service.clock.now += 1
+    service.price()
+    again = await service(PRICE, "GET", ("If-None-Match", tag))
+    assert (again.status, again.json["fetched_at_ms"]) == (200, START_MS + 1000)
+
+
+# Methods
+
+
+@pytest.mark.parametrize("priced", [True, False])
+@pytest.mark.parametrize("path", [*ENDPOINTS, "/nowhere", "/api/v1/prices/no-pair", f"{PRICE}?max_age_ms=x"])
+async def test_head_is_get_without_its_body(service: Service, path: str, priced: bool) -> None:
+    if priced:
+        service.price()
+    got = await service(path)
+    head, rest = await service.raw("HEAD", path)
+    lines = dict(line.split(": ", 1) for line in head.decode().splitlines()[1:])
+    assert rest == b""
+    assert int(head.split()[1]) == got.status
+    assert int(lines["content-length"]) == len(got.body)
+    sent = {name.lower(): value for name, value in got.headers.items()}
+    assert lines | {"date": "", "connection": ""} == sent | {"date": "", "connection": ""}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "PURGE", "M-SEARCH"])
+async def test_every_other_method_is_refused_with_those_that_are_not(service: Service, method: str) -> None:
+    service.price()
+    for path in (*ENDPOINTS, "/api/v1/prices/btc-usdt", f"{PRICE}?max_age_ms=0"):
+        got = await service(path, method)
+        assert is_problem(got, 405, "method_not_allowed"), path
+        assert got.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert is_problem(await service("/nowhere", method), 404, "not_found")
+    known = {"POST", "PUT", "PATCH", "DELETE"}
+    assert {label for _, label, _ in service.counted} == {method if method in known else "other"}
+
+
+@pytest.mark.parametrize("path", [*ENDPOINTS, "/api/v1/prices/no-pair"])
+async def test_browsers_preflight_question_is_answered(service: Service, path: str) -> None:
+    question = [
+        ("Origin", "https://app.example"), ("Access-Control-Request-Method", "GET"),
+        ("Access-Control-Request-Headers", "if-none-match"),
+    ]  # fmt: skip
+    got = await service(path, "OPTIONS", *question)
+    assert (got.status, got.body) == (204, b"")
+    assert got.headers["Access-Control-Allow-Origin"] == "*"
+    assert got.headers["Access-Control-Allow-Methods"] == got.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert "If-None-Match" in got.headers["Access-Control-Allow-Headers"]
+    assert int(got.headers["Access-Control-Max-Age"]) > 0
+    assert not {"Content-Length", "Transfer-Encoding"} & got.headers.keys()
+
+
+async def test_any_page_may_read_every_answer(service: Service) -> None:
+    service.price()
+    service.clock.now += 61
+    asked = [*ENDPOINTS, "/nowhere", "/api/v1/prices/no-pair", f"{PRICE}?max_age_ms=x", "/api/v1/prices/btc-usdt"]
+    answers = [await service(path) for path in asked] + [await service(PRICE, "POST")]
+    service.broken = True
+    answers.append(await service("/metrics"))
+    assert {got.status for got in answers} == {200, 400, 404, 405, 500, 503}
+    assert {got.headers["Access-Control-Allow-Origin"] for got in answers} == {"*"}
+    for got in answers:
+        exposed = {name.strip().lower() for name in got.headers["Access-Control-Expose-Headers"].split(",")}
+        assert exposed >= {"etag", "last-modified", "retry-after"} & {name.lower() for name in got.headers}
+
+
+# Which pair
+
+
+@pytest.mark.parametrize("path", ["/api/v1/prices/no-pair", "/api/v1/prices/no-pair/sources"])
+async def test_unknown_pair_is_404_and_leaves_no_label(service: Service, path: str) -> None:
+    got = await service(path)
+    assert is_problem(got, 404, "unknown_pair")
+    assert got.json["pairs"] == ["btc-usdt", "eth-usdt"] and "eth-usdt" in got.json["detail"]
+    assert service.counted == [(SOURCES_TEMPLATE if path.endswith("sources") else PRICE_TEMPLATE, "GET", 404)]
+    assert service.waiting.empty() and service.tally == {"hit": 0, "stale": 0, "miss": 0}
+
+
+@pytest.mark.parametrize("odd", ["eth_usdt", "ethusdt", "B%00C", "%ff", "%2e%2e", "eth-usdt%20", "%D1%85", "a" * 20_000])
+async def test_odd_pairs_are_unknown_pairs(service: Service, odd: str) -> None:
+    for path in f"/api/v1/prices/{odd}", f"/api/v1/prices/{odd}/sources":
+        got = await service(path)
+        assert is_problem(got, 404, "unknown_pair")
+        assert len(got.body) < 500, "what was asked for is not sent back"
+    assert {route for route, _, _ in service.counted} == {PRICE_TEMPLATE, SOURCES_TEMPLATE}
+
+
+@pytest.mark.parametrize("pair", ["ETH-USDT", "Eth-Usdt", "eth%2Dusdt"])
+async def test_case_and_escapes_of_a_pair_do_not_matter(service: Service, pair: str) -> None:
+    service.price()
+    plain, other = await service(), await service(f"/api/v1/prices/{pair}")
+    assert (other.status, other.body, other.headers["ETag"]) == (200, plain.body, plain.headers["ETag"])
+    assert (await service(f"/api/v1/prices/{pair}/sources")).status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nowhere", "/api/v1", "/api/v1/prices/", "/health", "//", "/API/", "/metrics/", "/docs", "/%00", "/%ff",
+        f"{PRICE}/", f"{SOURCES}/", "/api/v1/prices//sources", "/api/v1/prices/eth-usdt/x", "/api/v1/prices/eth%2Fusdt",
+    ],
+)  # fmt: skip
+async def test_what_is_not_here_is_404_and_never_a_redirect(service: Service, path: str) -> None:
+    got = await service(path)
+    assert is_problem(got, 404, "not_found") and "/api/" in got.json["detail"]
+    assert {route for route, _, _ in service.counted} <= TEMPLATES
+
+
+# The age a client accepts
+
+
+@pytest.mark.parametrize(
+    ("age", "most_ms", "max_age"),
+    [
+        (0, "0", "0"), (1, "1000", "0"), (1, "3000", "2"), (1, "60000", "4"), (1, "86400000", "4"), (1, "00003000", "2"),
+        (10, "10000", "0"), (10, "20000", "1"), (60, "86400000", "1"),
+    ],
+)  # fmt: skip
+async def test_acceptable_age_limits_how_long_caches_may_keep_the_price(
+    service: Service, age: float, most_ms: str, max_age: str
+) -> None:
+    service.price()
+    service.clock.now += age
+    got = await service(f"{PRICE}?max_age_ms={most_ms}")
+    assert (got.status, got.max_age) == (200, max_age)
+    plain = await service()
+    assert (got.body, got.headers["ETag"]) == (plain.body, plain.headers["ETag"])
+    assert (await service(f"{PRICE}?max_age_ms={most_ms}", "GET", ("If-None-Match", "*"))).status == 304
+
+
+@pytest.mark.parametrize(("age", "most_ms"), [(0.001, "0"), (1, "999"), (10, "9999"), (61, "86400000")])
+async def test_price_older_than_accepted_is_refused(service: Service, age: float, most_ms: str) -> None:
+    service.price()
+    service.clock.now += age
+    got = await service(f"{PRICE}?max_age_ms={most_ms}")
+    assert is_problem(got, 503, "price_too_old") and got.headers["Retry-After"] == "2"
+    assert got.json["last_fetched_at_ms"] == START_MS
+    assert ("max_age_ms" in got.json["detail"]) is (age < 60), "whose limit it was"
+    assert service.tally == {"hit": 0, "stale": 0, "miss": 1}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"max_age_ms={bad}" for bad in ("", "-1", "+1", "1.5", "1e3", "0x10", "x", "86400001", "9" * 5000, "%D9%A3", "%ff")
+    ] + ["max_age_ms", "max_age_ms=1&max_age_ms=2"],
+)  # fmt: skip
+async def test_bad_acceptable_age_is_refused_with_what_is_accepted(service: Service, query: str) -> None:
+    service.price()
+    got = await service(f"{PRICE}?{query}")
+    assert is_problem(got, 400, "bad_parameter")
+    assert "max_age_ms" in got.json["detail"] and "86400000" in got.json["detail"]
+
+
+@pytest.mark.parametrize("query", ["x=1", "_=1753300000", "&&&", "=", "%00=%ff", "max_age=x", "MAX_AGE_MS=x", "?"])
+async def test_unknown_parameters_harm_nobody(service: Service, query: str) -> None:
+    service.price()
+    plain = await service()
+    got = await service(f"{PRICE}?{query}")
+    assert (got.status, got.body, got.max_age) == (200, plain.body, plain.max_age)
+
+
+# All prices
+
+
+async def test_all_prices_are_the_single_answers_side_by_side(service: Service) -> None:
+    service.price(ETH)
+    service.price(BTC, age=2.5, price="61000.1", bid=None, ask=None)
+    got = await service(PRICES)
+    singles = [(await service(f"/api/v1/prices/{slug}")).json for slug in ("eth-usdt", "btc-usdt")]
+    assert (got.status, got.json) == (200, {"prices": singles, "unavailable": []})
+    assert (got.headers["Content-Type"], got.max_age) == ("application/json", "2")
+
+
+async def test_all_prices_name_those_that_are_missing(service: Service) -> None:
+    service.price(ETH)
+    got = await service(PRICES)
+    assert [price["symbol"] for price in got.json["prices"]] == ["ETH-USDT"]
+    assert got.json["unavailable"] == ["BTC-USDT"]
+    service.price(BTC)
+    service.clock.now += 58
+    service.price(ETH)
+    service.clock.now += 4
+    got = await service(PRICES)
+    assert ([price["symbol"] for price in got.json["prices"]], got.json["unavailable"]) == (["ETH-USDT"], ["BTC-USDT"])
+    service.clock.now += 4
+    got = await service(PRICES)
+    assert (got.json["prices"][0]["stale"], got.max_age) == (True, "1")
+
+
+async def test_no_price_at_all_is_503(service: Service) -> None:
+    assert is_problem(await service(PRICES), 503, "price_unavailable")
+    service.price(ETH)
+    service.clock.now += 61
+    got = await service(PRICES)
+    assert is_problem(got, 503, "price_unavailable") and got.headers["Retry-After"] == "2"
+
+
+# Sources and health
+
+WELL = SourceReport("binance", "closed", QUOTE)
+ILL = SourceReport("okx", "open", None, START_MS + 9000, "429 Too many", "429 Too many", START_MS - 5)
+OVER = SourceReport("kraken", "half_open", replace(QUOTE, source="kraken"), START_MS - 1, "429", "429", START_MS - 9)
+
+
+async def test_sources_are_shown_as_they_stand(service: Service) -> None:
+    service.reports[ETH] = WELL, ILL, OVER
+    service.clock.now += 1
+    got = await service(SOURCES)
+    assert (got.status, got.json["symbol"]) == (200, "ETH-USDT")
+    well, ill, over = got.json["sources"]
+    quote = json.loads(PROMISED)
+    del quote["stale"]
+    assert well == {
+        "source": "binance", "breaker": "closed", "cooldown_until_ms": None, "cooldown_reason": None,
+        "last_error": None, "last_error_at_ms": None, "age_ms": 810, "last_quote": quote,
+    }  # fmt: skip
+    assert ill == {
+        "source": "okx", "breaker": "open", "cooldown_until_ms": START_MS + 9000, "cooldown_reason": "429 Too many",
+        "last_error": "429 Too many", "last_error_at_ms": START_MS - 5, "age_ms": None, "last_quote": None,
+    }  # fmt: skip
+    assert (over["cooldown_until_ms"], over["cooldown_reason"]) == (None, None), "a cool-down that is over is none"
+    assert (await service("/api/v1/prices/btc-usdt/sources")).json == {"symbol": "BTC-USDT", "sources": []}
+
+
+async def test_liveness_asks_nothing_of_the_world(service: Service) -> None:
+    service.broken, service.redis = True, "down: connection refused"
+    got = await service(LIVENESS)
+    assert (got.status, got.json, got.headers["Cache-Control"]) == (200, {"status": "alive"}, "no-store")
+
+
+async def test_readiness_is_200_while_every_pair_may_be_served(service: Service) -> None:
+    service.redis = "up"
+    service.reports[ETH], service.reports[BTC] = (WELL, ILL), (OVER, replace(ILL, breaker="closed"))
+    service.price(ETH)
+    service.price(BTC, age=5.5, source="okx")
+    got = await service(READINESS)
+    assert (got.status, got.json["status"], got.json["redis"]) == (200, "ready", "up")
+    assert got.json["pairs"] == {
+        "eth-usdt": {"state": "fresh", "age_ms": 0, "source": "binance"},
+        "btc-usdt": {"state": "stale", "age_ms": 5500, "source": "okx"},
+    }
+    assert {name: state["breaker"] for name, state in got.json["sources"].items()} == {
+        "binance": "closed", "okx": "open", "kraken": "half_open",
+    }  # fmt: skip
+    assert got.json["sources"]["okx"]["last_error"] == "429 Too many"
+    assert got.headers["Cache-Control"] == "no-store"
+
+
+async def test_readiness_is_503_and_says_which_pair_is_missing_and_why(service: Service) -> None:
+    service.price(ETH)
+    service.clock.now += 60.001
+    service.redis = "down: no answer in time"
+    service.reports[BTC] = (ILL,)
+    got = await service(READINESS)
+    assert (got.status, got.json["status"], got.headers["Retry-After"]) == (503, "not_ready", "2")
+    assert got.json["pairs"] == {
+        "eth-usdt": {"state": "expired", "age_ms": 60_001, "source": "binance"},
+        "btc-usdt": {"state": "no_price_yet", "age_ms": None, "source": None},
+    }
+    assert got.json["redis"] == "down: no answer in time"
+    assert got.json["sources"]["okx"]["last_error"] == "429 Too many"
+    service.price(ETH)
+    assert (await service(READINESS)).status == 503, "one pair is not every pair"
+    service.price(BTC)
+    assert (await service(READINESS)).status == 200
+
+
+# About the service
+
+
+async def test_metrics_come_as_they_were_rendered(service: Service) -> None:
+    got = await service("/metrics")
+    assert (got.status, got.body, got.headers["Content-Type"]) == (200, *EXPOSITION)
+
+
+async def test_index_lists_what_is_here_and_all_of_it_is(service: Service) -> None:
+    service.price(ETH)
+    service.price(BTC)
+    index = await service("/api/")
+    assert index.json["name"] == "fastprice" and index.json["version"] == "1.2.3"
+    assert index.body == (await service("/")).body == (await service("/api")).body
+    links = [link for entry in index.json.values() for link in (entry.values() if isinstance(entry, dict) else [entry])]
+    paths = [link for link in links if link.startswith("/")]
+    assert {PRICE, "/api/v1/prices/btc-usdt", PRICES, SOURCES, LIVENESS, READINESS, "/openapi.json"} <= set(paths)
+    assert {(await service(path)).status for path in paths} == {200}
+
+
+async def test_every_answer_is_counted_once_under_its_template(service: Service) -> None:
+    service.price()
+    for path in ENDPOINTS:
+        await service(path)
+    assert [route for route, _, _ in service.counted] == [
+        PRICE_TEMPLATE if path == PRICE else SOURCES_TEMPLATE if path == SOURCES else path for path in ENDPOINTS
+    ]
+    assert {(method, status) for _, method, status in service.counted} == {("GET", 200), ("GET", 503)}
+
+
+@pytest.mark.parametrize(("path", "template"), [
+    (PRICE, PRICE_TEMPLATE), (SOURCES, SOURCES_TEMPLATE), (READINESS, READINESS), ("/metrics", "/metrics"),
+])  # fmt: skip
+async def test_defect_is_500_and_the_service_goes_on(
+    service: Service, path: str, template: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.broken = True
+    got = await service(path)
+    assert is_problem(got, 500, "internal_error") and b"a defect" in got.body and b"RuntimeError" not in got.body
+    assert service.counted == [(template, "GET", 500)]
+    assert "RuntimeError: a defect" in caplog.text, "the log has the details"
+    service.broken = False
+    service.price()
+    assert (await service()).status == 200

@@ -1,0 +1,159 @@
+"""/openapi.json is valid OpenAPI 3.1, names every route, and every real answer is as it says."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+from starlette.routing import Route
+
+from tests.fakes import BTC, ETH
+from tests.integration.test_http import (
+    ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, WELL, Got, Service
+)
+
+pytestmark = pytest.mark.anyio
+
+ALIASES = {"/": "/api/", "/api": "/api/"}
+# Headers that a client acts upon; the rest is HTTP's own business.
+TELLING = {"etag", "last-modified", "retry-after", "allow", "cache-control"}
+BTC_PRICE = "/api/v1/prices/btc-usdt"
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with Service().running() as service:
+        yield service
+
+
+async def document(service: Service) -> dict[str, Any]:
+    return dict((await service("/openapi.json")).json)
+
+
+def validator(document: dict[str, Any], pointer: str) -> Draft202012Validator:
+    """A validator for the schema at a JSON pointer into the document."""
+    registry = Registry().with_resource("urn:service", DRAFT202012.create_resource(document))
+    return Draft202012Validator({"$ref": f"urn:service#{pointer}"}, registry=registry)
+
+
+def declared(document: dict[str, Any], path: str, status: int) -> tuple[str, dict[str, Any]]:
+    responses = document["paths"][path]["get"]["responses"]
+    name = str(status) if str(status) in responses else "default"
+    return name, responses[name]
+
+
+def hold(document: dict[str, Any], path: str, got: Got) -> str:
+    """Hold an answer against what is declared for it; the name of the declaration."""
+    name, response = declared(document, path, got.status)
+    sent = {header.lower() for header in got.headers} & TELLING
+    stated = {header.lower() for header in response.get("headers", {})}
+    if got.headers.get("Cache-Control") == "no-store":
+        sent.discard("cache-control")
+    assert sent <= stated if name == "default" else sent == stated, (path, got.status)
+    if "content" not in response:
+        assert got.body == b"" and "Content-Type" not in got.headers
+        return name
+    [(media_type, _)] = response["content"].items()
+    assert got.headers["Content-Type"].split(";")[0] == media_type, (path, got.status)
+    pointer = f"/paths/{path.replace('/', '~1')}/get/responses/{name}/content/{media_type.replace('/', '~1')}/schema"
+    body = got.json if media_type.endswith("json") else got.body.decode()
+    validator(document, pointer.replace("{", "%7B").replace("}", "%7D")).validate(body)
+    return name
+
+
+async def test_document_is_valid_openapi_3_1(service: Service) -> None:
+    content = await document(service)
+    assert content["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(content).validate()
+    assert content["info"]["version"] == "1.2.3"
+    operations = [operation["operationId"] for path in content["paths"].values() for operation in (path["get"],)]
+    assert len(set(operations)) == len(operations)
+
+
+async def test_every_route_is_described_and_nothing_else(service: Service) -> None:
+    paths = {route.path for route in service.app().routes if isinstance(route, Route)}
+    assert {ALIASES.get(path, path) for path in paths} == (await document(service))["paths"].keys()
+    assert ALIASES.keys() <= paths
+
+
+async def test_every_component_is_used(service: Service) -> None:
+    content = await document(service)
+    text = json.dumps(content)
+    for kind, entries in content["components"].items():
+        for name in entries:
+            assert f'"#/components/{kind}/{name}"' in text, name
+
+
+async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_given(service: Service) -> None:
+    content = await document(service)
+    seen: set[tuple[str, str]] = set()
+
+    async def ask(template: str, path: str, status: int, *lines: tuple[str, str], method: str = "GET") -> None:
+        got = await service(path, method, *lines)
+        assert got.status == status, path
+        seen.add((template, hold(content, template, got)))
+
+    any_tag = ("If-None-Match", "*")
+    await ask(PRICE_TEMPLATE, PRICE, 503)
+    await ask(PRICES, PRICES, 503)
+    await ask(READINESS, READINESS, 503)
+    service.price(ETH)
+    await ask(PRICES, PRICES, 200)
+    await ask(READINESS, READINESS, 503)
+    service.reports[ETH], service.reports[BTC] = (WELL, ILL, OVER), (replace(ILL, breaker="closed"),)
+    service.price(BTC, price="61000.1", bid=None, ask=None, volume_24h=None, source_time_ms=None)
+    for path, template in {
+        PRICE: PRICE_TEMPLATE, BTC_PRICE: PRICE_TEMPLATE, f"{PRICE}?max_age_ms=100000": PRICE_TEMPLATE,
+        SOURCES: SOURCES_TEMPLATE, f"{BTC_PRICE}/sources": SOURCES_TEMPLATE, **ALIASES,
+        **{path: path for path in (PRICES, "/api/", LIVENESS, READINESS, "/metrics", "/openapi.json")},
+    }.items():  # fmt: skip
+        await ask(template, path, 200)
+        await ask(template, path, 405, method="POST")
+    for path, template in (PRICE, PRICE_TEMPLATE), (PRICES, PRICES):
+        await ask(template, path, 304, any_tag)
+    for query in "x", "86400001":
+        await ask(PRICE_TEMPLATE, f"{PRICE}?max_age_ms={query}", 400)
+    await ask(PRICE_TEMPLATE, "/api/v1/prices/no-pair", 404)
+    await ask(SOURCES_TEMPLATE, "/api/v1/prices/no-pair/sources", 404)
+    service.clock.now += 10
+    for path, template in (PRICE, PRICE_TEMPLATE), (PRICES, PRICES), (READINESS, READINESS):
+        await ask(template, path, 200)
+    service.clock.now += 51
+    for path, template in (PRICE, PRICE_TEMPLATE), (PRICES, PRICES), (READINESS, READINESS):
+        await ask(template, path, 503)
+    service.broken = True
+    for path, template in (SOURCES, SOURCES_TEMPLATE), (READINESS, READINESS), ("/metrics", "/metrics"):
+        await ask(template, path, 500)
+    paths = content["paths"].items()
+    assert seen == {(path, status) for path, item in paths for status in item["get"]["responses"]}
+
+
+async def test_parameters_accept_what_is_declared_and_no_more(service: Service) -> None:
+    service.price()
+    item = (await document(service))["paths"][PRICE_TEMPLATE]
+    [pair], limits = item["parameters"], {entry["name"]: entry["schema"] for entry in item["get"]["parameters"]}
+    assert pair["schema"]["enum"] == ["eth-usdt", "btc-usdt"]
+    most = limits["max_age_ms"]
+    for value, status in (most["minimum"], 200), (most["maximum"], 200), (most["minimum"] - 1, 400), (most["maximum"] + 1, 400):
+        assert (await service(f"{PRICE}?max_age_ms={value}")).status == status
+    assert "If-None-Match" in limits
+
+
+@pytest.mark.parametrize(
+    ("change", "accepted"),
+    [
+        ({}, True), ({"bid": None}, True), ({"price": 3120.45}, False), ({"price": "3.1e3"}, False), ({"price": None}, False),
+        ({"stale": None}, False), ({"fetched_at_ms": "1"}, False), ({"bid": 0}, False), ({"extra": 1}, False),
+    ],
+)  # fmt: skip
+async def test_schema_of_a_price_refuses_what_is_none(service: Service, change: dict[str, Any], accepted: bool) -> None:
+    service.price()
+    body = (await service()).json
+    schema = validator(await document(service), "/components/schemas/Price")
+    assert schema.is_valid(body | change) is accepted
+    assert not schema.is_valid({key: body[key] for key in body if key != "source"})
