@@ -1,0 +1,127 @@
+"""Micro-benchmarks of every step on a price's way; `make bench` runs them."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from starlette.applications import Starlette
+
+from fastprice.application.latest_price import LatestPrice
+from fastprice.domain.quote import AgeLimits, Quote
+from fastprice.infrastructure.clock import SystemClock
+from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.infrastructure.exchanges.reply import Reply
+from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.sqlite_store import SqliteStore
+from fastprice.interface.app import make_app
+from fastprice.interface.parts import Parts
+from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.market.floor import Floor
+from fastprice.market.formats import EXCHANGES as FORMATS
+from tests.fakes import ETH, RecordingEvents, a_quote
+
+# Asynchronous steps are too short to be measured one by one: each round runs this many and is divided by it.
+BATCH = 200
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+def quote_now() -> Quote:
+    now_ms = CLOCK.wall_ms()
+    return a_quote("3120.45", now_ms, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=now_ms)
+
+
+def batched(benchmark: BenchmarkFixture, loop: asyncio.Runner, step: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    async def batch() -> None:
+        for _ in range(BATCH):
+            await step()
+
+    benchmark.extra_info["steps_per_round"] = BATCH
+    benchmark(lambda: loop.run(batch()))
+
+
+def test_render(benchmark: BenchmarkFixture) -> None:
+    benchmark(render, quote_now())
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_parse(benchmark: BenchmarkFixture, name: str) -> None:
+    floor = Floor()
+    answer = floor.call(FORMATS[name], ETH).truth()
+    reply = Reply(200, {}, answer.body, CLOCK.wall_ms())
+    assert benchmark(EXCHANGES[name].parse, ETH, reply).source == name
+
+
+def test_offer_to_l1(benchmark: BenchmarkFixture) -> None:
+    latest: LatestPrice[PriceAnswers] = LatestPrice([ETH], AgeLimits(5000, 60000), render, CLOCK, RecordingEvents())
+    at = iter(range(CLOCK.wall_ms() - 1000, CLOCK.wall_ms() + 10**9))
+    benchmark(lambda: latest.offer(a_quote(at_ms=next(at))))
+
+
+def price_app(metrics: Metrics) -> Starlette:
+    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), render, CLOCK, RecordingEvents())
+    latest.offer(quote_now())
+
+    async def no_metrics() -> tuple[bytes, str]:
+        return b"", "text/plain"
+
+    parts = Parts(
+        version="bench", latest=latest, clock=CLOCK, reports=lambda pair: (), redis=lambda: "not_configured",
+        scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1, patience=lambda: 0.0,
+        retry_seconds=1.0,
+    )
+    return make_app(parts, None)  # type: ignore[arg-type]  # no server, no lifespan
+
+
+@pytest.mark.parametrize("condition", ["200", "304"])
+def test_asgi_price(benchmark: BenchmarkFixture, loop: asyncio.Runner, condition: str) -> None:
+    app = price_app(Metrics("bench"))
+    sent: list[Any] = []
+    headers = [(b"host", b"localhost")] + ([(b"if-none-match", b"*")] if condition == "304" else [])
+    path = "/api/v1/prices/eth-usdt"
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) > 1000:
+            sent.clear()
+
+    async def ask() -> None:
+        await app(dict(scope), receive, send)
+
+    batched(benchmark, loop, ask)
+    assert sent[-2]["status"] == int(condition)
+
+
+def test_embedded_store_round_trip(benchmark: BenchmarkFixture, loop: asyncio.Runner, tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db", CLOCK)
+    at = iter(range(CLOCK.wall_ms(), CLOCK.wall_ms() + 10**9))
+
+    async def round_trip() -> None:
+        await store.put(a_quote(at_ms=next(at)))
+        await store.get(ETH)
+
+    batched(benchmark, loop, round_trip)
+    loop.run(store.close())
+
+
+def test_count_a_request(benchmark: BenchmarkFixture) -> None:
+    metrics = Metrics("bench")
+    benchmark(metrics.count_request, "/api/v1/prices/{pair}", "GET", 200, 0.0001)
+
+
+def test_flush_metrics(benchmark: BenchmarkFixture) -> None:
+    metrics = Metrics("bench")
+    metrics.count_request("/api/v1/prices/{pair}", "GET", 200, 0.0001)
+    benchmark(metrics.flush)

@@ -1,0 +1,212 @@
+"""The composition root: builds everything from the settings, leaves first, and wires it by hand."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import random
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+
+from fastprice import __version__
+from fastprice.application.ask_each import Asked, ask_each
+from fastprice.application.events import Event
+from fastprice.application.failover import Failover, FailoverLimits
+from fastprice.application.fallback_store import FallbackStore
+from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import Clock, Events, QuoteStore
+from fastprice.application.refresh_loop import Pace, RefreshLoop
+from fastprice.application.refresh_price import RefreshPrice
+from fastprice.application.retry import RetryingSource
+from fastprice.domain.quote import Pair
+from fastprice.infrastructure.circuit_breaker import GuardedSource
+from fastprice.infrastructure.clock import SystemClock
+from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.infrastructure.exchanges.client import ExchangeSource, Session
+from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.redis_store import RedisStore
+from fastprice.infrastructure.sqlite_store import SqliteStore
+from fastprice.infrastructure.state_log import log_event
+from fastprice.interface.app import make_app
+from fastprice.interface.parts import Parts
+from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.settings import Settings
+
+logger = logging.getLogger("fastprice")
+
+USER_AGENT = f"fastprice/{__version__}"
+FLUSH_SECONDS = 1.0
+
+
+def build(settings: Settings, clock: Clock | None = None) -> Starlette:
+    """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan."""
+    clock = clock or SystemClock()
+    metrics = Metrics(__version__)
+    events = _both(metrics, log_event)
+    holder = uuid.uuid4().hex
+
+    latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
+    session = Session(USER_AGENT)
+    failover = _failover(settings, latest, session, clock, events)
+    store, redis_state = _store(settings, holder, clock, events)
+    refresh = RefreshPrice(failover, store, latest, settings.refresh_interval, clock, events)
+    pace = Pace(holder, settings.refresh_interval, random.random)
+    loop = RefreshLoop(refresh, store, latest, pace, clock, events)
+
+    patience = _Patience(settings.cold_wait, clock)
+    parts = Parts(
+        version=__version__,
+        latest=latest,
+        clock=clock,
+        reports=lambda pair: refresh.reports.get(pair, ()),
+        redis=redis_state,
+        scrape=_scraper(metrics, latest, refresh),
+        count_request=metrics.count_request,
+        tally=metrics.l1,
+        patience=patience.left,
+        retry_seconds=settings.refresh_interval,
+    )
+    return make_app(parts, _lifespan(session, loop, store, metrics, patience, clock))
+
+
+def _lifespan(
+    session: Session, loop: RefreshLoop, store: QuoteStore, metrics: Metrics, patience: "_Patience", clock: Clock
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    """What runs beside the requests, from a worker's start to its end."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
+        patience.start()
+        async with session:
+            running = [asyncio.create_task(loop.run()), asyncio.create_task(_flush_forever(metrics, clock))]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+                metrics.flush()
+                await store.close()
+
+    return lifespan
+
+
+def _scraper(
+    metrics: Metrics, latest: LatestPrice[PriceAnswers], refresh: RefreshPrice
+) -> Callable[[], Awaitable[tuple[bytes, str]]]:
+    """The metrics as text, with the gauges as this worker knows them now."""
+
+    async def scrape() -> tuple[bytes, str]:
+        metrics.flush()
+        reports = [report for pair in latest.pairs for report in refresh.reports.get(pair, ())]
+        metrics.show(latest.quotes(), reports)
+        return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
+
+    return scrape
+
+
+async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
+    """What each source says now, for `fastprice quote`."""
+    clock, session = SystemClock(), Session(USER_AGENT)
+    async with session:
+        sources = [_exchange_source(name, settings, session, clock, lambda event: None) for name in settings.sources]
+        return await ask_each(sources, pair, clock)
+
+
+def _exchange_source(
+    name: str, settings: Settings, session: Session, clock: Clock, events: Events
+) -> ExchangeSource:
+    """One exchange, bare: at its own address, or where `<SOURCE>_URL` says."""
+    exchange = EXCHANGES[name]
+    url = settings.source_urls.get(name, exchange.base_url)
+    return ExchangeSource(exchange, url, settings.fetch_timeout, session, clock, events)
+
+
+def _failover(
+    settings: Settings,
+    latest: LatestPrice[PriceAnswers],
+    session: Session,
+    clock: Clock,
+    events: Events,
+) -> Failover:
+    """Every source, from the inside out: the exchange, retries, the breaker; then all of them in order."""
+    guarded = {}
+    for name in settings.sources:
+        exchange = _exchange_source(name, settings, session, clock, events)
+        retrying = RetryingSource(exchange, settings.retry_attempts, settings.retry_base, clock, random.random)
+        guarded[name] = GuardedSource(retrying, settings.breaker_fail_max, settings.breaker_reset, clock, events)
+    limits = FailoverLimits(
+        deadline_seconds=settings.round_timeout,
+        stall_seconds=settings.breaker_reset,
+        max_lag_ms=round(settings.max_stale * 1000),
+        max_deviation=settings.max_deviation,
+    )
+    return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, clock, events)
+
+
+def _store(settings: Settings, holder: str, clock: Clock, events: Events) -> tuple[QuoteStore, Callable[[], str]]:
+    """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
+    embedded = SqliteStore(store_directory(settings) / "store.db", clock)
+    if not settings.redis_url:
+        return embedded, lambda: "not_configured"
+    redis = RedisStore(
+        settings.redis_url, settings.cache_prefix, settings.redis_timeout, settings.max_stale, clock, events
+    )
+    store = FallbackStore(redis, embedded, holder, clock, events)
+    return store, lambda: f"down: {store.lost}" if store.lost else "up"
+
+
+def store_directory(settings: Settings) -> Path:
+    """Where the workers of this machine meet: one place per user and per way of getting prices.
+
+    Two services that ask different places, as a demo and the real thing do, must never share a price.
+    """
+    if settings.store_dir:
+        return Path(settings.store_dir)
+    way = json.dumps([settings.cache_prefix, settings.sources, sorted(settings.source_urls.items())])
+    name = f"fastprice-{os.getuid()}-{hashlib.sha256(way.encode()).hexdigest()[:12]}"
+    return memory_directory() / name
+
+
+def memory_directory() -> Path:
+    """A directory kept in memory where there is one."""
+    shm = Path("/dev/shm")
+    return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _both(first: Events, second: Events) -> Events:
+    def tell(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return tell
+
+
+async def _flush_forever(metrics: Metrics, clock: Clock) -> None:
+    while True:
+        await clock.sleep(FLUSH_SECONDS)
+        metrics.flush()
+
+
+class _Patience:
+    """How long requests may still wait for the first price: up to COLD_WAIT after the worker's start, then no more."""
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until = 0.0
+
+    def start(self) -> None:
+        self._until = self._clock.monotonic() + self._seconds
+
+    def left(self) -> float:
+        return self._until - self._clock.monotonic()

@@ -1,0 +1,157 @@
+"""The command line: serve the prices, ask every source once, or run the simulated exchange."""
+
+import asyncio
+import contextlib
+import errno
+import logging.config
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import click
+
+from fastprice import __version__
+from fastprice.domain.quote import Pair
+from fastprice.settings import Settings, SettingsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """The current price of a crypto pair, fast, and honest about its age.
+
+    Settings come from the environment; README has the table.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Serve prices over HTTP until told to stop (SIGTERM or Ctrl+C)."""
+    settings = _settings()
+    _check_port(settings.host, settings.port)
+    from fastprice import bootstrap
+    from fastprice.infrastructure.logging_setup import logging_config
+    from fastprice.infrastructure.prometheus import share_between_workers
+    from fastprice.server.gunicorn_conf import Gunicorn, Processes
+
+    log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
+    logging.config.dictConfig(log_config)
+    memory = bootstrap.memory_directory()
+    with _metrics_directory(memory) as metrics:
+        processes = Processes(
+            bind=_address(settings.host, settings.port),
+            workers=settings.workers,
+            keep_alive=settings.keep_alive,
+            graceful_timeout=settings.graceful_timeout,
+            memory_directory=str(memory),
+            log_config=log_config,
+            app=partial(bootstrap.build, settings),
+            after_fork=partial(share_between_workers, metrics),
+            ready=partial(_announce, settings),
+        )
+        Gunicorn(processes).run()
+
+
+@main.command()
+@click.argument("pair", default="eth-usdt")
+def quote(pair: str) -> None:
+    """Ask each of SOURCES once for PAIR and print what they say; exit code 1 if none answers."""
+    settings = _settings()
+    try:
+        wanted = Pair.parse(pair.lower())
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="PAIR") from None
+    from fastprice.bootstrap import ask_everyone
+    from fastprice.interface.quote_table import table
+
+    rows = asyncio.run(ask_everyone(settings, wanted))
+    click.echo(table(wanted, rows, settings.max_deviation))
+    sys.exit(0 if any(row.quote for row in rows) else 1)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option("--pairs", default="eth-usdt", show_default=True, help="Pairs to trade, separated by commas.")
+@click.option("--seed", default=1, show_default=True, help="Seed of the random walk: same seed, same prices.")
+@click.option("--latency", default=0.1, show_default=True, type=click.FloatRange(0, 60), help="Seconds to an answer.")
+def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
+    """Run a simulated exchange that speaks every source's wire format, with faults to switch on and off.
+
+    Open its address in a browser for the list of sources, faults, and how to switch them.
+    """
+    from fastprice.market.run import serve as serve_market
+
+    try:
+        slugs = tuple(Pair.parse(word.strip().lower()).slug for word in pairs.split(","))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--pairs") from None
+    asyncio.run(serve_market(host, port, slugs, seed, latency))
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_env(os.environ)
+    except SettingsError as error:
+        click.echo(f"fastprice: {error}", err=True)
+        sys.exit(2)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _check_port(host: str, port: int) -> None:
+    """Find out before anything is started what gunicorn would find out five seconds later."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        click.echo(f"fastprice: cannot listen on {_address(host, port)}: {_listen_advice(error)}", err=True)
+        sys.exit(1)
+
+
+def _listen_advice(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "something listens there already; stop it, or set PORT to another one"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need more rights; set PORT to a higher one"
+    return f"{error.strerror or error}; set HOST to an address of this machine"
+
+
+@contextlib.contextmanager
+def _metrics_directory(memory: Path) -> Iterator[Path]:
+    """An empty directory for the workers' metrics: one of our own, or the operator's, emptied."""
+    given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if given is None:
+        with tempfile.TemporaryDirectory(prefix="fastprice-metrics-", dir=memory, ignore_cleanup_errors=True) as made:
+            yield Path(made)
+        return
+    directory = Path(given)
+    directory.mkdir(parents=True, exist_ok=True)
+    for left_over in directory.glob("*.db"):
+        left_over.unlink()
+    yield directory
+
+
+def _announce(settings: Settings, addresses: list[str]) -> None:
+    pairs = ", ".join(pair.slug for pair in settings.pairs)
+    store = "Redis" if settings.redis_url else "the embedded store"
+    logging.getLogger("fastprice").info(
+        "serving %s at %s: %d workers over %s, prices from %s",
+        pairs,
+        ", ".join(addresses),
+        settings.workers,
+        store,
+        ", ".join(settings.sources),
+    )
+
+
+if __name__ == "__main__":
+    main()

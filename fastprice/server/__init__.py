@@ -1,0 +1,1 @@
+"""Processes and sockets: gunicorn keeps the workers, each of which runs uvicorn."""

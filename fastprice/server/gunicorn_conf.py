@@ -1,0 +1,79 @@
+"""gunicorn's settings and hooks, and the application object that carries them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from starlette.types import ASGIApp
+
+from fastprice.server.worker import FastpriceWorker
+
+# Connections that wait for a worker; the kernel takes no more than net.core.somaxconn.
+BACKLOG = 4096
+# A worker that has not turned its event loop for this long is replaced.
+STUCK_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """How many processes listen where, and what they are told; times in seconds.
+
+    `app` builds one worker's application. `after_fork(slot)` runs first in each worker: slots are small numbers that
+    no two living workers share and that a dead worker's successor takes over. `ready(addresses)` runs once, in the
+    master, when it listens.
+    """
+
+    bind: str
+    workers: int
+    keep_alive: int
+    graceful_timeout: int
+    memory_directory: str
+    log_config: dict[str, Any]
+    app: Callable[[], ASGIApp]
+    after_fork: Callable[[int], None]
+    ready: Callable[[list[str]], None]
+
+
+class Gunicorn(BaseApplication):
+    """gunicorn configured by code alone: no file, no command line, no environment of its own."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in options(self._processes).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[[], ASGIApp]:
+        """The factory itself: each worker calls it after the fork, so no connection is ever shared."""
+        return self._processes.app
+
+
+def options(processes: Processes) -> dict[str, Any]:
+    """gunicorn's settings by its own names."""
+    return {
+        "bind": processes.bind,
+        "workers": processes.workers,
+        "worker_class": FastpriceWorker,
+        "preload_app": True,
+        "backlog": BACKLOG,
+        "keepalive": processes.keep_alive,
+        "graceful_timeout": processes.graceful_timeout,
+        # While it drains, a worker gives no sign of life.
+        "timeout": max(STUCK_SECONDS, processes.graceful_timeout + 10),
+        "worker_tmp_dir": processes.memory_directory,
+        "control_socket_disable": True,
+        "logconfig_dict": processes.log_config,
+        "proc_name": "fastprice",
+        "pre_fork": give_slot,
+        "post_fork": lambda server, worker: processes.after_fork(worker.slot),
+        "when_ready": lambda server: processes.ready([str(listener) for listener in server.LISTENERS]),
+    }
+
+
+def give_slot(server: Any, worker: Any) -> None:
+    """The lowest number that no living worker has; gunicorn forgets a worker when it has buried it."""
+    taken = {living.slot for living in server.WORKERS.values()}
+    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)

@@ -1,0 +1,118 @@
+"""README is true, in both languages: its commands work, its tables are complete."""
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from fastprice.infrastructure.prometheus import Metrics
+from fastprice.market import Market
+from fastprice.settings import Settings
+from tests.service import running
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+READMES = ("README.md", "README.ru.md")
+
+
+class Spy(Mapping[str, str]):
+    """An empty environment that remembers what was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.append(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def rows(readme: str, *, after: str) -> list[list[str]]:
+    """The cells of the first table after a heading line that starts so."""
+    table = text(readme).split(f"\n{after}", 1)[1].split("\n|", 1)[1].split("\n\n", 1)[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", cell)
+
+
+def commands(readme: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", text(readme), re.S)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+HEADINGS = {"README.md": "## {}", "README.ru.md": "## {}"}
+TITLES = {
+    "README.md": ("Endpoints", "Settings", "Metrics", "Commands"),
+    "README.ru.md": ("Адреса", "Настройки", "Метрики", "Команды"),
+}
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_settings_table_has_every_variable_with_its_default(readme: str) -> None:
+    spy = Spy()
+    Settings.from_env(spy)
+    table = {name: names(row[1]) for row in rows(readme, after=f"## {TITLES[readme][1]}") for name in names(row[0])}
+    assert set(table) == set(spy.asked)
+    shown = {name: default[0] if default else "" for name, default in table.items()}
+    as_shown = Settings.from_env({name: value for name, value in shown.items() if not name.endswith("_URL")})
+    assert as_shown == Settings.from_env({})
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_metrics_table_has_every_metric_with_its_labels(readme: str) -> None:
+    metrics = Metrics("1")
+    real = {}
+    for family in metrics.registry.collect():
+        collector = metrics.registry._names_to_collectors[family.name]
+        total = "_total" if family.type == "counter" else ""
+        real[family.name.removeprefix("fastprice_") + total] = set(collector._labelnames)  # type: ignore[attr-defined]
+    table = {names(row[0])[0]: set(names(row[1])) for row in rows(readme, after=f"## {TITLES[readme][2]}")}
+    assert table == real
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_targets_table_is_the_makefiles(readme: str) -> None:
+    real = set(re.findall(r"^([a-z-]+):.*## ", text("Makefile"), re.M)) - {"help"}
+    told = {name.removeprefix("make ") for name in names(text(readme)) if name.startswith("make ")}
+    assert told == real
+
+
+def test_both_languages_have_the_same_commands_and_names() -> None:
+    assert commands("README.md") == commands("README.ru.md")
+    first, second = (re.findall(r"`([^`\n]+)`", text(readme)) for readme in READMES)
+    assert sorted(set(first)) == sorted(set(second))
+
+
+async def test_the_commands_of_the_quick_start_and_the_examples_work(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        curls = [line for line in commands("README.md") if line.startswith("curl ")]
+        assert len(curls) > 8
+        for line in curls:
+            here = line.replace("http://localhost:8000", service.url).replace("http://localhost:9000", market.url)
+            process = await asyncio.create_subprocess_shell(f"{here} --fail", stdout=asyncio.subprocess.PIPE)
+            output, _ = await process.communicate()
+            assert process.returncode == 0, line
+            assert output, line
+
+
+async def test_every_endpoint_of_the_table_answers(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        for row in rows("README.md", after="## Endpoints"):
+            path = names(row[0])[0].removeprefix("GET ")
+            assert (await service.get(path)).status == 200, path

@@ -1,0 +1,248 @@
+"""The whole service as real processes over real sockets: what its users and operators are promised."""
+
+import asyncio
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from fastprice.market import Market
+from fastprice.market.floor import MEANINGS
+from tests.conftest import RedisServer, free_port
+from tests.service import PRICE, Answer, Service, running
+
+pytestmark = pytest.mark.anyio
+
+# After these the answer is still the right one: nothing may happen at all.
+HARMLESS = {"extra"}
+# What the first source may give while it has the fault, because it is a true price: late, or not moving.
+BEARABLE = {"slow", "frozen", "old", "drip"}
+
+
+def true_prices(market: Market) -> set[str]:
+    return {price for served in market.served.values() for _, price in served}
+
+
+def metric(text: bytes, name: str) -> float:
+    """The sum over all samples whose name and labels start so."""
+    rows = [line.rsplit(" ", 1) for line in text.decode().splitlines() if line.startswith(name)]
+    return sum(float(value) for _, value in rows)
+
+
+async def held_for(seconds: float, service: Service) -> list[Answer]:
+    """Answers taken one after the other for a while."""
+    end, answers = time.monotonic() + seconds, []
+    while time.monotonic() < end:
+        answers.append(await service.get())
+    return answers
+
+
+@pytest.mark.parametrize("shared", ["embedded", "redis"])
+async def test_eight_workers_are_one_caller_and_agree(
+    market: Market, tmp_path: Path, shared: str, redis_server: RedisServer
+) -> None:
+    redis_url = redis_server.url if shared == "redis" else ""
+    environ = {"WORKERS": 8, "REFRESH_INTERVAL": 0.25, "CACHE_TTL": 5, "MAX_STALE": 60, "REDIS_URL": redis_url}
+    async with running(market, tmp_path, **environ) as service:
+        await service.until_workers(8)
+        for answer in await service.from_many_workers():
+            assert answer.status == 200
+        market.clear_calls()
+        began, stale, seen = time.monotonic(), 0, []
+        for _ in range(20):
+            answers = await service.from_many_workers(16)
+            stale += sum(answer.json["stale"] for answer in answers)
+            seen.append({answer.json["fetched_at_ms"] for answer in answers})
+        intervals = (time.monotonic() - began) / 0.25
+        assert intervals * 0.5 - 1 <= market.total_calls <= intervals + 1
+        assert stale == 0
+        # A burst that falls into the milliseconds of a change may see the quote before and after it, never a third.
+        assert max(map(len, seen)) <= 2
+        assert sum(len(stamps) == 1 for stamps in seen) >= len(seen) / 2
+
+
+async def test_served_prices_are_the_markets_own(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        answers = await held_for(1, service)
+        assert {answer.json["price"] for answer in answers} <= true_prices(market)
+        stamps = [answer.json["fetched_at_ms"] for answer in answers]
+        assert len(set(stamps)) > 1
+
+
+@pytest.mark.parametrize("fault", sorted(MEANINGS))
+async def test_a_fault_of_the_first_source_is_survived(market: Market, tmp_path: Path, fault: str) -> None:
+    async with running(market, tmp_path, CACHE_TTL=2, MAX_STALE=30, BREAKER_RESET=0.5) as service:
+        await service.until(200)
+        market.set_fault("binance", fault, seconds=1.0)
+        market.clear_calls()
+        answers = await held_for(1.2, service)
+        assert {answer.status for answer in answers} == {200}
+        assert {answer.json["price"] for answer in answers} <= true_prices(market)
+        assert not any(answer.json["stale"] for answer in answers)
+        sources = {answer.json["source"] for answer in answers}
+        if fault in HARMLESS:
+            assert sources == {"binance"}
+        elif fault not in BEARABLE:
+            assert answers[-1].json["source"] == "okx", "failed over within the time of one attempt"
+        market.clear_fault("all")
+        if fault not in ("unknown_symbol", "wrong_symbol", "blocked", "geo", "banned"):
+            await service.until_answer(lambda answer: answer.json["source"] == "binance")
+
+
+async def test_with_every_source_down_the_price_turns_stale_then_gone_then_comes_back(
+    market: Market, tmp_path: Path
+) -> None:
+    async with running(market, tmp_path, BREAKER_RESET=0.5) as service:
+        first = await service.until(200)
+        market.set_fault("all", "error")
+        stale = await service.until_answer(lambda answer: answer.status == 200 and answer.json["stale"])
+        assert stale.headers["cache-control"] == "public, max-age=1"
+        assert stale.json["fetched_at_ms"] >= first.json["fetched_at_ms"]
+        gone = await service.until(503)
+        assert gone.json["code"] == "price_too_old"
+        assert int(gone.headers["retry-after"]) >= 1
+        assert (await service.get("/health/readiness")).status == 503
+        assert (await service.get("/health/liveness")).status == 200
+        await service.until_logged("price expired")
+        market.clear_fault("all")
+        await service.until(200)
+        await service.until(200, "/health/readiness")
+        answer = await service.until_answer(lambda answer: answer.status == 200 and not answer.json["stale"])
+        assert answer.json["fetched_at_ms"] > stale.json["fetched_at_ms"]
+        log = "".join(service.log)
+        for line in ("price stale", "price expired", "no source gives a price", "priced again"):
+            assert log.count(line) == 1, f"{line!r} is told once:\n{log}"
+        assert "Traceback" not in log
+
+
+async def test_starts_and_stays_up_with_redis_and_every_exchange_down(market: Market, tmp_path: Path) -> None:
+    market.set_fault("all", "refuse")
+    redis_url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    async with running(market, tmp_path, WORKERS=3, COLD_WAIT=0.2, REDIS_URL=redis_url) as service:
+        answer = await service.until(503)
+        assert answer.json["code"] == "price_unavailable"
+        assert answer.headers["content-type"] == "application/problem+json"
+        await service.until_logged("make demo")
+        await service.until_logged("shared store lost")
+        before = await service.until_workers(3)
+        os.kill(before[0], signal.SIGKILL)
+        await service.until_workers(3, without=frozenset(before[:1]))
+        ready = await service.until_answer(lambda answer: "down" in answer.json["redis"], "/health/readiness")
+        assert ready.status == 503
+        market.clear_fault("all")
+        await service.until(200)
+        log = "".join(service.log)
+        assert log.count("shared store lost") == 1
+        assert "secret" not in log + ready.body.decode()
+        assert "Traceback" not in log
+
+
+async def test_redis_killed_paused_and_emptied_is_no_failure_of_the_service(
+    market: Market, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    async with running(market, tmp_path, REDIS_URL=redis_server.url) as service:
+        await service.until(200)
+        await service.until_answer(lambda answer: answer.json["redis"] == "up", "/health/readiness")
+        assert redis_server.process is not None
+        redis_server.process.send_signal(signal.SIGSTOP)
+        answers = await held_for(1.5, service)
+        await service.until_answer(lambda answer: answer.json["redis"] != "up", "/health/readiness")
+        redis_server.process.send_signal(signal.SIGCONT)
+        await service.until_answer(lambda answer: answer.json["redis"] == "up", "/health/readiness")
+        redis_server.stop()
+        answers += await held_for(1.5, service)
+        redis_server.start()  # Empty, as after FLUSHALL.
+        await service.until_answer(lambda answer: answer.json["redis"] == "up", "/health/readiness")
+        answers += await held_for(0.5, service)
+        assert {answer.status for answer in answers} == {200}
+        assert not any(answer.json["stale"] for answer in answers)
+        log = "".join(service.log)
+        assert log.count("shared store lost") == log.count("shared store back") == 2
+
+
+async def test_killed_workers_are_replaced_and_counters_never_fall(market: Market, tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics"
+    async with running(market, tmp_path, PROMETHEUS_MULTIPROC_DIR=metrics) as service:
+        await service.until(200)
+        counted = 0.0
+        for generation in range(4):
+            await service.from_many_workers(20)
+            for pid in (before := await service.until_workers(2)):
+                os.kill(pid, signal.SIGKILL)
+            await service.until_workers(2, without=frozenset(before))
+            await service.until(200)
+            (metrics / f"counter_{90 + generation}.db").touch()  # As a worker leaves it that dies at birth.
+            answer = await service.until(200, "/metrics")
+            now = metric(answer.body, "fastprice_refreshes_total")
+            assert now >= counted
+            counted = now
+            files = [file.stem for file in metrics.glob("*_?.db")]
+            assert {name.rsplit("_", 1)[1] for name in files} == {"0", "1"}, "a successor goes on in its slot's files"
+            assert len(files) <= 2 * len({name.rsplit("_", 1)[0] for name in files})
+
+
+async def test_price_stays_fresh_while_the_claimant_is_killed_again_and_again(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path, WORKERS=3, CACHE_TTL=5, MAX_STALE=60) as service:
+        await service.until(200)
+        for _ in range(5):
+            before = await service.until_workers(3)
+            stamp = (await service.until(200)).json["fetched_at_ms"]
+            os.kill(before[0], signal.SIGKILL)
+            await service.until_workers(3, without=frozenset(before[:1]))
+            newer = await service.until_answer(
+                lambda answer, than=stamp: answer.status == 200 and answer.json["fetched_at_ms"] > than
+            )
+            assert newer.json["stale"] is False
+
+
+async def test_sigterm_finishes_what_was_asked_and_leaves_with_zero(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        asked = [asyncio.create_task(service.get()) for _ in range(50)]
+        await asyncio.gather(*asked)
+        assert await service.stop() == 0
+        assert all(task.result().status == 200 for task in asked)
+
+
+async def test_warm_restart_serves_the_last_price_at_once(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path, MAX_STALE=60) as service:
+        last = (await service.until(200)).json["fetched_at_ms"]
+    market.set_fault("all", "error")
+    async with running(market, tmp_path, MAX_STALE=60) as service:
+        answer = await service.until(200)
+        assert answer.json["fetched_at_ms"] >= last
+
+
+async def test_requests_are_counted_whichever_worker_answers(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        before = metric((await service.get("/metrics")).body, _PRICE_OK)
+        await service.from_many_workers(40)
+
+        def counted(answer: Answer) -> bool:
+            return metric(answer.body, _PRICE_OK) >= before + 40
+
+        await service.until_answer(counted, "/metrics")
+
+
+_PRICE_OK = 'fastprice_http_requests_total{method="GET",route="/api/v1/prices/{pair}",status="200"}'
+
+
+async def test_json_log_is_one_object_per_line(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path, LOG_FORMAT="json") as service:
+        await service.until(200)
+        await service.stop()
+        assert service.log
+        assert all(re.fullmatch(r'\{"time":.*\}\n', line) for line in service.log), "".join(service.log)
+
+
+async def test_access_log_has_a_line_per_request_only_when_asked(market: Market, tmp_path: Path) -> None:
+    for asked in (0, 1):
+        async with running(market, tmp_path, ACCESS_LOG=asked) as service:
+            await service.until(200)
+            await service.stop()
+            assert any(f"GET {PRICE}" in line for line in service.log) is bool(asked)

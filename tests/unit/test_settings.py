@@ -1,0 +1,192 @@
+"""Every variable has its default, takes what is sensible, and refuses anything else in one clear line."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastprice.domain.quote import Pair
+from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.settings import SOURCES, Settings, SettingsError
+
+ETH, BTC = Pair("ETH", "USDT"), Pair("BTC", "USDT")
+DEFAULTS: dict[str, Any] = {
+    "HOST": "0.0.0.0", "PORT": 8000, "WORKERS": 8, "LOG_LEVEL": "info", "LOG_FORMAT": "text", "ACCESS_LOG": False,
+    "CACHE_TTL": 5.0, "REFRESH_INTERVAL": 1.0, "MAX_STALE": 60.0, "COLD_WAIT": 2.0, "PAIRS": (ETH,),
+    "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
+    "SOURCE_URLS": {}, "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
+    "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
+    "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20,
+}  # fmt: skip
+NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5", "1 2", "9" * 400, "9" * 5000)
+NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
+NO_URL = ("localhost", "//host", "https://", "http://", "https://host:99999", "https://host:x", "https://[::1", "https://a b", "ftp://host")
+BAD: dict[str, tuple[str, ...]] = {
+    "HOST": ("a b", "http://host", "[::1]", "host/24", "hôst", "a\nb"),
+    "PORT": (*NO_WHOLE, "65536"),
+    "WORKERS": (*NO_WHOLE, "0", "257"),
+    "LOG_LEVEL": ("warn", "verbose", "20", "info,debug"),
+    "LOG_FORMAT": ("xml", "1"),
+    "ACCESS_LOG": ("yes", "true", "2", "-1"),
+    "CACHE_TTL": (*NO_NUMBER, "0", "0.04", "86401"),
+    "REFRESH_INTERVAL": (*NO_NUMBER, "0", "0.01", "86401"),
+    "MAX_STALE": (*NO_NUMBER, "0", "86401"),
+    "COLD_WAIT": (*NO_NUMBER, "86401"),
+    "PAIRS": ("eth", "eth/usdt", "eth-usdt,", ",", "eth-usdt,ETH-USDT", "eth-usdt;btc-usdt", "a" * 16 + "-usdt"),
+    "SOURCES": ("mtgox", "binance,", "binance,okx,Binance", "binance okx", ","),
+    "FETCH_TIMEOUT": (*NO_NUMBER, "0", "86401"),
+    "ROUND_TIMEOUT": (*NO_NUMBER, "0", "86401"),
+    "RETRY_ATTEMPTS": (*NO_WHOLE, "0", "11"),
+    "RETRY_BASE": (*NO_NUMBER, "86401"),
+    "BREAKER_FAIL_MAX": (*NO_WHOLE, "0", "1001"),
+    "BREAKER_RESET": (*NO_NUMBER, "0", "86401"),
+    "MAX_DEVIATION": (*NO_NUMBER, "0", "1.01", "5%"),
+    "REDIS_URL": (
+        *NO_URL, "http://host", "redis://", "redis://host:99999", "redis://host/db", "redis://host/0/1", "unix://",
+        "redis://host?db=x", "redis://host?no_such_option=1", "redis://host?ssl_cert_reqs=none",
+        "rediss://host?ssl_cert_reqs=maybe", "redis://host?db", "redis:host",
+    ),
+    "REDIS_TIMEOUT": (*NO_NUMBER, "0", "86401"),
+    "CACHE_PREFIX": ("a b", "a/b", "a" * 65, "é", "a*"),
+    "STORE_DIR": ("/dev/null", "/dev/null/below", __file__),
+    "KEEP_ALIVE": (*NO_WHOLE, "0", "3601"),
+    "GRACEFUL_TIMEOUT": (*NO_WHOLE, "0", "601"),
+    **{f"{source.upper()}_URL": (*NO_URL, "redis://host", "https://host/?key=1", "https://host/#a") for source in SOURCES},
+}  # fmt: skip
+GOOD: dict[str, dict[str, Any]] = {
+    "HOST": {"127.0.0.1": "127.0.0.1", "::1": "::1", "price.internal": "price.internal"},
+    "PORT": {"0": 0, "65535": 65535},
+    "WORKERS": {"1": 1, " 4 ": 4},
+    "LOG_LEVEL": {"debug": "debug", "WARNING": "warning", "Error": "error"},
+    "LOG_FORMAT": {"json": "json", "TEXT": "text"},
+    "ACCESS_LOG": {"1": True, "0": False},
+    "CACHE_TTL": {"1.5": 1.5, "60": 60.0},
+    "REFRESH_INTERVAL": {".5": 0.5, "0.02": 0.02},
+    "MAX_STALE": {"5": 5.0, "86400": 86_400.0},
+    "COLD_WAIT": {"0": 0.0, "0.25": 0.25},
+    "PAIRS": {"ETH-USDT, btc-usdt": (ETH, BTC)},
+    "SOURCES": {"okx": ("okx",), "Kraken , okx": ("kraken", "okx")},
+    "FETCH_TIMEOUT": {"0.5": 0.5, "5": 5.0},
+    "ROUND_TIMEOUT": {"2": 2.0, "10": 10.0},
+    "RETRY_ATTEMPTS": {"1": 1, "10": 10},
+    "RETRY_BASE": {"0": 0.0},
+    "BREAKER_FAIL_MAX": {"1": 1},
+    "BREAKER_RESET": {"0.5": 0.5},
+    "MAX_DEVIATION": {"1": 1.0, "0.0001": 0.0001},
+    "REDIS_URL": {
+        url: url for url in (
+            "redis://redis", "redis://:pw@redis:6379/0", "redis://[::1]:6379", "redis://h/?db=2", "unix:///run/redis.sock?db=1",
+            "rediss://u:p@h:6380/1?ssl_cert_reqs=none&ssl_ca_certs=/etc/ca.pem",
+        )
+    },
+    "REDIS_TIMEOUT": {"0.001": 0.001},
+    "CACHE_PREFIX": {"price:v2_a.b-c": "price:v2_a.b-c"},
+    "STORE_DIR": {"/tmp": "/tmp", "/tmp/not/made/yet": "/tmp/not/made/yet", "data": "data"},
+    "KEEP_ALIVE": {"1": 1},
+    "GRACEFUL_TIMEOUT": {"600": 600},
+}  # fmt: skip
+
+
+def refusal(environ: Mapping[str, str]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    line = str(caught.value)
+    assert line.isprintable() and len(line.splitlines()) == 1
+    return line
+
+
+def test_defaults_are_those_of_the_table() -> None:
+    settings = Settings.from_env({"UNRELATED": "1", "_URL": "x"})
+    assert {name.upper(): getattr(settings, name.lower()) for name in DEFAULTS} == DEFAULTS
+    assert (settings.age_limits.fresh_ms, settings.age_limits.stale_ms) == (5000, 60_000)
+
+
+def test_tables_cover_every_variable() -> None:
+    known = {field.name.upper() for field in fields(Settings)}
+    urls = {f"{source.upper()}_URL" for source in SOURCES}
+    assert DEFAULTS.keys() == known
+    assert BAD.keys() == known - {"SOURCE_URLS"} | urls
+    assert GOOD.keys() == known - {"SOURCE_URLS"}
+
+
+def test_sources_are_the_exchanges_that_there_are() -> None:
+    assert SOURCES == tuple(EXCHANGES)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_value_is_refused_in_a_line_that_says_which_and_what_is_accepted(name: str) -> None:
+    accepted: set[str] = set()
+    for text in BAD[name]:
+        line = refusal({name: text})
+        start, _, rest = line.partition(" cannot be used: it must be ")
+        assert start.startswith(f"{name}='") and rest
+        if not {"@", "?"} & set(text):
+            assert start == f"{name}={text!r}"
+        accepted.add(rest)
+    assert len(accepted) == 1, "what is accepted does not depend on what was given"
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_value_is_taken(name: str) -> None:
+    for text, value in GOOD[name].items():
+        assert getattr(Settings.from_env({name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_empty_counts_as_not_set(name: str) -> None:
+    for text in "", "  ":
+        assert Settings.from_env({name: text}) == Settings.from_env({})
+
+
+def test_each_source_can_be_asked_elsewhere() -> None:
+    environ = {f"{source.upper()}_URL": f"https://mirror.example/{source}" for source in SOURCES}
+    assert Settings.from_env(environ).source_urls == {
+        source: f"https://mirror.example/{source}" for source in SOURCES
+    }
+    assert Settings.from_env({"OKX_URL": "http://[::1]:9000/okx"}).source_urls == {"okx": "http://[::1]:9000/okx"}
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "good", "bad"),
+    [
+        ("REFRESH_INTERVAL", "CACHE_TTL", ("4.9", "5"), ("5", "5")),
+        ("REFRESH_INTERVAL", "CACHE_TTL", ("0.5", "0.6"), ("1", "0.6")),
+        ("MAX_STALE", "CACHE_TTL", ("5", "5"), ("4.9", "5")),
+        ("ROUND_TIMEOUT", "FETCH_TIMEOUT", ("2", "2"), ("1.9", "2")),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    name: str, other: str, good: tuple[str, str], bad: tuple[str, str]
+) -> None:
+    assert Settings.from_env(dict(zip((name, other), good, strict=True)))
+    line = refusal(dict(zip((name, other), bad, strict=True)))
+    assert line.startswith(f"{name}='{bad[0]}' cannot be used: it must be ") and f"{other} ({bad[1]})" in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:hunter2@host", "redis://:hunter2@host:99999", "redis://user:hunter2@", ":hunter2@host:6379",
+        "redis//:hunter2@host", "redis://a:hunter2@b@host:x", "redis://a\n:hunter2@host", "unix:?password=hunter2",
+        "host?password=hunter2&a\nb", "redis://host?foo=hunter2", "redis://:hun/hunter2@host/x", "user:hunter2@host",
+    ],
+)  # fmt: skip
+def test_refused_url_does_not_show_its_secrets(url: str) -> None:
+    for name in "REDIS_URL", "BINANCE_URL":
+        if name == "REDIS_URL" or not url.startswith("http://"):
+            assert "hunter2" not in refusal({name: url})
+
+
+def test_relative_store_directory_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert Settings.from_env({"STORE_DIR": str(tmp_path / "new")}).store_dir == str(tmp_path / "new")
+    assert str(tmp_path / "file") in refusal({"STORE_DIR": str(tmp_path / "file" / "new")})
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"], "looking makes nothing"
+
+
+def test_numbers_are_finite() -> None:
+    settings = Settings.from_env({})
+    assert all(math.isfinite(value) for field in fields(settings) if isinstance(value := getattr(settings, field.name), float))
