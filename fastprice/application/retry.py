@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from fastprice.application.ports import Clock, PriceSource
 from fastprice.domain.errors import SourceError
-from fastprice.domain.quote import Pair, Quote, SourceTime
+from fastprice.domain.quote import Pair, Quote
 
 
 class RetryingSource:
@@ -17,19 +17,12 @@ class RetryingSource:
     def __init__(
         self, source: PriceSource, attempts: int, base_seconds: float, clock: Clock, random: Callable[[], float]
     ) -> None:
+        self.name, self.source_time = source.name, source.source_time
         self._source = source
         self._attempts = attempts
         self._base_seconds = base_seconds
         self._clock = clock
         self._random = random
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def source_time(self) -> SourceTime:
-        return self._source.source_time
 
     async def fetch(self, pair: Pair) -> Quote:
         for attempt in range(self._attempts - 1):

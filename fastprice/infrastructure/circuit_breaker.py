@@ -8,7 +8,7 @@ from aiobreaker.state import CircuitBreakerState
 from fastprice.application.events import BreakerMoved
 from fastprice.application.ports import Clock, Events, PriceSource
 from fastprice.domain.errors import CoolDown, SourceError, SourceRejected, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
+from fastprice.domain.quote import Pair, Quote
 
 STATES = {
     CircuitBreakerState.CLOSED: "closed",
@@ -41,6 +41,7 @@ class GuardedSource:
     def __init__(
         self, source: PriceSource, fail_max: int, reset_seconds: float, clock: Clock, events: Events
     ) -> None:
+        self.name, self.source_time = source.name, source.source_time
         self._source = source
         self._reset_seconds = reset_seconds
         self._clock = clock
@@ -48,14 +49,6 @@ class GuardedSource:
         self._breaker = _Breaker(fail_max=fail_max, timeout_duration=timedelta(seconds=reset_seconds))
         self._opened_at = 0.0
         self._moves = 0
-
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def source_time(self) -> SourceTime:
-        return self._source.source_time
 
     @property
     def state(self) -> str:

@@ -9,7 +9,7 @@ import aiohttp
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock, Events
 from fastprice.domain.errors import InvalidQuote, SourceDown, SourceError, SourceRefused, SourceTimeout
-from fastprice.domain.quote import Pair, Quote, SourceTime
+from fastprice.domain.quote import Pair, Quote
 from fastprice.infrastructure.exchanges.reply import Exchange, Reply
 
 MAX_BODY_BYTES = 64 * 1024
@@ -71,20 +71,13 @@ class ExchangeSource:
         clock: Clock,
         events: Events,
     ) -> None:
+        self.name, self.source_time = exchange.name, exchange.source_time
         self._exchange = exchange
         self._base_url = base_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session = session
         self._clock = clock
         self._events = events
-
-    @property
-    def name(self) -> str:
-        return self._exchange.name
-
-    @property
-    def source_time(self) -> SourceTime:
-        return self._exchange.source_time
 
     async def fetch(self, pair: Pair) -> Quote:
         started = self._clock.monotonic()
