@@ -78,7 +78,7 @@ def price_app(metrics: Metrics) -> Starlette:
         scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1, patience=lambda: 0.0,
         retry_seconds=1.0,
     )
-    return make_app(parts, None)  # type: ignore[arg-type]  # no server, no lifespan
+    return make_app(parts, None)
 
 
 @pytest.mark.parametrize("condition", ["200", "304"])

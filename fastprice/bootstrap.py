@@ -26,7 +26,7 @@ from fastprice.application.ports import Clock, Events, QuoteStore
 from fastprice.application.refresh_loop import Pace, RefreshLoop
 from fastprice.application.refresh_price import RefreshPrice
 from fastprice.application.retry import RetryingSource
-from fastprice.domain.quote import Pair
+from fastprice.domain.quote import MAX_SKEW_MS, Pair
 from fastprice.infrastructure.circuit_breaker import GuardedSource
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
@@ -50,7 +50,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan."""
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
-    events = _both(metrics, log_event)
+    events = _tell_all([metrics, log_event])
     holder = uuid.uuid4().hex
 
     latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
@@ -61,7 +61,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     pace = Pace(holder, settings.refresh_interval, random.random)
     loop = RefreshLoop(refresh, store, latest, pace, clock, events)
 
-    patience = _Patience(settings.cold_wait, clock)
+    patient_until = clock.monotonic() + settings.cold_wait
     parts = Parts(
         version=__version__,
         latest=latest,
@@ -71,21 +71,24 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
         scrape=_scraper(metrics, latest, refresh),
         count_request=metrics.count_request,
         tally=metrics.l1,
-        patience=patience.left,
+        patience=lambda: patient_until - clock.monotonic(),
         retry_seconds=settings.refresh_interval,
     )
-    return make_app(parts, _lifespan(session, loop, store, metrics, patience, clock))
+    return make_app(parts, _lifespan(session, loop, store, metrics, clock))
 
 
 def _lifespan(
-    session: Session, loop: RefreshLoop, store: QuoteStore, metrics: Metrics, patience: "_Patience", clock: Clock
+    session: Session,
+    loop: RefreshLoop,
+    store: QuoteStore,
+    metrics: Metrics,
+    clock: Clock,
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     """What runs beside the requests, from a worker's start to its end."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         # Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
-        patience.start()
         async with session:
             running = [asyncio.create_task(loop.run()), asyncio.create_task(_flush_forever(metrics, clock))]
             try:
@@ -145,9 +148,10 @@ def _failover(
         retrying = RetryingSource(exchange, settings.retry_attempts, settings.retry_base, clock, random.random)
         guarded[name] = GuardedSource(retrying, settings.breaker_fail_max, settings.breaker_reset, clock, events)
     limits = FailoverLimits(
-        deadline_seconds=settings.round_timeout,
+        round_seconds=settings.round_timeout,
+        attempt_seconds=settings.fetch_timeout,
         stall_seconds=settings.breaker_reset,
-        max_lag_ms=round(settings.max_stale * 1000),
+        fresh_lag_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
         max_deviation=settings.max_deviation,
     )
     return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, clock, events)
@@ -155,7 +159,7 @@ def _failover(
 
 def _store(settings: Settings, holder: str, clock: Clock, events: Events) -> tuple[QuoteStore, Callable[[], str]]:
     """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
-    embedded = SqliteStore(store_directory(settings) / "store.db", clock)
+    embedded = SqliteStore(store_directory(settings) / "store-1.db", clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
     redis = RedisStore(
@@ -183,10 +187,10 @@ def memory_directory() -> Path:
     return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
 
 
-def _both(first: Events, second: Events) -> Events:
+def _tell_all(observers: list[Events]) -> Events:
     def tell(event: Event) -> None:
-        first(event)
-        second(event)
+        for observer in observers:
+            observer(event)
 
     return tell
 
@@ -194,19 +198,7 @@ def _both(first: Events, second: Events) -> Events:
 async def _flush_forever(metrics: Metrics, clock: Clock) -> None:
     while True:
         await clock.sleep(FLUSH_SECONDS)
-        metrics.flush()
-
-
-class _Patience:
-    """How long requests may still wait for the first price: up to COLD_WAIT after the worker's start, then no more."""
-
-    def __init__(self, seconds: float, clock: Clock) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._until = 0.0
-
-    def start(self) -> None:
-        self._until = self._clock.monotonic() + self._seconds
-
-    def left(self) -> float:
-        return self._until - self._clock.monotonic()
+        try:
+            metrics.flush()
+        except Exception:
+            logger.exception("the counts of the last second could not be written down")

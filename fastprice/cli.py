@@ -5,9 +5,9 @@ import contextlib
 import errno
 import logging.config
 import os
+import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -127,17 +127,18 @@ def _listen_advice(error: OSError) -> str:
 
 @contextlib.contextmanager
 def _metrics_directory(memory: Path) -> Iterator[Path]:
-    """An empty directory for the workers' metrics: one of our own, or the operator's, emptied."""
-    given = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if given is None:
-        with tempfile.TemporaryDirectory(prefix="fastprice-metrics-", dir=memory, ignore_cleanup_errors=True) as made:
-            yield Path(made)
-        return
-    directory = Path(given)
-    directory.mkdir(parents=True, exist_ok=True)
-    for left_over in directory.glob("*.db"):
-        left_over.unlink()
-    yield directory
+    """An empty directory for the workers' metrics, named after the master; those of masters that died go first."""
+    mine = f"fastprice-metrics-{os.getuid()}-"
+    for left_over in memory.glob(f"{mine}*"):
+        if not Path(f"/proc/{left_over.name.removeprefix(mine)}").exists():
+            shutil.rmtree(left_over, ignore_errors=True)
+    directory = memory / f"{mine}{os.getpid()}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _announce(settings: Settings, addresses: list[str]) -> None:

@@ -90,7 +90,7 @@ class Settings:
             redis_url=read("REDIS_URL", "", _redis_url, "a redis://, rediss:// or unix:// URL, or empty"),
             redis_timeout=read.seconds("REDIS_TIMEOUT", "0.1", least=0.001),
             cache_prefix=read("CACHE_PREFIX", "fastprice", _prefix, "1 to 64 letters, digits, and any of . _ : -"),
-            store_dir=read("STORE_DIR", "", _directory, "a directory that can be written to, or made"),
+            store_dir=read("STORE_DIR", "", _directory, "a directory of this user that can be written to, or made"),
             keep_alive=read("KEEP_ALIVE", "75", _whole(1, 3600), "whole seconds from 1 to 3600"),
             graceful_timeout=read("GRACEFUL_TIMEOUT", "20", _whole(1, 600), "whole seconds from 1 to 600"),
         )
@@ -212,6 +212,8 @@ def _directory(text: str) -> str:
     nearest = next(path for path in (wanted, *wanted.parents) if path.exists())
     if text and not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise ValueError(text)
+    if text and nearest == wanted and nearest.stat().st_uid != os.getuid():
+        raise ValueError("what somebody else can write to could hold somebody else's prices")
     return text
 
 

@@ -23,17 +23,19 @@ class SourceSkipped:
 
 @dataclass(frozen=True, slots=True)
 class SourceLost:
-    """A source that answered, or was never asked, does not give acceptable quotes any more."""
+    """A source that answered, or was never asked, gives no acceptable quotes of a pair any more."""
 
     source: str
+    pair: Pair
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBack:
-    """A lost source gives acceptable quotes again."""
+    """A lost source gives acceptable quotes of a pair again."""
 
     source: str
+    pair: Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,48 +2,47 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from fastprice.application.events import SourceBack, SourceCooling, SourceLost, SourceSkipped
+from fastprice.application.events import SourceSkipped
 from fastprice.application.ports import Clock, Events, PriceSource, SourceReport
-from fastprice.domain.errors import (
-    CoolDown, InvalidQuote, NoSource, SourceError, SourceRejected, SourceTimeout, UnknownSymbol
-)
+from fastprice.application.standings import Standings
+from fastprice.domain.errors import InvalidQuote, NoSource, SourceError, SourceTimeout
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
-# A last trade may be this old on a quiet pair while bid and ask are live; beyond, the feed is taken for frozen.
+# Further off than this, a stamp says that a clock is wrong or a feed has been dead for long.
+MAX_LAG_MS = 60_000
+# A last trade may be this old on a quiet pair while bid and ask are live.
 MAX_TRADE_LAG_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class FailoverLimits:
-    """Seconds for a whole round and for how long a stalled source is asked last; milliseconds a stamp may lag; the
-    share by which a price may jump before a second source must agree."""
+    """Seconds for a whole round, for one source's attempt, and for how long a stalled source is asked last;
+    milliseconds that a price may lag by its own stamp while another source has a newer one; the share by which a
+    price may jump before a second source must agree."""
 
-    deadline_seconds: float
+    round_seconds: float
+    attempt_seconds: float
     stall_seconds: float
-    max_lag_ms: int
+    fresh_lag_ms: int
     max_deviation: float
 
 
 @dataclass(slots=True)
-class _Standing:
-    """What this worker remembers of one source."""
+class _Round:
+    """One turn through the sources: what is held, who was asked and why not taken, and quotes kept in reserve."""
 
-    cooldown_until_ms: int | None = None
-    cooldown_reason: str | None = None
-    stalled_until: float = 0.0
-    unlisted: set[Pair] = field(default_factory=set)
-    quotes: dict[Pair, Quote] = field(default_factory=dict)
-    last_error: str | None = None
-    last_error_at_ms: int | None = None
-    lost: bool = False
+    held: Quote | None
+    reasons: dict[str, str]
+    outliers: list[Quote]
+    laggards: list[Quote]
 
 
 class Failover:
     """Asks its sources in order until one gives a quote that fits the held one, or two agree on another price.
 
-    A source that stalled is asked last for a while, so that the next round does not wait for it again. `held` gives
+    A quote that lags by its own stamp is kept back, and taken only if no other source has a newer one. `held` gives
     the price being served; `breaker_state` the state of a source's breaker, for the reports. Raises NoSource.
     """
 
@@ -56,138 +55,112 @@ class Failover:
         clock: Clock,
         events: Events,
     ) -> None:
-        self._sources = tuple(sources)
+        self._sources = {source.name: source for source in sources}
         self._limits = limits
         self._held = held
         self._breaker_state = breaker_state
         self._clock = clock
         self._events = events
-        self._standings = {source.name: _Standing() for source in sources}
+        self._standings = Standings(self._sources, limits.stall_seconds, clock, events)
 
     async def fetch(self, pair: Pair) -> Quote:
-        reasons: dict[str, str] = {}
+        round_ = _Round(self._held(pair), {}, [], [])
         try:
-            async with asyncio.timeout(self._limits.deadline_seconds):
-                return await self._first_accepted(pair, reasons)
+            async with asyncio.timeout(self._limits.round_seconds):
+                return await self._first_accepted(pair, round_)
         except TimeoutError:
-            asked = next(reversed(reasons))
-            words = f"no answer within the {self._limits.deadline_seconds:g} s of a round"
-            self._failed(asked, pair, SourceTimeout(words))
-            raise NoSource(reasons) from None
-
-    async def _first_accepted(self, pair: Pair, reasons: dict[str, str]) -> Quote:
-        held = self._held(pair)
-        outliers: list[Quote] = []
-        for source in self._in_order():
-            if refusal := self._refusal(source.name, pair):
-                reasons[source.name] = refusal
-                self._events(SourceSkipped(source.name))
-                continue
-            reasons[source.name] = "no answer before the round ended"
-            try:
-                quote = await self._ask(source, pair)
-            except SourceError as error:
-                reasons[source.name] = str(error)
-                self._failed(source.name, pair, error)
-                continue
-            accepted = self._agreed(quote, held, outliers)
-            if accepted is not None:
-                self._settle(pair, accepted, quote, outliers)
-                return accepted
-            outliers.append(quote)
-            reasons[source.name] = f"{quote.price} is far from the held price and no second source agrees"
-        for outlier in outliers:
-            self._failed(outlier.source, pair, InvalidQuote(reasons[outlier.source]))
-        raise NoSource(reasons)
+            asked = next(reversed(round_.reasons))
+            error = SourceTimeout(f"no answer within the {self._limits.round_seconds:g} s of a round")
+            self._standings.failed(asked, pair, error)
+            raise NoSource(round_.reasons) from None
 
     def reports(self, pair: Pair) -> tuple[SourceReport, ...]:
-        """How every source stands for a pair, in failover order."""
-        return tuple(
-            SourceReport(
-                source=name,
-                breaker=self._breaker_state(name),
-                quote=standing.quotes.get(pair),
-                cooldown_until_ms=standing.cooldown_until_ms,
-                cooldown_reason=standing.cooldown_reason,
-                last_error=standing.last_error,
-                last_error_at_ms=standing.last_error_at_ms,
-            )
-            for name, standing in self._standings.items()
-        )
+        """How every source stands for a pair."""
+        return self._standings.reports(pair, self._breaker_state)
 
     def learn(self, reports: Iterable[SourceReport]) -> None:
-        """Take over the cool-downs that another worker was told, so that a ban outlives the worker that earned it."""
-        for report in reports:
-            standing = self._standings.get(report.source)
-            if standing and (report.cooldown_until_ms or 0) > (standing.cooldown_until_ms or 0):
-                standing.cooldown_until_ms = report.cooldown_until_ms
-                standing.cooldown_reason = report.cooldown_reason
+        """Leave alone whom another worker was told to leave alone."""
+        self._standings.learn(reports)
 
-    def _in_order(self) -> list[PriceSource]:
-        now = self._clock.monotonic()
-        return sorted(self._sources, key=lambda source: self._standings[source.name].stalled_until > now)
+    async def _first_accepted(self, pair: Pair, round_: _Round) -> Quote:
+        last_start = self._clock.monotonic() + self._limits.round_seconds - self._limits.attempt_seconds
+        for name in self._standings.in_order():
+            if refusal := self._standings.refusal(name, pair):
+                round_.reasons[name] = refusal
+                self._events(SourceSkipped(name))
+            elif self._clock.monotonic() > last_start:
+                # Asked now it would be cut short, and be blamed for the time that others took.
+                round_.reasons[name] = "no time left in this round"
+            elif accepted := await self._asked(self._sources[name], pair, round_):
+                return accepted
+        return self._reserve(pair, round_)
 
-    def _refusal(self, name: str, pair: Pair) -> str | None:
-        standing = self._standings[name]
-        if pair in standing.unlisted:
-            return f"does not list {pair.symbol}; not asked again until restart"
-        left_ms = (standing.cooldown_until_ms or 0) - self._clock.wall_ms()
-        if left_ms > 0:
-            return f"left alone for {left_ms / 1000:.0f} s more: {standing.cooldown_reason}"
-        return None
+    async def _asked(self, source: PriceSource, pair: Pair, round_: _Round) -> Quote | None:
+        """The quote to serve after asking one more source, or None."""
+        round_.reasons[source.name] = "no answer before the round ended"
+        try:
+            quote = await source.fetch(pair)
+            lags = self._lags(source, quote)
+        except SourceError as error:
+            round_.reasons[source.name] = str(error)
+            self._standings.failed(source.name, pair, error)
+            return None
+        if lags:
+            round_.laggards.append(quote)
+            return None
+        accepted = self._agreed(quote, round_)
+        if accepted is None:
+            round_.outliers.append(quote)
+            round_.reasons[source.name] = f"{quote.price} is far from the held price and no second source agrees"
+        else:
+            self._settle(accepted, quote, round_)
+        return accepted
 
-    async def _ask(self, source: PriceSource, pair: Pair) -> Quote:
-        quote = await source.fetch(pair)
-        self._check_time(source.source_time, quote, self._standings[source.name].quotes.get(pair))
-        return quote
-
-    def _check_time(self, meaning: SourceTime, quote: Quote, previous: Quote | None) -> None:
-        if quote.source_time_ms is None or meaning not in (SourceTime.PRICE, SourceTime.TRADE):
-            return
-        if previous and previous.source_time_ms and quote.source_time_ms < previous.source_time_ms:
+    def _lags(self, source: PriceSource, quote: Quote) -> bool:
+        """Whether the quote is old by its own stamp; InvalidQuote where the stamp cannot be true."""
+        meaning, stamp_ms = source.source_time, quote.source_time_ms
+        if stamp_ms is None or meaning not in (SourceTime.PRICE, SourceTime.TRADE):
+            return False
+        previous = self._standings.last_quote(source.name, quote.pair)
+        if previous and previous.source_time_ms and stamp_ms < previous.source_time_ms:
             raise InvalidQuote("its time stamp ran backwards")
-        lag_ms = quote.fetched_at_ms - quote.source_time_ms
-        most_ms = self._limits.max_lag_ms if meaning is SourceTime.PRICE else MAX_TRADE_LAG_MS
-        if not -self._limits.max_lag_ms <= lag_ms <= most_ms:
+        lag_ms = quote.fetched_at_ms - stamp_ms
+        if not -MAX_LAG_MS <= lag_ms <= (MAX_LAG_MS if meaning is SourceTime.PRICE else MAX_TRADE_LAG_MS):
             side = "behind" if lag_ms > 0 else "ahead of"
             raise InvalidQuote(f"its time stamp is {abs(lag_ms) / 1000:.0f} s {side} this machine's clock")
+        return meaning is SourceTime.PRICE and lag_ms > self._limits.fresh_lag_ms
 
-    def _agreed(self, quote: Quote, held: Quote | None, outliers: list[Quote]) -> Quote | None:
-        if held is None or quote.deviation(held) <= self._limits.max_deviation:
+    def _agreed(self, quote: Quote, round_: _Round) -> Quote | None:
+        if round_.held is None or self._fits(quote, round_.held):
             return quote
-        return next((other for other in outliers if quote.deviation(other) <= self._limits.max_deviation), None)
+        return next((other for other in round_.outliers if self._fits(quote, other)), None)
 
-    def _settle(self, pair: Pair, accepted: Quote, last: Quote, outliers: list[Quote]) -> None:
-        for quote in (*outliers, last):
-            if quote.deviation(accepted) <= self._limits.max_deviation:
-                self._answered(quote)
+    def _fits(self, quote: Quote, other: Quote) -> bool:
+        return quote.deviation(other) <= self._limits.max_deviation
+
+    def _settle(self, accepted: Quote, last: Quote, round_: _Round) -> None:
+        """Tell right from wrong among all who answered, now that there is a price to compare with."""
+        for quote in (*round_.outliers, last):
+            if self._fits(quote, accepted):
+                self._standings.answered(quote)
             else:
-                self._failed(quote.source, pair, InvalidQuote(f"{quote.price} is far from what another source says"))
+                error = InvalidQuote(f"{quote.price} is far from what another source says")
+                self._standings.failed(quote.source, quote.pair, error)
+        for quote in round_.laggards:
+            self._standings.failed(quote.source, quote.pair, InvalidQuote(_age_by_stamp(quote)))
 
-    def _answered(self, quote: Quote) -> None:
-        standing = self._standings[quote.source]
-        standing.quotes[quote.pair] = quote
-        standing.stalled_until = 0.0
-        standing.cooldown_until_ms = standing.cooldown_reason = None
-        if standing.lost:
-            standing.lost = False
-            self._events(SourceBack(quote.source))
+    def _reserve(self, pair: Pair, round_: _Round) -> Quote:
+        """No source has a better one: the newest of the quotes that lag, if it fits; else NoSource."""
+        for quote in sorted(round_.laggards, key=lambda quote: quote.source_time_ms or 0, reverse=True):
+            if self._agreed(quote, round_) is quote:
+                self._standings.answered(quote)
+                return quote
+            round_.reasons[quote.source] = _age_by_stamp(quote)
+        for quote in (*round_.outliers, *round_.laggards):
+            self._standings.failed(quote.source, pair, InvalidQuote(round_.reasons[quote.source]))
+        raise NoSource(round_.reasons)
 
-    def _failed(self, name: str, pair: Pair, error: SourceError) -> None:
-        if isinstance(error, SourceRejected):
-            self._events(SourceSkipped(name))
-            return
-        standing = self._standings[name]
-        standing.last_error = str(error)
-        standing.last_error_at_ms = self._clock.wall_ms()
-        if isinstance(error, CoolDown):
-            standing.cooldown_until_ms = standing.last_error_at_ms + round(error.seconds * 1000)
-            standing.cooldown_reason = str(error)
-            self._events(SourceCooling(name, standing.cooldown_until_ms))
-        elif isinstance(error, UnknownSymbol):
-            standing.unlisted.add(pair)
-        elif isinstance(error, SourceTimeout):
-            standing.stalled_until = self._clock.monotonic() + self._limits.stall_seconds
-        if not standing.lost:
-            standing.lost = True
-            self._events(SourceLost(name, str(error)))
+
+def _age_by_stamp(quote: Quote) -> str:
+    lag_ms = quote.fetched_at_ms - (quote.source_time_ms or quote.fetched_at_ms)
+    return f"its price is {lag_ms / 1000:.0f} s old by its own time stamp"

@@ -28,6 +28,14 @@ def load_quote(record: str | bytes, pair: Pair) -> Quote | None:
         return None
 
 
+def announced_quote(slug: str, record: str | bytes) -> Quote | None:
+    """The quote of a pair that is known by its slug alone, or None if either is anything else."""
+    try:
+        return load_quote(record, Pair.parse(slug))
+    except ValueError:
+        return None
+
+
 def dump_reports(reports: tuple[SourceReport, ...]) -> str:
     rows = [asdict(report) | {"quote": report.quote and _plain(report.quote)} for report in reports]
     return _dump({"reports": rows})

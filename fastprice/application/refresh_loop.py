@@ -143,6 +143,8 @@ class RefreshLoop:
     def _watch_freshness(self, pair: Pair) -> None:
         now = self._latest.freshness(pair)
         before, self._freshness[pair] = self._freshness.get(pair), now
-        if now is not None and now is not before and pair in self._holding:
+        # The first fresh price is no news: a worker that takes the claim over would tell of it again.
+        news = now is not before and (before, now) != (None, Freshness.FRESH)
+        if now is not None and news and pair in self._holding:
             quote = self._latest.by_slug[pair.slug].quote
             self._events(FreshnessMoved(pair, now, quote.age_ms(self._clock.wall_ms())))

@@ -60,6 +60,7 @@ class RefreshPrice:
         """Take a quote of another worker into L1, if it is newer."""
         taken = self._latest.offer(quote)
         if taken:
+            self._failing.discard(quote.pair)
             self._events(Refreshed(quote.pair, "adopted"))
         return taken
 

@@ -7,7 +7,7 @@ import platform
 import struct
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def share_between_workers(directory: Path, slot: int) -> None:
     and files never pile up.
     """
     os.environ[DIRECTORY_VARIABLE] = str(directory)
+    directory.mkdir(exist_ok=True)
     for name in directory.glob(f"*_{slot}.db"):
         if not _readable(str(name)):
             logger.warning("metrics file %s is damaged: it is begun anew", name.name)
@@ -73,6 +74,7 @@ class Metrics:
         self._http: defaultdict[HttpKey, int] = defaultdict(int)
         self._http_buckets = [0] * (len(HTTP_BUCKETS) + 1)
         self._http_seconds = 0.0
+        self._symbols: set[str] = set()
         self._children: dict[tuple[Any, ...], Any] = {}
         self._make_request_metrics()
         self._make_upstream_metrics()
@@ -138,11 +140,15 @@ class Metrics:
         self._http_buckets = [0] * len(self._http_buckets)
         self._http_seconds = 0.0
 
-    def show(self, quotes: Iterable[Quote], reports: Iterable[SourceReport]) -> None:
+    def show(self, quotes: Collection[Quote], reports: Iterable[SourceReport]) -> None:
         """Set the gauges to what this worker knows; the last to set one is the one believed, across all workers."""
         for quote in quotes:
             self._child(self.price, quote.pair.symbol).set(float(quote.price))
             self._child(self.price_fetched, quote.pair.symbol).set(quote.fetched_at_ms / 1000)
+        shown = {quote.pair.symbol for quote in quotes}
+        for symbol in self._symbols - shown:
+            self._child(self.price, symbol).set(float("nan"))
+        self._symbols |= shown
         for source, (breaker, cooldown_ms) in _worst(reports).items():
             self._child(self.breaker_state, source).set(breaker)
             self._child(self.cooldown_until, source).set(cooldown_ms / 1000)

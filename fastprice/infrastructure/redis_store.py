@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from fastprice.application.events import StoreAsked
 from fastprice.application.ports import Clock, Events, SourceReport
-from fastprice.application.records import dump_quote, dump_reports, load_quote, load_reports
+from fastprice.application.records import announced_quote, dump_quote, dump_reports, load_quote, load_reports
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
@@ -78,7 +78,9 @@ class RedisStore:
 
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
         key, record = self._key("sources", pair.slug), dump_reports(reports)
-        await self._do("put_reports", lambda: self._redis.set(key, record, px=self._keep_ms))
+        # A ban must be known for as long as it lasts, also to those who start when nobody renews this any more.
+        banned_ms = max((report.cooldown_until_ms or 0 for report in reports), default=0) - self._clock.wall_ms()
+        await self._do("put_reports", lambda: self._redis.set(key, record, px=max(self._keep_ms, banned_ms)))
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         key = self._key("claim", name)
@@ -96,7 +98,10 @@ class RedisStore:
             await self._unsubscribe()
             await self._clock.sleep(seconds)
             return ()
-        quote = _announced(message["data"]) if message and message["type"] == "message" else None
+        if message is None or message["type"] != "message":
+            return ()
+        slug, _, record = message["data"].decode("utf-8", "replace").partition(" ")
+        quote = announced_quote(slug, record)
         return (quote,) if quote else ()
 
     async def close(self) -> None:
@@ -174,15 +179,7 @@ def _client(url: str, timeout_seconds: float) -> Redis:
     return Redis.from_pool(pool)
 
 
-def _announced(data: bytes) -> Quote | None:
-    slug, _, record = data.decode("utf-8", "replace").partition(" ")
-    try:
-        return load_quote(record, Pair.parse(slug))
-    except ValueError:
-        return None
-
-
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
         return "no answer in time"
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
+    return (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(".")

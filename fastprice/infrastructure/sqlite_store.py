@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastprice.application.ports import Clock, SourceReport
-from fastprice.application.records import dump_quote, dump_reports, load_quote, load_reports
+from fastprice.application.records import announced_quote, dump_quote, dump_reports, load_quote, load_reports
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
@@ -37,8 +37,8 @@ on conflict (slug) do update set record = excluded.record, fetched_at_ms = exclu
     change = excluded.change
 where excluded.fetched_at_ms > quote.fetched_at_ms or quote.fetched_at_ms > ?
 """
-# A claim that ends far later than any claim made now could is left from before the clock was set back. Not just a bit
-# later: another worker may have read the clock after us and got here before us.
+# A claim that ends far later than any made now could is left from before the clock was set back; a bit later is one
+# of a worker that read the clock after us and got here before us.
 _CLAIM = """
 insert into claim values (:name, :holder, :until_ms)
 on conflict (name) do update set holder = excluded.holder, until_ms = excluded.until_ms
@@ -47,16 +47,13 @@ where claim.holder = excluded.holder or claim.until_ms <= :now_ms or claim.until
 
 
 class SqliteStore:
-    """A QuoteStore in a file, best in memory-backed storage; calls take microseconds and run on the event loop.
-
-    Open it after the fork: a connection must not cross one.
-    """
+    """A QuoteStore in a file, best kept in memory; calls take microseconds and run on the event loop."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._found = (0, 0)
         self._seen_version = -1
         self._seen_change = 0
 
@@ -101,27 +98,27 @@ class SqliteStore:
 
     def _news(self) -> tuple[Quote, ...]:
         with self._open() as db:
-            version = db.execute("pragma data_version").fetchone()[0]
-            if version == self._seen_version:
+            if (version := db.execute("pragma data_version").fetchone()[0]) == self._seen_version:
                 return ()
             newer = "select slug, record, change from quote where change > ?"
             rows = db.execute(newer, (self._seen_change,)).fetchall()
         self._seen_version = version
         self._seen_change = max((row[2] for row in rows), default=self._seen_change)
-        quotes = (load_quote(record, Pair.parse(slug)) for slug, record, _ in rows)
-        return tuple(quote for quote in quotes if quote is not None)
+        return tuple(quote for slug, record, _ in rows if (quote := announced_quote(slug, record)))
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             # A file that was removed or begun anew by another worker is left, or we would go on alone in the old one.
-            inode = _identity(self._path)[0]
-            if self._connection is None or self._inode != inode:
+            found = _identity(self._path)
+            if self._connection is None or self._found[0] != found[0]:
                 self._close()
-                self._inode, self._connection = inode, _connect(self._path)
+                self._found, self._connection = found, _connect(self._path)
             yield self._connection
         except (sqlite3.Error, OSError) as error:
             self._close()
+            if _damaged(error):
+                _remove(self._path, self._found)
             raise StoreUnavailable(f"the embedded store {self._path} failed: {error}") from error
 
     def _close(self) -> None:
@@ -136,17 +133,26 @@ def _connect(path: Path) -> sqlite3.Connection:
     found = _identity(path)
     try:
         return _prepared(path)
-    except sqlite3.OperationalError:
-        raise
-    except sqlite3.DatabaseError:
-        # Not a database (any more): what it held was a cache, so it is begun anew, unless another worker just did.
-        with open(f"{path}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if _identity(path) == found:
-                for suffix in ("-wal", "-shm", ""):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(f"{path}{suffix}")
+    except sqlite3.DatabaseError as error:
+        if not _damaged(error):
+            raise
+        _remove(path, found)
         return _prepared(path)
+
+
+def _damaged(error: Exception) -> bool:
+    """Whether the file is no database of ours (any more), rather than busy, full or out of reach."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def _remove(path: Path, found: tuple[int, int]) -> None:
+    """Remove a damaged file, which held but a cache, unless another worker has just begun it anew."""
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if _identity(path) == found:
+            for suffix in ("-wal", "-shm", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{path}{suffix}")
 
 
 def _own_directory(directory: Path) -> None:
@@ -160,11 +166,10 @@ def _prepared(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     try:
         connection.execute("pragma synchronous = off")
-        version = connection.execute("pragma user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError("another version")
-        if version == 0:
+        if (version := connection.execute("pragma user_version").fetchone()[0]) == 0:
             _create(connection)
+        elif version != SCHEMA_VERSION:
+            raise sqlite3.DatabaseError("another version")
     except sqlite3.Error:
         connection.close()
         raise
@@ -172,8 +177,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """Make the tables. Workers that start together come here together, and the switch to WAL does not wait its turn
-    as other statements do: hence the tries."""
+    """Make the tables; tried often, because the switch to WAL does not wait its turn while siblings start too."""
     for left in reversed(range(CREATE_TRIES)):
         try:
             connection.execute("pragma journal_mode = wal")

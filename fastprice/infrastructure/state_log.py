@@ -57,8 +57,8 @@ def _store_back(event: StoreBack) -> Line | None:
 
 
 _LINES: dict[type, Callable[..., Line | None]] = {
-    SourceLost: lambda event: (logging.WARNING, f"source lost: {event.source}: {event.reason}"),
-    SourceBack: lambda event: (logging.INFO, f"source back: {event.source}"),
+    SourceLost: lambda event: (logging.WARNING, f"source lost: {event.source}, {event.pair.symbol}: {event.reason}"),
+    SourceBack: lambda event: (logging.INFO, f"source back: {event.source}, {event.pair.symbol}"),
     SourceCooling: _cooling,
     BreakerMoved: _breaker,
     RefreshFailing: _failing,

@@ -1,5 +1,6 @@
 """The Starlette application: every route, and how an error becomes an answer."""
 
+from email.utils import formatdate
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from fastprice.interface.price_pages import PricePages
 from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem
 
 
-def make_app(parts: Parts, lifespan: Lifespan[Starlette]) -> Starlette:
+def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     """Everything HTTP, over the given parts; the price route stands first because it is what is asked for."""
     price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
     routes = [
@@ -89,4 +90,6 @@ async def _http_problem(request: Request, error: Any) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    return problem(500, "a defect of this service; its log has the details")
+    # Outside of the middleware that dates answers.
+    headers = {"Date": formatdate(usegmt=True)}
+    return problem(500, "a defect of this service; its log has the details", headers=headers)

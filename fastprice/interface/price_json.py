@@ -14,7 +14,6 @@ Headers = list[tuple[bytes, bytes]]
 ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
 EXPOSE = (b"access-control-expose-headers", b"ETag, Last-Modified, Date, Retry-After")
 CONTENT_TYPE = (b"content-type", b"application/json")
-STALE_CACHE_CONTROL = b"public, max-age=1"
 
 
 def price_fields(quote: Quote, stale: bool) -> dict[str, Any]:

@@ -27,9 +27,11 @@ class PricePages:
             snapshot = self._parts.latest.by_slug.get(pair.slug)
             freshness = snapshot.freshness(now) if snapshot else Freshness.EXPIRED
             if snapshot is None or freshness is Freshness.EXPIRED:
+                self._parts.tally["miss"] += 1
                 missing.append(pair.symbol)
                 continue
             fresh = freshness is Freshness.FRESH
+            self._parts.tally["hit" if fresh else "stale"] += 1
             bodies.append((snapshot.rendered.fresh if fresh else snapshot.rendered.stale).body)
             left.append(int(snapshot.fresh_until - now) if fresh else 1)
         if not bodies:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from starlette.types import ASGIApp
 
-from fastprice.server.worker import FastpriceWorker
+from fastprice.server.worker import DRAIN_MARGIN_SECONDS, FastpriceWorker
 
 # Connections that wait for a worker; the kernel takes no more than net.core.somaxconn.
 BACKLOG = 4096
@@ -60,7 +61,7 @@ def options(processes: Processes) -> dict[str, Any]:
         "preload_app": True,
         "backlog": BACKLOG,
         "keepalive": processes.keep_alive,
-        "graceful_timeout": processes.graceful_timeout,
+        "graceful_timeout": processes.graceful_timeout + DRAIN_MARGIN_SECONDS,
         # While it drains, a worker gives no sign of life.
         "timeout": max(STUCK_SECONDS, processes.graceful_timeout + 10),
         "worker_tmp_dir": processes.memory_directory,
@@ -68,7 +69,7 @@ def options(processes: Processes) -> dict[str, Any]:
         "logconfig_dict": processes.log_config,
         "proc_name": "fastprice",
         "pre_fork": give_slot,
-        "post_fork": lambda server, worker: processes.after_fork(worker.slot),
+        "post_fork": lambda server, worker: worker.call_first(partial(processes.after_fork, worker.slot)),
         "when_ready": lambda server: processes.ready([str(listener) for listener in server.LISTENERS]),
     }
 

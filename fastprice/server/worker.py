@@ -1,14 +1,22 @@
 """One worker process: uvicorn on uvloop and httptools, told what gunicorn's own worker class does not tell it."""
 
+import logging
 import logging.config
-import sys
+import os
+import signal
 import time
+from collections.abc import Callable
 from typing import Any
 
-from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
+logger = logging.getLogger("fastprice")
+
 RESTART_SECONDS = 1.0
+# What a worker has, after the last answer is out, to give its claims back and to write its counts down.
+DRAIN_MARGIN_SECONDS = 2
+# How often a worker shows its master that it lives, and looks whether there is one.
+NOTIFY_SECONDS = 2
 
 
 class FastpriceWorker(UvicornWorker):
@@ -22,6 +30,7 @@ class FastpriceWorker(UvicornWorker):
         "factory": True,
         "server_header": False,
         "date_header": False,
+        "timeout_notify": NOTIFY_SECONDS,
         "proxy_headers": False,
     }
 
@@ -30,18 +39,40 @@ class FastpriceWorker(UvicornWorker):
         # The parent has given uvicorn's loggers gunicorn's handlers and levels; ours are meant.
         logging.config.dictConfig(self.cfg.logconfig_dict)
         # Without this uvicorn would wait for its connections for ever, and gunicorn kill it in the middle of answers.
-        self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout
+        self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout - DRAIN_MARGIN_SECONDS
+
+    def call_first(self, prepare: Callable[[], None]) -> None:
+        """Have something done at the start of `run`: a hook of gunicorn's that fails would stop all workers."""
+        self._prepare = prepare
 
     def run(self) -> None:
-        """Serve until told to stop.
+        """Serve until told to stop, and leave without going back to the master's stack, whose clean-up is not ours.
 
-        The exit code of a failed start is the one at which gunicorn stops everything; one worker that cannot start
-        must not stop those that can, so it leaves with another code, and not too often.
+        The exit code of a failed start is the one at which gunicorn stops everything. One worker that cannot start
+        must not stop those that can: it leaves with another code, and not too often.
         """
+        code = 1
         try:
+            self._prepare()
             super().run()
+            code = 0
         except SystemExit as stop:
-            if stop.code != Arbiter.WORKER_BOOT_ERROR:
-                raise
-            time.sleep(RESTART_SECONDS)
-            sys.exit(1)
+            code = 1 if stop.code else 0
+        except Exception:
+            logger.exception("a defect ended this worker")
+        finally:
+            if code:
+                time.sleep(RESTART_SECONDS)
+            logging.shutdown()
+            os._exit(code)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGQUIT, which a master that gets SIGINT sends: uvicorn knows only SIGTERM."""
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def callback_notify(self) -> None:
+        """Tell the master that the loop turns; leave if there is no master any more, or the port stays taken."""
+        await super().callback_notify()
+        if os.getppid() != self.ppid:
+            logger.error("the master process is gone: this worker leaves")
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -184,6 +184,25 @@ def http(body: bytes = BODY, *lines: str, status: str = "200 OK", length: int | 
     return "\r\n".join(head).encode() + body
 
 
+@pytest.mark.parametrize(
+    ("reply", "error", "seconds"),
+    [
+        (http(b"\x1f\x8b zip", "Retry-After: 600", "Content-Encoding: gzip", status="429 Slow down"), RateLimited, 600),
+        (http(b"<html>" + b" " * 70_000, "Retry-After: 700", status="418 Teapot"), Banned, 700),
+        (http(b"<html>" + b" " * 70_000, status="451 No"), Blocked, 6 * 3600),
+        (http(b"broken off", "Retry-After: 800", status="429 Slow down", length=999), RateLimited, 800),
+    ],
+    ids=["compressed", "too long", "too long and blocked", "broken off"],
+)
+async def test_a_ban_is_obeyed_whatever_body_comes_with_it(
+    source: MakeSource, reply: bytes, error: type[CoolDown], seconds: float
+) -> None:
+    async with Scripted(reply).running() as server:
+        failed = await failure(source("okx", server.url))
+        assert type(failed) is error
+        assert isinstance(failed, CoolDown) and failed.seconds == seconds
+
+
 async def test_request_says_who_asks_and_wants_no_compression(source: MakeSource) -> None:
     async with Scripted(http(BODY, "Set-Cookie: track=1; Path=/")).running() as server:
         okx = source("okx", f"{server.url}/base/")

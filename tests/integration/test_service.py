@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fastprice.bootstrap import memory_directory
 from fastprice.market import Market
 from fastprice.market.floor import MEANINGS
 from tests.conftest import RedisServer, free_port
-from tests.service import PRICE, Answer, Service, running
+from tests.service import PATIENCE, PRICE, Answer, Service, polling, running
 
 pytestmark = pytest.mark.anyio
 
@@ -165,9 +166,9 @@ async def test_redis_killed_paused_and_emptied_is_no_failure_of_the_service(
 
 
 async def test_killed_workers_are_replaced_and_counters_never_fall(market: Market, tmp_path: Path) -> None:
-    metrics = tmp_path / "metrics"
-    async with running(market, tmp_path, PROMETHEUS_MULTIPROC_DIR=metrics) as service:
+    async with running(market, tmp_path) as service:
         await service.until(200)
+        metrics = memory_directory() / f"fastprice-metrics-{os.getuid()}-{service.process.pid}"
         counted = 0.0
         for generation in range(4):
             await service.from_many_workers(20)
@@ -183,6 +184,50 @@ async def test_killed_workers_are_replaced_and_counters_never_fall(market: Marke
             files = [file.stem for file in metrics.glob("*_?.db")]
             assert {name.rsplit("_", 1)[1] for name in files} == {"0", "1"}, "a successor goes on in its slot's files"
             assert len(files) <= 2 * len({name.rsplit("_", 1)[0] for name in files})
+
+
+async def test_a_worker_that_cannot_start_harms_nobody_else(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path, WORKERS=3) as service:
+        await service.until(200)
+        metrics = memory_directory() / f"fastprice-metrics-{os.getuid()}-{service.process.pid}"
+        victim = (before := await service.until_workers(3))[0]
+        spoilt = metrics / "counter_0.db"
+        spoilt.unlink()
+        spoilt.mkdir()  # No worker can start in slot 0 now.
+        os.kill(victim, signal.SIGKILL)
+        await service.until_logged("a defect ended this worker")
+        assert {answer.status for answer in await service.from_many_workers()} == {200}
+        assert metrics.is_dir()
+        spoilt.rmdir()
+        await service.until_workers(3, without=frozenset(before[:1]))
+        answer = await service.until(200, "/metrics")
+        assert metric(answer.body, "fastprice_refreshes_total") > 0
+
+
+async def test_workers_leave_when_their_master_is_killed(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        workers = await service.until_workers(2)
+        service.process.kill()
+        await service.process.wait()
+        for _ in polling():
+            if not any(Path(f"/proc/{pid}").exists() for pid in workers):
+                break
+            await asyncio.sleep(0.05)
+        assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        left_over = memory_directory().glob(f"fastprice-metrics-{os.getuid()}-*")
+        assert all(Path(f"/proc/{path.name.rsplit('-', 1)[1]}").exists() for path in left_over)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
+async def test_any_polite_signal_ends_it_cleanly(market: Market, tmp_path: Path, sent: signal.Signals) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        service.process.send_signal(sent)
+        assert await asyncio.wait_for(service.process.wait(), PATIENCE) == 0
+        assert not [line for line in service.log if "SIGKILL" in line or "Traceback" in line]
 
 
 async def test_price_stays_fresh_while_the_claimant_is_killed_again_and_again(market: Market, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One contract for every store, so that the fake cannot drift; then what may go wrong with a file and with Redis."""
 
 import asyncio
+import contextlib
 import signal
 import sqlite3
 import subprocess
@@ -329,6 +330,30 @@ async def test_a_file_that_is_removed_or_replaced_parts_no_workers(sqlite: Place
     quote = a_new_quote()
     await late.put(quote)
     assert await one.get(ETH) == await two.get(ETH) == quote
+
+
+async def test_damage_deep_in_the_file_is_cured_too(sqlite: Place, tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    first = sqlite.open()
+    await first.put(a_new_quote())
+    await first.close()
+    with path.open("r+b") as file:  # Page 1, with the version and the names of the tables, stays whole.
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    worker, quote = sqlite.open(), a_new_quote("101", 1_000)
+    for _ in range(3):
+        with contextlib.suppress(StoreUnavailable):
+            await worker.put(quote)
+    assert await worker.get(ETH) == await sqlite.open().get(ETH) == quote
+
+
+async def test_a_row_that_is_no_quote_is_no_news(sqlite: Place, tmp_path: Path) -> None:
+    reader, writer = sqlite.open(), sqlite.open()
+    await reader.news(0)
+    await writer.put(quote := a_new_quote())
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as stranger:
+        stranger.execute("insert into quote values ('no pair at all', 'x', 1, 99)")
+    assert await reader.news(0) == (quote,)
 
 
 async def test_a_file_damaged_while_in_use_costs_one_operation_each_at_most(sqlite: Place, tmp_path: Path) -> None:

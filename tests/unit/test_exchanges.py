@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Any, NamedTuple
 
 import pytest
@@ -479,7 +480,10 @@ ERROR_FORMS = {
     "binance ban for weeks": ErrorForm("binance", 418, "", Banned, 259200, {"retry-after": "99999999999"}),
     "binance ban of 5000 digits": ErrorForm("binance", 418, "", Banned, 259200, {"retry-after": "9" * 5000}),
     "binance limit of no time": ErrorForm("binance", 429, "", RateLimited, 1, {"retry-after": "0"}),
-    "binance limit until a date": ErrorForm("binance", 429, "", RateLimited, 15, {"retry-after": "Wed, 21 Oct"}),
+    "binance limit until half a date": ErrorForm("binance", 429, "", RateLimited, 15, {"retry-after": "Wed, 21 Oct"}),
+    "binance limit until a time": ErrorForm(
+        "binance", 429, "", RateLimited, 99.81, {"retry-after": formatdate(NOW_MS // 1000 + 100, usegmt=True)}
+    ),
     "binance limit of minus one": ErrorForm("binance", 429, "", RateLimited, 15, {"retry-after": "-1"}),
     "binance firewall": ErrorForm("binance", 403, WAF, Banned, 120),
     "binance country": ErrorForm("binance", 403, CLOUDFRONT, Blocked, HOURS),

@@ -7,31 +7,34 @@ from typing import Any
 import pytest
 
 from fastprice.application.events import SourceBack, SourceCooling, SourceLost, SourceSkipped
-from fastprice.application.failover import MAX_TRADE_LAG_MS, Failover, FailoverLimits
+from fastprice.application.failover import MAX_LAG_MS, MAX_TRADE_LAG_MS, Failover, FailoverLimits
 from fastprice.application.ports import SourceReport
 from fastprice.domain.errors import (
     Banned, Blocked, InvalidQuote, NoSource, RateLimited, SourceDown, SourceError, SourceRefused, SourceRejected,
     SourceTimeout, UnknownSymbol
 )
 from fastprice.domain.quote import Pair, Quote, SourceTime
-from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, RecordingEvents, a_quote
+from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, RecordingEvents, a_quote, settle
 
 pytestmark = pytest.mark.anyio
 
 STALL = 30.0
-LAG_MS = 60_000
+LAG_MS = MAX_LAG_MS
+FRESH_LAG_MS = 7_000
 
 
 class World:
     """A Failover over fake sources named a, b, c …, each given as its list of answers; `held` is the served price."""
 
-    def __init__(self, *answers: list[Any], held: str | None = None, deadline: float = 60.0) -> None:
+    def __init__(
+        self, *answers: list[Any], held: str | None = None, deadline: float = 60.0, attempt: float = 0.0
+    ) -> None:
         self.clock = FakeClock()
         self.events = RecordingEvents()
         self.sources = [FakeSource(name, self.clock, *each) for name, each in zip("abcd", answers, strict=False)]
         self.held = a_quote(held) if held else None
         self.breakers = {source.name: "closed" for source in self.sources}
-        limits = FailoverLimits(deadline, STALL, LAG_MS, max_deviation=0.05)
+        limits = FailoverLimits(deadline, attempt, STALL, FRESH_LAG_MS, max_deviation=0.05)
         self.failover = Failover(
             self.sources, limits, lambda pair: self.held, self.breakers.__getitem__, self.clock, self.events
         )
@@ -117,7 +120,63 @@ async def test_a_cool_down_is_obeyed_to_the_second_and_ended(kind: type[RateLimi
     await world.clock.advance(0.001)
     assert (await world.fetch()).source == "a"
     assert world.calls == "2/2"
-    assert world.report("a").cooldown_until_ms is None and world.report("a").cooldown_reason is None
+    assert (world.report("a").cooldown_until_ms or 0) <= world.clock.wall_ms(), "an ended one refuses nothing"
+
+
+async def test_neither_an_answer_under_way_nor_a_shorter_one_ends_a_cool_down() -> None:
+    world = World([RateLimited("asked too often", 3600.0)], ["101"])
+    source = world.sources[0]
+    gate = source.gate = asyncio.Event()
+    source.answers = ["100"]
+    under_way = asyncio.create_task(world.fetch(BTC))
+    await settle()
+    source.gate, source.answers = None, [RateLimited("asked too often", 3600.0)]
+    await world.fetch(ETH)
+    gate.set()
+    assert (await under_way).source == "a"
+    source.answers = [RateLimited("again", 1.0)]
+    await world.clock.advance(10)
+    assert (await world.fetch(ETH)).source == (await world.fetch(BTC)).source == "b"
+    assert world.report("a").cooldown_until_ms == START_MS + 3_600_000
+
+
+async def test_what_a_source_says_of_one_pair_is_not_held_against_it_for_another() -> None:
+    world = World(["100"])
+    source, = world.sources
+    for _ in range(3):
+        source.answers = ["100"]
+        await world.fetch(ETH)
+        source.answers = [InvalidQuote("nonsense")]
+        await world.refused(BTC)
+    assert world.events.of(SourceLost) == [SourceLost("a", BTC, "nonsense")]
+    assert world.events.of(SourceBack) == []
+    assert world.report("a").last_error is None
+
+
+async def test_a_price_that_lags_by_its_own_stamp_is_taken_only_if_no_source_has_a_newer_one() -> None:
+    world = World([None], ["101", SourceDown("refused")])
+    frozen = world.sources[0]
+    frozen.source_time = SourceTime.PRICE
+    frozen.answers = [stamped(-FRESH_LAG_MS)(world.clock), stamped(-FRESH_LAG_MS - 1)(world.clock)]
+    assert (await world.fetch()).source == "a"
+    await world.clock.advance(1)
+    assert (await world.fetch()).source == "b"
+    assert [event.reason for event in world.events.of(SourceLost) if event.source == "a"] == [
+        "its price is 7 s old by its own time stamp"
+    ]
+    await world.clock.advance(1)
+    assert (await world.fetch()).source == "a"
+
+
+async def test_a_source_is_not_asked_when_its_time_would_be_cut_short() -> None:
+    world = World([SourceDown("refused")], ["100"], deadline=0.5, attempt=0.5)
+    world.sources[0].gate = gate = asyncio.Event()
+    asked = asyncio.create_task(world.refused())
+    await settle()
+    world.clock.now += 0.1
+    gate.set()
+    assert await asked == {"a": "refused", "b": "no time left in this round"}
+    assert world.calls == "1/0"
 
 
 async def test_a_cool_down_counts_for_every_pair() -> None:
@@ -190,7 +249,7 @@ async def test_a_jump_is_believed_only_when_a_second_source_agrees(
 async def test_the_source_that_stood_alone_is_told_of_and_the_others_are_not() -> None:
     world = World(["120"], ["101"], held="100")
     await world.fetch()
-    assert world.events.of(SourceLost) == [SourceLost("a", "120 is far from what another source says")]
+    assert world.events.of(SourceLost) == [SourceLost("a", ETH, "120 is far from what another source says")]
     assert world.report("a").quote is None and world.report("b").quote is not None
 
 
@@ -292,14 +351,14 @@ async def test_a_source_is_told_lost_once_and_back_once() -> None:
     world = World([down, down, InvalidQuote("nonsense"), "100", "100", down], ["101"])
     for _ in range(6):
         await world.fetch()
-    assert world.events.all == [SourceLost("a", "refused"), SourceBack("a"), SourceLost("a", "refused")]
+    assert world.events.all == [SourceLost("a", ETH, "refused"), SourceBack("a", ETH), SourceLost("a", ETH, "refused")]
 
 
 async def test_a_breakers_refusal_is_skipped_in_silence_and_leaves_the_last_error_standing() -> None:
     world = World([SourceDown("refused"), SourceRejected("its breaker is open")], ["101"])
     await world.fetch()
     await world.fetch()
-    assert world.events.all == [SourceLost("a", "refused"), SourceSkipped("a")]
+    assert world.events.all == [SourceLost("a", ETH, "refused"), SourceSkipped("a")]
     assert world.report("a").last_error == "refused"
 
 

@@ -31,7 +31,7 @@ class World:
         self.other = FakeStore(self.clock, self.store.shelf)
         self.latest = LatestPrice((ETH, BTC), AgeLimits(5_000, 60_000), str, self.clock, self.events)
         failover = Failover(
-            [self.source], FailoverLimits(600.0, 30.0, 60_000, 0.05), self.latest.held, lambda name: "closed",
+            [self.source], FailoverLimits(600.0, 0.0, 30.0, 7_000, 0.05), self.latest.held, lambda name: "closed",
             self.clock, self.events,
         )
         self.refresh = RefreshPrice(failover, self.store, self.latest, INTERVAL, self.clock, self.events)
@@ -180,7 +180,7 @@ async def test_reports_reach_the_other_workers_after_good_and_bad_rounds() -> No
     world = World("100", SourceDown("refused"))
     other = World("1")
     other.refresh = RefreshPrice(
-        Failover([], FailoverLimits(1, 1, 1, 1), other.latest.held, str, other.clock, other.events),
+        Failover([], FailoverLimits(1, 0, 1, 1, 1), other.latest.held, str, other.clock, other.events),
         world.other, other.latest, INTERVAL, other.clock, other.events,
     )
     await world.fly()

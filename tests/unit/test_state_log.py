@@ -16,8 +16,8 @@ from tests.fakes import ETH, START_MS, a_quote
 
 # The event, the level of its line, and words that stand in it; None: no line.
 LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
-    (SourceLost("okx", "refused"), logging.WARNING, ["source lost", "okx", "refused"]),
-    (SourceBack("okx"), logging.INFO, ["source back", "okx"]),
+    (SourceLost("okx", ETH, "refused"), logging.WARNING, ["source lost", "okx", "refused"]),
+    (SourceBack("okx", ETH), logging.INFO, ["source back", "okx"]),
     (SourceCooling("okx", START_MS), logging.WARNING, ["okx", "until 2025-07-23 19:46:40 UTC"]),
     (BreakerMoved("okx", "closed", "open"), logging.INFO, ["open", "okx"]),
     (BreakerMoved("okx", "half_open", "closed"), logging.INFO, ["closed", "okx"]),

@@ -3,7 +3,7 @@
 from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, complaint, optional, optional_price, optional_time, read_body, refuse, said, text
+    Exchange, Reply, check_status, optional, optional_price, optional_time, read_body, refuse, said, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {"400.002": RateLimited}
@@ -18,7 +18,7 @@ def target(pair: Pair) -> str:
 def parse(pair: Pair, reply: Reply) -> Quote:
     """Read the ticker; its body names no market, so the path asked for is the only proof of it."""
     if reply.status == 404:
-        raise complaint(UnknownSymbol, reply, f"HTTP 404: {pair.symbol} is not listed")
+        raise UnknownSymbol(f"HTTP 404: {pair.symbol} is not listed")
     ticker = read_body(reply)
     # Codes are documented, the name of their field is not: both in use are read.
     if code := said(ticker, "response_code") or said(ticker, "code"):

@@ -109,15 +109,25 @@ class ExchangeSource:
     async def _read(self, response: aiohttp.ClientResponse) -> Reply:
         if 300 <= response.status < 400:
             raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise InvalidQuote("the body is compressed, which was not asked for")
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise InvalidQuote(f"the body is longer than {MAX_BODY_BYTES} bytes")
+        try:
+            body = await _body(response)
+        except (InvalidQuote, aiohttp.ClientPayloadError):
+            if response.status < 400:
+                raise
+            body = b""  # A ban is a ban, however odd the page that comes with it.
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, headers, bytes(body), self._clock.wall_ms())
+        return Reply(response.status, headers, body, self._clock.wall_ms())
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise InvalidQuote("the body is compressed, which was not asked for")
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise InvalidQuote(f"the body is longer than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from fastprice.domain.errors import InvalidQuote, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, complaint, one_line, optional, optional_price, read_body, said, text
+    Exchange, Reply, check_status, one_line, optional, optional_price, read_body, said, text
 )
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -20,7 +20,7 @@ def target(pair: Pair) -> str:
 def parse(pair: Pair, reply: Reply) -> Quote:
     """Read the ticker; its body names no product, so the path asked for is the only proof of it."""
     if reply.status == 404:
-        raise complaint(UnknownSymbol, reply, f"HTTP 404: {pair.symbol} is not listed")
+        raise UnknownSymbol(f"HTTP 404: {pair.symbol} is not listed")
     ticker = read_body(reply)
     check_status(reply, said(ticker, "message"))
     return Quote(

@@ -3,8 +3,7 @@
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, cool_down, field, one_line, optional_price, optional_time, read_body, refuse, said,
-    text, whole
+    Exchange, Reply, check_status, cool_down, field, optional_price, optional_time, read_body, refuse, said, text, whole
 )
 
 _ERRORS: dict[str, type[SourceError]] = {
@@ -32,7 +31,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
     ticker = field(body, "data")
     # An unknown symbol is answered with the code of success.
     if ticker is None:
-        raise UnknownSymbol(one_line(f"no data for {pair.symbol}"))
+        raise UnknownSymbol(f"no data for {pair.symbol}")
     return Quote(
         pair=pair,
         price=text(ticker, "price"),

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 from fastprice.domain.errors import (
@@ -120,9 +121,15 @@ def names_a_place(reply: Reply) -> bool:
 
 
 def retry_after(reply: Reply, default: float) -> float:
-    """Seconds of the Retry-After header, or `default` where it is missing or unreadable."""
-    seconds = whole(reply.headers.get("retry-after", "").strip())
-    return default if seconds is None else cool_down(seconds)
+    """Seconds until what the Retry-After header says, a number or a date; `default` where it is missing or neither."""
+    value = reply.headers.get("retry-after", "").strip()
+    seconds = whole(value)
+    if seconds is None:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - reply.received_at_ms / 1000
+        except (ValueError, OverflowError):
+            return default
+    return cool_down(seconds)
 
 
 def cool_down(seconds: float) -> float:
