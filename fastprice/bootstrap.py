@@ -9,16 +9,18 @@ import os
 import random
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 
 from fastprice import __version__
 from fastprice.application.ask_each import Asked, ask_each
-from fastprice.application.events import Event
+from fastprice.application.events import Event, QuoteTaken
 from fastprice.application.failover import Failover, FailoverLimits
 from fastprice.application.fallback_store import FallbackStore
 from fastprice.application.latest_price import LatestPrice
@@ -36,8 +38,11 @@ from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from fastprice.infrastructure.state_log import log_event
 from fastprice.interface.app import make_app
+from fastprice.interface.middleware import PRICE_ROUTE, PRICES
 from fastprice.interface.parts import Parts
+from fastprice.interface.prepared import PreparedPrice
 from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.server.fast_lane import Lane
 from fastprice.settings import Settings
 
 logger = logging.getLogger("fastprice")
@@ -50,7 +55,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan."""
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
-    events = _tell_all([metrics, log_event])
+    observers: list[Events] = [metrics, log_event]
+    events = _tell_all(observers)
     holder = uuid.uuid4().hex
 
     latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
@@ -61,6 +67,8 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     pace = Pace(holder, settings.refresh_interval, random.random)
     loop = RefreshLoop(refresh, store, latest, pace, clock, events)
 
+    lane = _lane(settings.fast_lane, latest, clock, observers)
+    flush = partial(_flush, metrics, lane)
     patient_until = clock.monotonic() + settings.cold_wait
     parts = Parts(
         version=__version__,
@@ -68,48 +76,66 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
         clock=clock,
         reports=lambda pair: refresh.reports.get(pair, ()),
         redis=redis_state,
-        scrape=_scraper(metrics, latest, refresh),
+        scrape=_scraper(metrics, flush, latest, refresh),
         count_request=metrics.count_request,
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         retry_seconds=settings.refresh_interval,
     )
-    return make_app(parts, _lifespan(session, loop, store, metrics, clock))
+    return make_app(parts, _lifespan(session, loop, store, lane, flush, clock))
 
 
 def _lifespan(
     session: Session,
     loop: RefreshLoop,
     store: QuoteStore,
-    metrics: Metrics,
+    lane: Lane,
+    flush: Callable[[], None],
     clock: Clock,
-) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
-    """What runs beside the requests, from a worker's start to its end."""
+) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    """What runs beside the requests, from a worker's start to its end; the protocol finds the lane in its state."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         # Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
         async with session:
-            running = [asyncio.create_task(loop.run()), asyncio.create_task(_flush_forever(metrics, clock))]
+            running = [asyncio.create_task(loop.run()), asyncio.create_task(_flush_forever(flush, clock))]
             try:
-                yield
+                yield {"lane": lane}
             finally:
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
-                metrics.flush()
+                flush()
                 await store.close()
 
     return lifespan
 
 
+def _lane(switched_on: bool, latest: LatestPrice[PriceAnswers], clock: Clock, observers: list[Events]) -> Lane:
+    """The prices that are answered before ASGI, each forgotten as soon as there is a newer one."""
+    prepared = {pair: PreparedPrice(pair.slug, latest, clock) for pair in latest.pairs} if switched_on else {}
+
+    def forget(event: Event) -> None:
+        if isinstance(event, QuoteTaken) and event.quote.pair in prepared:
+            prepared[event.quote.pair].forget()
+
+    observers.append(forget)
+    return Lane({f"{PRICES}{pair.slug}".encode(): price for pair, price in prepared.items()}, clock.monotonic)
+
+
+def _flush(metrics: Metrics, lane: Lane) -> None:
+    metrics.count_lane(PRICE_ROUTE, *lane.drain())
+    metrics.flush()
+
+
 def _scraper(
-    metrics: Metrics, latest: LatestPrice[PriceAnswers], refresh: RefreshPrice
+    metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceAnswers], refresh: RefreshPrice
 ) -> Callable[[], Awaitable[tuple[bytes, str]]]:
     """The metrics as text, with the gauges as this worker knows them now."""
 
     async def scrape() -> tuple[bytes, str]:
-        metrics.flush()
+        flush()
         reports = [report for pair in latest.pairs for report in refresh.reports.get(pair, ())]
         metrics.show(latest.quotes(), reports)
         return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
@@ -195,10 +221,10 @@ def _tell_all(observers: list[Events]) -> Events:
     return tell
 
 
-async def _flush_forever(metrics: Metrics, clock: Clock) -> None:
+async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
     while True:
         await clock.sleep(FLUSH_SECONDS)
         try:
-            metrics.flush()
+            flush()
         except Exception:
             logger.exception("the counts of the last second could not be written down")

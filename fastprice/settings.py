@@ -61,6 +61,7 @@ class Settings:
     store_dir: str
     keep_alive: int
     graceful_timeout: int
+    fast_lane: bool
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -93,6 +94,7 @@ class Settings:
             store_dir=read("STORE_DIR", "", _directory, "a directory of this user that can be written to, or made"),
             keep_alive=read("KEEP_ALIVE", "75", _whole(1, 3600), "whole seconds from 1 to 3600"),
             graceful_timeout=read("GRACEFUL_TIMEOUT", "20", _whole(1, 600), "whole seconds from 1 to 600"),
+            fast_lane=read("FAST_LANE", "1", _switch, "0 or 1"),
         )
         settings._check_order()
         return settings

@@ -121,6 +121,19 @@ class Metrics:
         self._http_buckets[bisect_left(HTTP_BUCKETS, seconds)] += 1
         self._http_seconds += seconds
 
+    def count_lane(self, route: str, counts: list[int], seconds: float, slow: list[float]) -> None:
+        """Count what was answered before ASGI: fresh and stale 200s, fresh and stale 304s; all but `slow` were within
+        the first bucket."""
+        fresh, stale, fresh_unchanged, stale_unchanged = counts
+        self._http[route, "GET", 200] += fresh + stale
+        self._http[route, "GET", 304] += fresh_unchanged + stale_unchanged
+        self.l1["hit"] += fresh + fresh_unchanged
+        self.l1["stale"] += stale + stale_unchanged
+        self._http_buckets[0] += sum(counts) - len(slow)
+        for duration in slow:
+            self._http_buckets[bisect_left(HTTP_BUCKETS, duration)] += 1
+        self._http_seconds += seconds
+
     def flush(self) -> None:
         """Move the ints into the metrics."""
         for key, count in self._http.items():

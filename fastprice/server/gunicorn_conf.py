@@ -1,5 +1,6 @@
 """gunicorn's settings and hooks, and the application object that carries them."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -70,8 +71,16 @@ def options(processes: Processes) -> dict[str, Any]:
         "proc_name": "fastprice",
         "pre_fork": give_slot,
         "post_fork": lambda server, worker: worker.call_first(partial(processes.after_fork, worker.slot)),
-        "when_ready": lambda server: processes.ready([str(listener) for listener in server.LISTENERS]),
+        "when_ready": lambda server: before_the_fork(processes, [str(listener) for listener in server.LISTENERS]),
     }
+
+
+def before_the_fork(processes: Processes, addresses: list[str]) -> None:
+    """Tell that we listen; and let the collector leave alone what the workers share, or each would copy it by looking
+    at it."""
+    gc.collect()
+    gc.freeze()
+    processes.ready(addresses)
 
 
 def give_slot(server: Any, worker: Any) -> None:

@@ -8,7 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+# What uvicorn would import in each worker by itself: imported before the fork, the workers share its memory.
+import uvicorn.lifespan.on
+import uvicorn.loops.uvloop  # noqa: F401
 from uvicorn_worker import UvicornWorker
+
+from fastprice.server.fast_lane import FastLaneProtocol
 
 logger = logging.getLogger("fastprice")
 
@@ -24,7 +29,7 @@ class FastpriceWorker(UvicornWorker):
 
     CONFIG_KWARGS: dict[str, Any] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": FastLaneProtocol,
         "ws": "none",
         "lifespan": "on",
         "factory": True,

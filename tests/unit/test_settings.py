@@ -19,7 +19,7 @@ DEFAULTS: dict[str, Any] = {
     "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
     "SOURCE_URLS": {}, "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
     "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
-    "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20,
+    "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20, "FAST_LANE": True,
 }  # fmt: skip
 NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5", "1 2", "9" * 400, "9" * 5000)
 NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
@@ -54,6 +54,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "STORE_DIR": ("/dev/null", "/dev/null/below", __file__),
     "KEEP_ALIVE": (*NO_WHOLE, "0", "3601"),
     "GRACEFUL_TIMEOUT": (*NO_WHOLE, "0", "601"),
+    "FAST_LANE": ("yes", "on", "2", "-1"),
     **{f"{source.upper()}_URL": (*NO_URL, "redis://host", "https://host/?key=1", "https://host/#a") for source in SOURCES},
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
@@ -87,6 +88,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "STORE_DIR": {"/tmp": "/tmp", "/tmp/not/made/yet": "/tmp/not/made/yet", "data": "data"},
     "KEEP_ALIVE": {"1": 1},
     "GRACEFUL_TIMEOUT": {"600": 600},
+    "FAST_LANE": {"0": False},
 }  # fmt: skip
 
 

@@ -1,0 +1,93 @@
+"""A pair's answers as whole HTTP messages, ready to be written, and right to the second."""
+
+from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import Clock
+from fastprice.interface.middleware import HttpDate
+from fastprice.interface.price_json import Headers, PriceAnswers, matches
+
+NEVER = float("-inf")
+# What an answer counts as: the status, and whether the price was fresh.
+FRESH, STALE, FRESH_UNCHANGED, STALE_UNCHANGED = range(4)
+
+
+class PreparedPrice:
+    """The 200 and the 304 of one pair, as they are to be sent until `valid_until`.
+
+    `renew` makes them anew when that has passed: at a change of the price, of its freshness, of the second in Date or
+    in max-age. The bytes are those that the ordinary route would send.
+    """
+
+    def __init__(self, slug: str, latest: LatestPrice[PriceAnswers], clock: Clock) -> None:
+        self.valid_until = NEVER
+        self.message = self.unchanged = self.etag = b""
+        self.kind = FRESH
+        self._slug = slug
+        self._latest = latest
+        self._clock = clock
+        self._date = HttpDate(clock)
+
+    def renew(self, now: float) -> bool:
+        """Prepare for the monotonic second `now`; False where no price may be served."""
+        snapshot = self._latest.by_slug.get(self._slug)
+        if snapshot is None or now > snapshot.usable_until:
+            self.valid_until = NEVER
+            return False
+        fresh = now <= snapshot.fresh_until
+        left = int(snapshot.fresh_until - now) if fresh else 1
+        answer = snapshot.rendered.fresh if fresh else snapshot.rendered.stale
+        full, bare = answer.headers(left)
+        date = self._date()
+        self.message = message(b"200 OK", date, full, answer.body)
+        self.unchanged = message(b"304 Not Modified", date, bare, b"")
+        self.etag, self.kind = answer.etag, FRESH if fresh else STALE
+        same_until = snapshot.fresh_until - left if fresh else snapshot.usable_until
+        # The wall clock tells milliseconds begun, so its second may end that much sooner than it seems.
+        self.valid_until = min(same_until, now + (999 - self._clock.wall_ms() % 1000) / 1000)
+        return True
+
+    def forget(self) -> None:
+        """There is a newer price: what is prepared must not be sent again."""
+        self.valid_until = NEVER
+
+    def given(self, if_none_match: bytes) -> "PreparedPrice | PreparedCondition":
+        """What answers a request with this condition."""
+        return PreparedCondition(self, if_none_match) if if_none_match else self
+
+
+class PreparedCondition:
+    """What answers a conditional request: the 304 while the condition names what is current, else the 200."""
+
+    def __init__(self, price: PreparedPrice, if_none_match: bytes) -> None:
+        self._price = price
+        self._if_none_match = if_none_match
+        self._judged = b""
+        self._unchanged = False
+
+    @property
+    def valid_until(self) -> float:
+        return self._price.valid_until
+
+    @property
+    def message(self) -> bytes:
+        return self._price.unchanged if self._holds() else self._price.message
+
+    @property
+    def kind(self) -> int:
+        return self._price.kind + 2 if self._holds() else self._price.kind
+
+    def renew(self, now: float) -> bool:
+        return self._price.renew(now)
+
+    def _holds(self) -> bool:
+        if self._judged is not self._price.etag:
+            self._judged = self._price.etag
+            self._unchanged = matches(self._if_none_match, self._judged)
+        return self._unchanged
+
+
+def message(status: bytes, date: bytes, headers: Headers, body: bytes) -> bytes:
+    """A whole HTTP/1.1 message, laid out as uvicorn does it."""
+    lines = [b"HTTP/1.1 ", status, b"\r\n"]
+    for name, value in ((b"date", date), *headers):
+        lines += (name, b": ", value, b"\r\n")
+    return b"".join((*lines, b"\r\n", body))

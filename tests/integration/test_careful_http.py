@@ -1,0 +1,402 @@
+"""What a connection is allowed: heads that end, in time and in size, one Host each, and answers that are read.
+
+No second passes here: the sweep is told a later time than it is.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from fastprice.interface.responses import problem
+from fastprice.server.careful_http import (
+    HEAD_SECONDS, MAX_HEAD_BYTES, REFUSALS, SWEEP_SECONDS, UNREAD_SECONDS, CarefulProtocol, refusal, sweep
+)
+from fastprice.server.fast_lane import Lane
+from tests.integration.test_fast_lane import (
+    BTC_PRICE, CHUNKED, LARGE, OTHER, PLAIN, POST, PRICE, SLOW, Prices, Side, Wire, every_byte, never_reading, request,
+    turns
+)
+
+pytestmark = pytest.mark.anyio
+
+KEEP_ALIVE = 75
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "no-lane"])
+async def side(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Side]:
+    """The limits are the same with the lane and without it."""
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
+    prices = Prices()
+    prices.give()
+    lane = prices.lane() if request.param else Lane({}, prices.clock.monotonic)
+    async with Side(prices, lane).running(timeout_keep_alive=KEEP_ALIVE) as side:
+        yield side
+
+
+@pytest.fixture
+async def wire(side: Side) -> Wire:
+    return await Wire(side).connect()
+
+
+async def swept(wire: Wire, seconds: float) -> bytes:
+    """What a sweep makes the server say so many seconds from now."""
+    wire.connection.close_if_overdue(time.monotonic() + seconds)
+    return await wire.listen()
+
+
+def is_answered(heard: bytes) -> bool:
+    return heard.startswith(b"HTTP/1.1 200 OK\r\n") and heard.count(b"HTTP/1.1 ") == 1
+
+
+# Heads that do not end
+
+
+async def test_silent_connection_is_closed_without_a_word(wire: Wire) -> None:
+    assert await swept(wire, HEAD_SECONDS - 1) == b"" and wire.is_open
+    assert await swept(wire, HEAD_SECONDS + 1) == b"" and not wire.is_open
+
+
+@pytest.mark.parametrize("length", [1, 9, 30, len(PLAIN) - 1])
+async def test_half_a_head_is_refused_and_closed(wire: Wire, length: int) -> None:
+    assert await wire.say(PLAIN[:length]) == b""
+    assert await swept(wire, HEAD_SECONDS - 1) == b"" and wire.is_open
+    assert await swept(wire, HEAD_SECONDS + 1) == refusal(408) and not wire.is_open
+
+
+async def test_head_that_drips_has_no_more_time_than_one_that_rests(wire: Wire) -> None:
+    for second in range(int(HEAD_SECONDS)):
+        assert await wire.say(PLAIN[second : second + 1]) == b""
+        assert await swept(wire, second) == b"" and wire.is_open
+    assert await swept(wire, HEAD_SECONDS + 1) == refusal(408) and not wire.is_open
+
+
+async def test_dripping_empty_lines_is_being_silent(wire: Wire) -> None:
+    for second in range(int(HEAD_SECONDS)):
+        assert await wire.say(b"\r\n") == b""
+        assert await swept(wire, second) == b"" and wire.is_open
+    assert await swept(wire, HEAD_SECONDS + 1) == b"" and not wire.is_open
+
+
+async def test_half_a_head_behind_an_answered_one_has_the_time_of_a_head(wire: Wire) -> None:
+    assert is_answered(await wire.say(PLAIN + PLAIN[:20]))
+    assert await swept(wire, 0) == b""
+    assert await swept(wire, HEAD_SECONDS - 1) == b"" and wire.is_open
+    assert await swept(wire, HEAD_SECONDS + 1) == refusal(408) and not wire.is_open
+
+
+async def test_head_that_ends_in_time_is_answered_and_the_next_has_as_long(wire: Wire) -> None:
+    for _ in range(3):
+        await wire.say(PLAIN[:20])
+        assert await swept(wire, HEAD_SECONDS - 1) == b""
+        assert is_answered(await wire.say(PLAIN[20:]))
+    assert wire.is_open
+
+
+async def test_body_that_never_ends_is_closed(wire: Wire) -> None:
+    heard = await wire.say(request(PRICE, b"Content-Length: 9", first=POST))
+    assert heard.startswith(b"HTTP/1.1 405 ")
+    await wire.say(b"1")
+    assert await swept(wire, 0) == b"" and wire.is_open
+    assert await swept(wire, HEAD_SECONDS + 1) == b"" and not wire.is_open
+
+
+# Connections that rest
+
+
+@pytest.mark.parametrize("asked", [PLAIN, SLOW, PLAIN * 3, PLAIN + SLOW], ids=["plain", "slow", "pipelined", "both"])
+async def test_idle_connection_is_kept_for_keep_alive_and_no_longer(wire: Wire, asked: bytes) -> None:
+    assert await wire.say(asked)
+    assert await swept(wire, 0) == b""
+    assert await swept(wire, KEEP_ALIVE - 1) == b"" and wire.is_open
+    assert await swept(wire, KEEP_ALIVE + 1) == b"" and not wire.is_open
+
+
+@pytest.mark.parametrize("asked", [PLAIN, SLOW], ids=["plain", "slow"])
+async def test_every_request_begins_keep_alive_anew(wire: Wire, asked: bytes) -> None:
+    for number in range(1, 6):
+        assert is_answered(await wire.say(asked))
+        assert await swept(wire, number * (KEEP_ALIVE - 1)) == b"" and wire.is_open
+    assert await swept(wire, 6 * KEEP_ALIVE) == b"" and not wire.is_open
+
+
+async def test_no_timer_is_left_behind_by_a_request(wire: Wire) -> None:
+    for asked in PLAIN, SLOW, PLAIN + SLOW:
+        await wire.say(asked)
+        assert wire.connection.timeout_keep_alive_task is None
+
+
+async def test_nobody_who_waits_for_an_answer_is_closed(side: Side, wire: Wire) -> None:
+    side.patience = 60
+    await wire.push(request(OTHER) + PLAIN + PLAIN[:20])
+    await turns(lambda: bool(side.server.server_state.tasks))
+    for seconds in 0, HEAD_SECONDS + 1, KEEP_ALIVE + 1, 3600:
+        wire.connection.close_if_overdue(time.monotonic() + seconds)
+    BTC_PRICE(side.prices)
+    assert (await wire.listen()).count(b"HTTP/1.1 200 OK\r\n") == 2 and wire.is_open
+    assert is_answered(await wire.say(PLAIN[20:]))
+
+
+# Answers that are not read
+
+
+async def test_client_that_does_not_take_its_answers_is_cut_off(side: Side) -> None:
+    stuck = await never_reading(side)
+    state = side.server.server_state
+    stuck.connection.close_if_overdue(time.monotonic() + UNREAD_SECONDS - 1)
+    assert not stuck.connection.transport.is_closing()
+    stuck.connection.close_if_overdue(time.monotonic() + UNREAD_SECONDS + 1)
+    await turns(lambda: not state.connections and not state.tasks)
+
+
+async def test_client_that_takes_its_answers_late_is_not_cut_off(side: Side) -> None:
+    late = await never_reading(side)
+    await late.listen()
+    assert await swept(late, UNREAD_SECONDS + 1) == b"" and late.is_open
+
+
+async def test_closed_connection_whose_rest_is_not_read_is_cut_off(side: Side) -> None:
+    stuck = await Wire(side, buffers=4096).connect()
+    transport = stuck.connection.transport
+    while not transport.get_write_buffer_size():
+        await stuck.push(PLAIN)
+    await turns(lambda: not side.server.server_state.tasks)
+    assert not stuck.connection.flow.write_paused
+    later = time.monotonic()
+    stuck.connection.close_if_overdue(later)
+    stuck.connection.close_if_overdue(later + KEEP_ALIVE + 1)
+    assert transport.is_closing()
+    for seconds in 1.0, UNREAD_SECONDS:
+        stuck.connection.close_if_overdue(later + KEEP_ALIVE + 1 + seconds)
+        await asyncio.sleep(0)
+        assert stuck.connection in side.server.server_state.connections
+    stuck.connection.close_if_overdue(later + KEEP_ALIVE + 1 + UNREAD_SECONDS + 2)
+    await turns(lambda: not side.server.server_state.connections)
+
+
+# Heads that are too long
+
+TOO_LONG: dict[str, list[bytes]] = {
+    "one header": [request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES)],
+    "many headers": [request(PRICE, *[b"X-%d: 1" % number for number in range(3000)])],
+    "name of a header": [request(PRICE, b"a" * MAX_HEAD_BYTES + b": 1")],
+    "path": [request(b"/" + b"a" * MAX_HEAD_BYTES)],
+    "query": [request(PRICE + b"?" + b"a" * MAX_HEAD_BYTES)],
+    "path in pieces": [b"GET /", *[b"a" * 1000] * 17],
+    "header in pieces, its line unfinished": [PLAIN[:-2] + b"X-A: ", *[b"a" * 1000] * 17],
+    "name in pieces": [PLAIN[:-2], *[b"a" * 1000] * 17],
+    "headers in pieces": [PLAIN[:-2], *[b"X-A: " + b"a" * 1000 + b"\r\n"] * 17],
+    "in one piece, unfinished": [PLAIN[:-2] + b"X-A: " + b"a" * MAX_HEAD_BYTES],
+    "much larger than it is read": [PLAIN[:-2] + b"X-A: " + b"a" * 60_000],
+}
+
+
+@pytest.mark.parametrize("pieces", TOO_LONG.values(), ids=TOO_LONG)
+async def test_head_that_is_too_long_is_refused_as_soon_as_it_is(wire: Wire, pieces: list[bytes]) -> None:
+    heard = [await wire.say(piece) for piece in pieces if wire.is_open]
+    assert b"".join(heard) == refusal(431) and not wire.is_open
+    assert sum(map(len, pieces[: len(heard) - 1])) <= MAX_HEAD_BYTES
+
+
+async def test_trailer_that_is_too_long_is_refused_too(wire: Wire) -> None:
+    heard = await wire.say(request(PRICE, CHUNKED, first=POST) + b"3\r\nabc\r\n0\r\nX-A: ")
+    assert heard.startswith(b"HTTP/1.1 405 ") and wire.is_open
+    pieces = [await wire.say(b"a" * 1000) for _ in range(17) if wire.is_open]
+    assert b"".join(pieces) == refusal(431) and not wire.is_open
+
+
+@pytest.mark.parametrize("length", [1, 1000, 9000])
+async def test_head_that_is_long_enough_is_answered_however_it_comes(wire: Wire, length: int) -> None:
+    head = request(PRICE, *LARGE)
+    assert MAX_HEAD_BYTES - 1000 < len(head) < MAX_HEAD_BYTES
+    for _ in range(2):
+        pieces = [head[at : at + length] for at in range(0, len(head), length)]
+        assert is_answered(b"".join([await wire.say(piece) for piece in pieces]))
+
+
+async def test_body_may_be_longer_than_a_head(wire: Wire) -> None:
+    heard = await wire.say(request(PRICE, b"Content-Length: 50000", first=POST))
+    for _ in range(50):
+        heard += await wire.say(b"a" * 1000)
+    heard += await wire.say(request(PRICE, CHUNKED, first=POST))
+    for _ in range(50):
+        heard += await wire.say(b"3e8\r\n" + b"a" * 1000 + b"\r\n")
+    heard += await wire.say(b"0\r\n\r\n")
+    assert heard.count(b"HTTP/1.1 405 ") == heard.count(b"HTTP/1.1 ") == 2
+    assert is_answered(await wire.say(PLAIN))
+
+
+async def test_many_heads_in_one_piece_are_not_one_long_head(wire: Wire) -> None:
+    heard = await wire.say(PLAIN * 1000 + PLAIN[:20])
+    assert heard.count(b"HTTP/1.1 200 OK\r\n") == 1000
+    assert is_answered(await wire.say(PLAIN[20:]))
+
+
+# Which requests are refused
+
+HOST, TEN = b"Host: fastprice", b"GET %s HTTP/1.0"
+REFUSED = {
+    "no Host": request(host=b""),
+    "two Hosts": request(PRICE, HOST),
+    "two Hosts in HTTP/1.0": request(PRICE, HOST, first=TEN),
+    "two Hosts apart and in another case": request(PRICE, b"X-A: 1", b"hOST: b"),
+    "no Host for a slow route": request(LIVENESS := b"/health/liveness", host=b""),
+    "two Hosts for a slow route": request(LIVENESS, HOST),
+    "HTTP/2.0": request(first=b"GET %s HTTP/2.0"),
+    "HTTP/0.9": request(first=b"GET %s HTTP/0.9"),
+    "no version": b"GET /\r\n\r\n",
+    "junk": b"junk\r\n\r\n",
+    "bare LF": PLAIN.replace(b"\r\n", b"\n"),
+    "folded header": request(PRICE, b"X-A: 1", b" 2"),
+    "two lengths": request(PRICE, b"Content-Length: 0", b"Content-Length: 0"),
+    "a length and chunked": request(PRICE, b"Content-Length: 0", CHUNKED),
+}
+
+
+@pytest.mark.parametrize("asked", REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("split", [False, True], ids=["whole", "at every byte"])
+async def test_request_that_http_does_not_allow_is_refused(side: Side, wire: Wire, asked: bytes, split: bool) -> None:
+    heard = [await wire.say(cast(bytes, piece)) for piece in (every_byte(asked) if split else [asked]) if wire.is_open]
+    assert b"".join(heard) == refusal(400) and not wire.is_open
+    assert side.counted() == {name: value for name, value in side.counted().items() if "build_info" in name}
+
+
+ALLOWED = {
+    "one Host": PLAIN,
+    "empty Host": request(host=b"Host:"),
+    "Host in odd case": request(host=b"hOsT: a"),
+    "headers that are nearly Host": request(PRICE, b"Hos: a", b"Hosts: a", b"X-Host: a", b"Hots: b"),
+}
+
+
+@pytest.mark.parametrize("asked", ALLOWED.values(), ids=ALLOWED)
+async def test_one_host_is_right(wire: Wire, asked: bytes) -> None:
+    for _ in range(3):
+        assert is_answered(await wire.say(asked)) and wire.is_open
+
+
+async def test_http_1_0_needs_no_host(wire: Wire) -> None:
+    assert is_answered(await wire.say(request(first=TEN, host=b""))) and not wire.is_open
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_refusal_is_a_whole_answer_in_the_shape_of_the_other_errors(status: int) -> None:
+    head, _, body = refusal(status).partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ") for line in lines)
+    title, detail = REFUSALS[status]
+    assert first == f"HTTP/1.1 {status} {title}"
+    assert headers["connection"] == "close" and int(headers["content-length"]) == len(body)
+    like = problem(status, detail)
+    assert headers["content-type"] == like.headers["content-type"]
+    assert headers["cache-control"] == like.headers["cache-control"]
+    told, usual = json.loads(body), json.loads(bytes(like.body))
+    assert told.keys() == usual.keys()
+    assert (told["status"], told["title"], told["detail"]) == (status, title, detail)
+
+
+# What stands before a broken request
+
+BROKEN: dict[str, tuple[bytes, int]] = {
+    "junk": (b"junk\r\n\r\n", 400),
+    "no Host": (request(host=b""), 400),
+    "two Hosts": (request(PRICE, HOST), 400),
+    "head too long": (request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES), 431),
+}
+
+
+@pytest.mark.parametrize(("broken", "status"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("good", [[PLAIN], [SLOW], [PLAIN, SLOW], [SLOW, PLAIN, SLOW]], ids=["fast", "slow", "both", "more"])
+async def test_what_was_asked_before_a_broken_request_is_answered_before_it_is_refused(
+    side: Side, wire: Wire, good: list[bytes], broken: bytes, status: int
+) -> None:
+    whole = await Wire(side).connect()
+    answers = [await whole.say(question) for question in good]
+    assert await wire.say(b"".join(good) + broken + PLAIN) == b"".join(answers) + refusal(status)
+    assert not wire.is_open
+
+
+async def test_refusal_waits_for_every_answer_and_ignores_what_is_said_meanwhile(side: Side, wire: Wire) -> None:
+    side.patience = 60
+    asked = request(OTHER) + PLAIN + b"junk"
+    await wire.push(asked)
+    await turns(lambda: wire.connection.heard == len(asked))
+    await wire.push(PLAIN)
+    assert wire.read() == b""
+    BTC_PRICE(side.prices)
+    heard = await wire.listen()
+    answers = heard.removesuffix(refusal(400))
+    assert len(answers) < len(heard) and not wire.is_open
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == answers.count(b"HTTP/1.1 ") == 2
+
+
+async def test_nothing_is_said_behind_an_answer_that_closes(wire: Wire) -> None:
+    assert is_answered(await wire.say(request(PRICE, b"Connection: close") + b"junk")) and not wire.is_open
+
+
+# The sweep
+
+
+class NotedLoop:
+    """Keeps what is to be called later."""
+
+    def __init__(self) -> None:
+        self.later: list[tuple[Any, ...]] = []
+
+    def call_later(self, seconds: float, call: Callable[..., object], *arguments: Any) -> None:
+        self.later.append((seconds, call, *arguments))
+
+
+class NotedConnection(CarefulProtocol):
+    """Keeps when it was looked at."""
+
+    def __init__(self, state: ServerState, loop: NotedLoop) -> None:
+        config = uvicorn.Config("fastprice.market:Market", log_config=None)
+        super().__init__(config, state, {}, cast(asyncio.AbstractEventLoop, loop))
+        self.looks: list[float] = []
+        self.connection_made(asyncio.Transport())
+
+    def close_if_overdue(self, now: float) -> None:
+        self.looks.append(now)
+
+
+def test_one_sweep_a_second_looks_at_all_connections_of_a_server_while_there_are_any() -> None:
+    loop, state = NotedLoop(), ServerState()
+    connections = [NotedConnection(state, loop) for _ in range(3)]
+    next_one = (SWEEP_SECONDS, sweep, state, loop)
+    assert SWEEP_SECONDS == 1.0 and loop.later == [next_one]
+    sweep(state, cast(asyncio.AbstractEventLoop, loop))
+    assert loop.later == [next_one] * 2
+    assert [len(connection.looks) for connection in connections] == [1, 1, 1]
+    connections.append(NotedConnection(state, loop))
+    assert loop.later == [next_one] * 2, "one that comes meanwhile is swept with the others"
+    state.connections.clear()
+    sweep(state, cast(asyncio.AbstractEventLoop, loop))
+    assert loop.later == [next_one] * 2, "nobody is there, nothing is to do"
+    assert [len(connection.looks) for connection in connections] == [1, 1, 1, 0]
+    NotedConnection(state, loop)
+    assert loop.later == [next_one] * 3
+
+
+def test_every_server_has_a_sweep_of_its_own() -> None:
+    loop, states = NotedLoop(), [ServerState(), ServerState()]
+    for state in states:
+        NotedConnection(state, loop)
+        NotedConnection(state, loop)
+    assert loop.later == [(SWEEP_SECONDS, sweep, state, loop) for state in states]
+
+
+async def test_sweep_closes_what_is_overdue_and_nothing_else(side: Side) -> None:
+    silent, half, fresh = [await Wire(side).connect() for _ in range(3)]
+    await half.say(PLAIN[:20])
+    for wire in silent, half:
+        wire.connection._since -= HEAD_SECONDS + 1
+    sweep(side.server.server_state, asyncio.get_running_loop())
+    assert [await wire.listen() for wire in (silent, half, fresh)] == [b"", refusal(408), b""]
+    assert [wire.is_open for wire in (silent, half, fresh)] == [False, False, True]

@@ -1,0 +1,903 @@
+"""The fast lane answers what the ordinary way answers, byte for byte; and bears what clients do to a connection.
+
+Two servers share one clock and one set of prices, and one of them has no prepared prices, as with FAST_LANE=0. Nothing
+here waits for time to pass: a client knows from the server's side of its connection when everything has been said.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import logging
+import socket
+import struct
+import termios
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fastprice.application.events import Event, QuoteTaken
+from fastprice.application.latest_price import LatestPrice
+from fastprice.domain.quote import AgeLimits, Pair
+from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
+from fastprice.interface.app import make_app
+from fastprice.interface.middleware import PRICE_ROUTE
+from fastprice.interface.parts import Parts
+from fastprice.interface.prepared import PreparedPrice
+from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.server import fast_lane
+from fastprice.server.careful_http import MAX_HEAD_BYTES, refusal
+from fastprice.server.fast_lane import FastLaneProtocol, Lane
+from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
+
+pytestmark = pytest.mark.anyio
+
+PRICE, OTHER, LIVENESS = b"/api/v1/prices/eth-usdt", b"/api/v1/prices/btc-usdt", b"/health/liveness"
+QUOTE = a_quote("3120.45", START_MS, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS - 12)
+TAG, STALE_TAG = render(QUOTE).fresh.etag, render(QUOTE).stale.etag
+# More turns of the event loop than anything here takes; an upper bound so that a defect is a failure, not a hang.
+MANY_TURNS = 200_000
+
+
+# The two servers, and clients that see both ends of their connections
+
+
+@pytest.fixture(params=[{"use_uvloop": False}, {"use_uvloop": True}], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return "asyncio", request.param
+
+
+@pytest.fixture(autouse=True)
+def no_access_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the service has it by default: nobody listens to access lines; only pytest does."""
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
+
+
+class Prices:
+    """What is served: a clock that stands still, and prices that are forgotten by the lane as soon as they change."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.latest = LatestPrice[PriceAnswers]((ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, self._observe)
+        self.prepared = {pair: PreparedPrice(pair.slug, self.latest, self.clock) for pair in self.latest.pairs}
+
+    def give(self, price: str = "3120.45", pair: Pair = ETH) -> None:
+        """A price of this moment; at the start it is QUOTE, whose tags are known."""
+        fields: dict[str, Any] = {"bid": "3120.44", "ask": "3120.46", "volume_24h": "41325.02", "source_time_ms": START_MS - 12}
+        assert self.latest.offer(a_quote(price, self.clock.wall_ms(), pair=pair, **fields))
+
+    def begin_again(self) -> None:
+        """Everything as it was at first: the time, and the one price."""
+        self.latest.by_slug.clear()
+        self.clock.now = FakeClock().now
+        self.clock.wall_offset_ms = FakeClock().wall_offset_ms
+        for prepared in self.prepared.values():
+            prepared.forget()
+        self.give()
+
+    def lane(self, clock: Callable[[], float] | None = None) -> Lane:
+        by_path = {f"/api/v1/prices/{pair.slug}".encode(): prepared for pair, prepared in self.prepared.items()}
+        return Lane(by_path, clock or self.clock.monotonic)
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, QuoteTaken):
+            self.prepared[event.quote.pair].forget()
+
+
+class HeardFast(FastLaneProtocol):
+    """Counts the bytes it was given, so that a client knows when the server has them."""
+
+    heard = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += len(data)
+        super().data_received(data)
+
+
+class HeardPlain(HttpToolsProtocol):
+    """uvicorn's own protocol, counting the same."""
+
+    heard = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += len(data)
+        super().data_received(data)
+
+
+class Side:
+    """One of the servers, with metrics of its own."""
+
+    def __init__(self, prices: Prices, lane: Lane) -> None:
+        self.prices = prices
+        self.lane = lane
+        self.metrics = Metrics("1.2.3")
+        self.patience = 0.0
+        self.wires: list[Wire] = []
+        self.server: uvicorn.Server
+        self.serving: asyncio.Task[None]
+        self.address: tuple[str, int]
+
+    @contextlib.asynccontextmanager
+    async def running(self, protocol: type[asyncio.Protocol] = HeardFast, **options: Any) -> AsyncIterator["Side"]:
+        # asyncio answers without delay only on a socket that says that it is TCP.
+        with socket.socket(proto=socket.IPPROTO_TCP) as listener:
+            # What is not read is soon the server's to keep, not the kernel's.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(512)
+            self.address = listener.getsockname()
+            config = uvicorn.Config(
+                self._app(), http=protocol, ws="none", lifespan="on", log_config=None, date_header=False,
+                server_header=False, **options,
+            )  # fmt: skip
+            self.server = uvicorn.Server(config)
+            self.serving = asyncio.create_task(self.server.serve([listener]))
+            while not self.server.started:
+                await asyncio.sleep(0)
+            try:
+                yield self
+            finally:
+                await self._stop()
+
+    async def _stop(self) -> None:
+        for wire in self.wires:
+            wire.close()
+        if self.serving.done():
+            return
+        # Its own way of stopping sleeps two tenths of a second.
+        self.serving.cancel()
+        await asyncio.wait([self.serving])
+        for closing in self.server.servers:
+            closing.close()
+        for connection in list(self.server.server_state.connections):
+            connection.transport.abort()
+        await turns(lambda: not self.server.server_state.connections)
+        await self.server.lifespan.shutdown()
+
+    def take(self, lane: Lane) -> None:
+        """Give this lane to all connections to come."""
+        self.lane = self.server.lifespan.state["lane"] = lane
+
+    def counted(self) -> dict[str, float]:
+        """Everything that was counted so far, by what a scrape calls it; zeros left out."""
+        self.metrics.count_lane(PRICE_ROUTE, *self.lane.drain())
+        self.metrics.flush()
+        lines = self.metrics.exposition().decode().splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#") and "_created" not in line)
+        return {name: float(value) for name, value in samples if float(value)}
+
+    def _app(self) -> Starlette:
+        @contextlib.asynccontextmanager
+        async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+            yield {"lane": self.lane}
+
+        parts = Parts(
+            version="1.2.3",
+            latest=self.prices.latest,
+            clock=self.prices.clock,
+            reports=lambda pair: (),
+            redis=lambda: "not_configured",
+            scrape=self._scrape,
+            count_request=self.metrics.count_request,
+            tally=self.metrics.l1,
+            patience=lambda: self.patience,
+            retry_seconds=1.5,
+        )
+        return make_app(parts, lifespan)
+
+    async def _scrape(self) -> tuple[bytes, str]:
+        return b"", "text/plain"
+
+
+class Wire:
+    """A client: it says bytes in exactly the chunks that the server is to read, and hears all that comes of them."""
+
+    def __init__(self, side: Side, buffers: int = 0) -> None:
+        self.side = side
+        side.wires.append(self)
+        self.is_open = True
+        self.has_ended = False
+        self.said = 0
+        self.connection: Any = None
+        self._sock = socket.socket()
+        self._sock.setblocking(False)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if buffers:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+
+    async def connect(self) -> "Wire":
+        await asyncio.get_running_loop().sock_connect(self._sock, self.side.address)
+        here = self._sock.getsockname()
+        connections: set[Any] = self.side.server.server_state.connections
+        await turns(lambda: any(connection.client == here for connection in connections))
+        (self.connection,) = (connection for connection in connections if connection.client == here)
+        return self
+
+    async def say(self, data: bytes) -> bytes:
+        """Say it in one piece, and hear everything until the server has nothing more to say, or closes."""
+        heard = []
+        while data and self.is_open:
+            try:
+                sent = self._sock.send(data)
+            except BlockingIOError:
+                heard.append(self.read())
+                await asyncio.sleep(0)
+            except ConnectionError:
+                break
+            else:
+                data, self.said = data[sent:], self.said + sent
+        return b"".join([*heard, await self.listen()])
+
+    async def push(self, data: bytes) -> None:
+        """Say it without listening, up to where the server takes no more because it is not listened to."""
+        flow = self.connection.flow
+        while data and not (flow.read_paused and flow.write_paused):
+            with contextlib.suppress(BlockingIOError):
+                sent = self._sock.send(data)
+                data, self.said = data[sent:], self.said + sent
+            await asyncio.sleep(0)
+
+    async def listen_in_time(self) -> bytes:
+        """Everything up to the end, however long the server takes to close."""
+        heard = b""
+        while self.is_open:
+            await asyncio.sleep(0.005)
+            heard += self.read()
+        return heard
+
+    async def listen(self, piece: int = 1 << 16) -> bytes:
+        heard = [b""]
+
+        def is_over() -> bool:
+            heard.append(self.read(piece))
+            return not self.is_open or not heard[-1] and self._is_quiet() and not self._grows(heard, piece)
+
+        await turns(is_over)
+        return b"".join(heard)
+
+    def read(self, piece: int = 1 << 16) -> bytes:
+        """What has come so far, up to some length."""
+        try:
+            data = self._sock.recv(piece)
+        except BlockingIOError:
+            return b""
+        except ConnectionError:
+            data = b""
+        self.is_open = bool(data)
+        return data
+
+    def end(self) -> None:
+        """Say that nothing more will be said; the server closes then."""
+        self.has_ended = True
+        self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self, abruptly: bool = False) -> None:
+        if abruptly:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+    def _grows(self, heard: list[bytes], piece: int) -> bool:
+        """Whether something came between the last look and the server's being quiet."""
+        heard.append(self.read(piece))
+        return self.is_open and bool(heard[-1])
+
+    def _is_quiet(self) -> bool:
+        """Whether the server has read all that was said, is doing nothing, and this end has all that it has sent."""
+        connection = self.connection
+        if self.has_ended or connection not in self.side.server.server_state.connections:
+            return False
+        if connection.transport.is_closing() or connection.transport.get_write_buffer_size():
+            return False
+        if connection.pipeline or not (connection.cycle is None or connection.cycle.response_complete):
+            return False
+        if connection.heard < self.said:
+            return False
+        # Data that is acknowledged has come; without this option the kernel may hold the acknowledgement back.
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        file = connection.transport.get_extra_info("socket").fileno()
+        (unsent,) = struct.unpack("i", fcntl.ioctl(file, termios.TIOCOUTQ, b"\0\0\0\0"))
+        return not unsent
+
+
+async def turns(is_done: Callable[[], bool]) -> None:
+    """Let the event loop turn until something is so."""
+    for _ in range(MANY_TURNS):
+        if is_done():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to be")
+
+
+class Sides:
+    """The server with the lane, the one without, and what both serve."""
+
+    def __init__(self, prices: Prices, fast: Side, ordinary: Side) -> None:
+        self.prices, self.fast, self.ordinary = prices, fast, ordinary
+
+    async def tell(self, side_by_side: Iterable["Step"], *sides: Side) -> list[list[bytes | bool]]:
+        """What each side answers to each step, and whether its connection is still open after it."""
+        sides = sides or (self.fast, self.ordinary)
+        wires = [await Wire(side).connect() for side in sides]
+        told: list[list[bytes | bool]] = [[] for _ in sides]
+        for step in side_by_side:
+            if step is RECONNECT:
+                wires = [await Wire(side).connect() for side in sides]
+            elif step is END:
+                for wire in wires:
+                    wire.end()
+            elif callable(step):
+                step(self.prices)
+                continue
+            for wire, answers in zip(wires, told, strict=True):
+                answers += [await wire.say(step if isinstance(step, bytes) else b""), wire.is_open]
+        for side in sides:
+            while side.wires:
+                side.wires.pop().close()
+        return told
+
+
+@pytest.fixture
+async def sides() -> AsyncIterator[Sides]:
+    prices = Prices()
+    prices.give()
+    fast, ordinary = Side(prices, prices.lane()), Side(prices, Lane({}, prices.clock.monotonic))
+    async with fast.running(), ordinary.running():
+        yield Sides(prices, fast, ordinary)
+
+
+# The same bytes to both
+
+Step = bytes | str | Callable[[Prices], None]
+# On a new connection from here on; nothing more will be said on this one.
+RECONNECT, END = "reconnect", "end"
+
+
+def request(path: bytes = PRICE, *lines: bytes, first: bytes = b"GET %s HTTP/1.1", host: bytes = b"Host: fastprice") -> bytes:
+    """A request by its lines; b"" in place of a line leaves it out."""
+    head = [first % path if b"%s" in first else first, host, *lines]
+    return b"\r\n".join(line for line in head if line) + b"\r\n\r\n"
+
+
+def every_byte(data: bytes) -> list[Step]:
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+def split_everywhere(data: bytes) -> list[Step]:
+    """The same bytes once for each place where they can be cut in two, each time followed by themselves in one."""
+    return [piece for at in range(1, len(data)) for piece in (data[:at], data[at:], data)]
+
+
+def after(seconds: float) -> Callable[[Prices], None]:
+    def wait(prices: Prices) -> None:
+        prices.clock.now += seconds
+
+    return wait
+
+
+def given_price(price: str, pair: Pair = ETH) -> Callable[[Prices], None]:
+    """A new price a quarter of a second later."""
+
+    def change(prices: Prices) -> None:
+        prices.clock.now += 0.25
+        prices.give(price, pair)
+
+    return change
+
+
+PLAIN, SLOW = request(), request(LIVENESS)
+POST = b"POST %s HTTP/1.1"
+KNOWN = b"If-None-Match: " + TAG
+HEY = b"User-Agent: hey/0.0.1", b"Content-Type: text/html", b"Accept-Encoding: gzip"
+CHUNKED = b"Transfer-Encoding: chunked"
+BTC_PRICE = given_price("61000.1", BTC)
+LARGE = [b"X-%d: %s" % (n, b"a" * 900) for n in range(17)]
+
+# Each with the number of its answers that the lane gives: all it may, and no other.
+TABLE: dict[str, tuple[Sequence[Step], int]] = {
+    # Plain questions
+    "one": ([PLAIN], 1),
+    "twice the same": ([PLAIN] * 2, 2),
+    "five times the same, by then learned": ([PLAIN] * 5, 5),
+    "as hey asks": ([request(PRICE, *HEY)] * 4, 4),
+    "as a browser asks, with cookies": ([request(PRICE, b"Cookie: a=%d" % n, b"Accept: */*") for n in range(4)], 4),
+    "each learned head for its own pair": ([BTC_PRICE, *[PLAIN, request(OTHER)] * 4], 8),
+    "learned on one connection, used on another": ([PLAIN, PLAIN, RECONNECT, PLAIN, RECONNECT, PLAIN], 4),
+    "pair without a price": ([request(OTHER)] * 3, 0),
+    "price comes after the head was seen": ([request(OTHER), request(OTHER), BTC_PRICE, *[request(OTHER)] * 3], 3),
+    # Pipelined
+    "two in one chunk": ([PLAIN * 2] * 4, 8),
+    "ten in one chunk": ([PLAIN * 10] * 3, 30),
+    "learned, then two in one chunk": ([PLAIN, PLAIN, PLAIN, PLAIN * 2, PLAIN], 6),
+    "two pairs in one chunk": ([BTC_PRICE, (PLAIN + request(OTHER)) * 3], 6),
+    "slow, fast": ([SLOW + PLAIN], 0),
+    "fast, slow": ([PLAIN + SLOW], 1),
+    "fast, slow, fast": ([PLAIN + SLOW + PLAIN], 1),
+    "slow, fast, slow": ([SLOW + PLAIN + SLOW], 0),
+    "slow, slow, fast, fast, then fast": ([SLOW * 2 + PLAIN * 2, PLAIN], 1),
+    "fast, fast, slow, slow, fast, unknown": ([PLAIN * 2 + SLOW * 2 + PLAIN + request(b"/no")], 2),
+    "learned, then fast, slow, fast": ([PLAIN, PLAIN, PLAIN, PLAIN + SLOW + PLAIN, PLAIN], 5),
+    "fast, half a slow, the rest and a fast": ([PLAIN + SLOW[:20], SLOW[20:] + PLAIN, PLAIN], 2),
+    # Cut
+    "at every byte": (every_byte(PLAIN), 1),
+    "at every byte, twice, then whole": (every_byte(PLAIN * 2) + [PLAIN] * 3, 5),
+    "slow at every byte, then fast": ([*every_byte(SLOW), PLAIN], 1),
+    "in two at each place": (split_everywhere(PLAIN), 2 * len(PLAIN) - 2),
+    "learned, half, rest": ([PLAIN, PLAIN, PLAIN[:30], PLAIN[30:], PLAIN], 4),
+    "learned, half, the whole again instead of the rest": ([PLAIN, PLAIN, PLAIN[:30], PLAIN, PLAIN], 2),
+    "learned, half in its first line, the whole again": ([PLAIN, PLAIN, PLAIN[:9], PLAIN, PLAIN], 2),
+    "learned, all but the last byte, the whole again": ([PLAIN, PLAIN, PLAIN[:-1], PLAIN, PLAIN], 2),
+    "learned, half on one connection, whole on another": ([PLAIN, PLAIN, PLAIN[:30], RECONNECT, PLAIN], 3),
+    "one and a half, the other half and one": ([PLAIN + PLAIN[:30], PLAIN[30:] + PLAIN, PLAIN], 4),
+    "half, rest with another behind": ([PLAIN[:30], PLAIN[30:] + PLAIN, PLAIN], 3),
+    "cut in a head behind more than a head may have": ([PLAIN * 400 + PLAIN[:30], PLAIN[30:] + PLAIN], 402),
+    "learned, then whatever it may be behind it": ([*[PLAIN] * 3, PLAIN + b"\r\n", PLAIN + b"\r", b"\n" + PLAIN], 6),
+    # Connections that end
+    "close": ([request(PRICE, b"Connection: close")], 0),
+    "Close in odd case": ([request(PRICE, b"CoNNection: cLoSE")], 0),
+    "close in a list": ([request(PRICE, b"Connection: foo, close")], 0),
+    "close in a second line": ([request(PRICE, b"Connection: keep-alive", b"Connection: close")], 0),
+    "keep-alive and close at once": ([request(PRICE, b"Connection: keep-alive, close")], 0),
+    "keep-alive": ([request(PRICE, b"Connection: Keep-Alive")] * 4, 4),
+    "connection with another word": ([request(PRICE, b"Connection: te, x-y", b"TE: trailers")] * 4, 4),
+    "closed is not close": ([request(PRICE, b"Connection: closed")] * 4, 4),
+    "close, then another in the same chunk": ([request(PRICE, b"Connection: close") + PLAIN], 0),
+    "fast, close, fast": ([PLAIN + request(PRICE, b"Connection: close") + PLAIN], 1),
+    "learned, then close": ([*[PLAIN] * 3, request(PRICE, b"Connection: close"), PLAIN], 3),
+    "slow and close, then fast": ([request(LIVENESS, b"Connection: close") + PLAIN], 0),
+    "HTTP/1.0": ([request(first=b"GET %s HTTP/1.0")], 0),
+    "HTTP/1.0 with keep-alive": ([request(PRICE, b"Connection: keep-alive", first=b"GET %s HTTP/1.0"), PLAIN], 0),
+    "HTTP/1.0, then another in the same chunk": ([request(first=b"GET %s HTTP/1.0") + PLAIN], 0),
+    "client ends after its question": ([PLAIN, PLAIN, END], 2),
+    "client ends in a head": ([PLAIN, PLAIN[:20], END], 1),
+    # Messages that are more than a head
+    "Expect": ([request(PRICE, b"Expect: 100-continue")] * 3, 0),
+    "Expect with a body": ([request(PRICE, b"Expect: 100-continue", b"Content-Length: 3"), b"abc", PLAIN], 1),
+    "Expect of something else": ([request(PRICE, b"Expect: wonders")] * 3, 0),
+    "body on GET": ([request(PRICE, b"Content-Length: 5") + b"hello", PLAIN], 1),
+    "body on GET in its own chunk": ([request(PRICE, b"Content-Length: 5"), b"hello", PLAIN], 1),
+    "body on GET that is a learned head": (
+        [PLAIN, PLAIN, request(PRICE, b"Content-Length: %d" % len(PLAIN)), PLAIN, PLAIN], 3
+    ),
+    "body of nothing": ([request(PRICE, b"Content-Length: 0")] * 3, 0),
+    "chunked body": ([request(PRICE, CHUNKED) + b"3\r\nabc\r\n0\r\n\r\n", PLAIN], 1),
+    "chunked body in a learned chunk": ([PLAIN, PLAIN, request(PRICE, CHUNKED), b"%x\r\n" % len(PLAIN), PLAIN, b"\r\n0\r\n\r\n", PLAIN], 3),
+    "chunked body with a trailer": ([request(PRICE, CHUNKED) + b"0\r\nHost: again\r\nExpect: x\r\n\r\n", PLAIN, PLAIN], 2),
+    "chunked body with a trailer that is not allowed": ([request(PRICE, CHUNKED) + b"0\r\nContent-Length: 1\r\n\r\n", PLAIN], 0),
+    "chunked body with a trailer that does not end": ([request(PRICE, CHUNKED) + b"0\r\nX: ", *[b"a" * 4096] * 5, PLAIN], 0),
+    "chunked and a length": ([request(PRICE, CHUNKED, b"Content-Length: 3") + b"0\r\n\r\n", PLAIN], 0),
+    "a length and chunked": ([request(PRICE, b"Content-Length: 3", CHUNKED) + b"0\r\n\r\n", PLAIN], 0),
+    "bad chunk": ([request(PRICE, CHUNKED) + b"zz\r\n", PLAIN], 0),
+    "bad chunk later": ([request(PRICE, CHUNKED), b"zz\r\n"], 0),
+    "two lengths": ([request(PRICE, b"Content-Length: 0", b"Content-Length: 5")], 0),
+    "length that is no number": ([request(PRICE, b"Content-Length: +5")], 0),
+    "POST with a body": ([request(PRICE, b"Content-Length: 5", first=POST) + b"hello", PLAIN], 1),
+    "POST whose body never comes": ([request(PRICE, b"Content-Length: 5", first=POST), b"he"], 0),
+    "upgrade to h2c": ([request(PRICE, b"Connection: Upgrade", b"Upgrade: h2c"), PLAIN], 1),
+    "upgrade with another behind": ([request(PRICE, b"Connection: Upgrade", b"Upgrade: h2c") + PLAIN, PLAIN], 1),
+    "learned, upgrade to websocket, learned": (
+        [PLAIN, PLAIN, request(PRICE, b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"), PLAIN, PLAIN], 4
+    ),
+    "Upgrade alone": ([request(PRICE, b"Upgrade: h2c"), PLAIN], 1),
+    # Where
+    "absolute": ([request(b"http://fastprice" + PRICE)] * 3, 0),
+    "absolute and elsewhere": ([request(b"http://elsewhere:1" + PRICE)] * 3, 0),
+    "query": ([request(PRICE + b"?max_age_ms=5000")] * 3, 0),
+    "query that is wrong": ([request(PRICE + b"?max_age_ms=x")] * 3, 0),
+    "unknown query": ([request(PRICE + b"?x")] * 3, 0),
+    "question mark alone": ([request(PRICE + b"?")] * 3, 0),
+    "fragment": ([request(PRICE + b"#x")] * 3, 0),
+    "pair in capitals": ([request(b"/api/v1/prices/ETH-USDT")] * 3, 0),
+    "trailing slash": ([request(PRICE + b"/")] * 3, 0),
+    "escaped": ([request(b"/api/v1/prices/eth%2Dusdt")] * 3, 0),
+    "two slashes": ([request(b"//api/v1/prices/eth-usdt")] * 3, 0),
+    "dots": ([request(b"/api/v1/./prices/eth-usdt")] * 3, 0),
+    "unknown pair": ([request(b"/api/v1/prices/no-pair")] * 3, 0),
+    "its sources": ([request(PRICE + b"/sources")] * 3, 0),
+    "all prices": ([request(b"/api/v1/prices"), PLAIN], 1),
+    "longer than the known path": ([request(PRICE + b"x"), request(PRICE[:-1])], 0),
+    "bytes beyond ASCII": ([request(PRICE + b"\xff")] * 2, 0),
+    "asterisk": ([request(b"*", first=b"OPTIONS %s HTTP/1.1")], 0),
+    # Conditions
+    "known": ([request(PRICE, KNOWN)] * 5, 5),
+    "known, weakly": ([request(PRICE, b"If-None-Match: W/" + TAG)] * 4, 4),
+    "known in a list": ([request(PRICE, b'If-None-Match: "a", W/%s , "b"' % TAG)] * 4, 4),
+    "star": ([request(PRICE, b"If-None-Match: *")] * 4, 4),
+    "known in the second of two lines": ([request(PRICE, b'If-None-Match: "a"', KNOWN)] * 4, 4),
+    "empty condition": ([request(PRICE, b"If-None-Match:")] * 4, 4),
+    "two empty conditions": ([request(PRICE, b"If-None-Match:", b"If-None-Match: ")] * 4, 4),
+    "something else is known": ([request(PRICE, b'If-None-Match: "a"')] * 4, 4),
+    "tag without quotes": ([request(PRICE, b"If-None-Match: " + TAG.strip(b'"'))] * 4, 4),
+    "condition in odd case": ([request(PRICE, b"iF-NONE-match: " + TAG)] * 4, 4),
+    "condition with and without, in turn": ([PLAIN, request(PRICE, KNOWN)] * 5, 10),
+    "conditions pipelined": ([(PLAIN + request(PRICE, KNOWN)) * 4] * 3, 24),
+    "known, then stale": ([*[request(PRICE, KNOWN)] * 3, after(6), *[request(PRICE, KNOWN)] * 3], 6),
+    "stale is known": ([after(6), *[request(PRICE, b"If-None-Match: " + STALE_TAG)] * 4], 4),
+    "known, then another price": ([*[request(PRICE, KNOWN)] * 3, given_price("1.5"), *[request(PRICE, KNOWN)] * 3], 6),
+    "known, then expired": ([*[request(PRICE, KNOWN)] * 3, after(61), request(PRICE, KNOWN)], 3),
+    "other conditions and ranges": (
+        [request(PRICE, b"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", b"If-Match: *", b"Range: bytes=0-1")] * 4, 4
+    ),
+    # Time
+    "price changes": ([*[PLAIN] * 3, given_price("3121.00"), *[PLAIN] * 3], 6),
+    "price of another pair changes": ([*[PLAIN] * 3, BTC_PRICE, *[PLAIN] * 3], 6),
+    "second by second": ([step for _ in range(7) for step in (PLAIN, PLAIN, after(1))], 14),
+    "to the edge of each second and over": ([step for _ in range(6) for step in (PLAIN, after(0.999), PLAIN, after(0.001))], 12),
+    "quarter by quarter": ([step for _ in range(30) for step in (PLAIN, after(0.25))], 30),
+    "to the end of freshness": ([PLAIN, PLAIN, after(5), PLAIN, after(0.001), PLAIN, PLAIN], 5),
+    "to the end of use and back": (
+        [PLAIN, PLAIN, after(60), PLAIN, after(0.001), PLAIN, PLAIN, given_price("2"), PLAIN, PLAIN], 5
+    ),
+    "expired, pipelined": ([PLAIN, PLAIN, after(61), PLAIN * 3, PLAIN], 2),
+    "expired, split": ([PLAIN, PLAIN, after(61), PLAIN[:40], PLAIN[40:], given_price("2"), PLAIN[:40], PLAIN[40:]], 3),
+    "expires between its halves": ([PLAIN, PLAIN, PLAIN[:40], after(61), PLAIN[40:], PLAIN], 2),
+    "changes between its halves": ([PLAIN, PLAIN, PLAIN[:40], given_price("2"), PLAIN[40:], PLAIN], 4),
+    "wall clock steps ahead": ([PLAIN, PLAIN, after(1), lambda prices: prices.clock.step_wall(3600), PLAIN], 3),
+    # Methods
+    "HEAD": ([request(first=b"HEAD %s HTTP/1.1")] * 3, 0),
+    "HEAD, known": ([request(PRICE, KNOWN, first=b"HEAD %s HTTP/1.1")] * 3, 0),
+    "OPTIONS": ([request(first=b"OPTIONS %s HTTP/1.1")] * 3, 0),
+    "POST": ([request(first=POST)] * 3, 0),
+    "other methods": ([request(first=method + b" %s HTTP/1.1") for method in (b"PUT", b"DELETE", b"PATCH", b"TRACE", b"PURGE")], 0),
+    "CONNECT": ([request(first=b"CONNECT fastprice:443 HTTP/1.1"), PLAIN], 0),
+    "get in small letters": ([request(first=b"get %s HTTP/1.1")], 0),
+    "method that is none": ([request(first=b"GETT %s HTTP/1.1")], 0),
+    "PRI of HTTP/2": ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 0),
+    # Heads that are odd, and wrong
+    "same header twice": ([request(PRICE, b"X-A: 1", b"X-A: 2")] * 3, 3),
+    "odd case of headers": ([request(PRICE, b"aCCEPT: */*", host=b"hOsT: fastprice")] * 3, 3),
+    "spaces around values": ([request(PRICE, b"X-A:\t 1 \t", host=b"Host:fastprice")] * 3, 3),
+    "header without a value": ([request(PRICE, b"X-A:")] * 3, 3),
+    "folded header": ([request(PRICE, b"X-A: 1", b" 2")], 0),
+    "space before the colon": ([request(PRICE, b"X-A : 1")], 0),
+    "header without a colon": ([request(PRICE, b"X-A")], 0),
+    "NUL in a header": ([request(PRICE, b"X-A: \0")], 0),
+    "NUL in the path": ([request(PRICE + b"\0")], 0),
+    "bytes beyond ASCII in a header": ([request(PRICE, b"X-A: \xff\xe9")] * 3, 3),
+    "no Host": ([request(host=b"")], 0),
+    "no Host behind a good one": ([PLAIN + request(host=b"")], 1),
+    "no Host after a learned head": ([*[PLAIN] * 3, request(host=b"")], 3),
+    "two Hosts": ([request(PRICE, b"Host: other")], 0),
+    "empty Host": ([request(host=b"Host:")] * 3, 3),
+    "no Host in HTTP/1.0": ([request(first=b"GET %s HTTP/1.0", host=b"")], 0),
+    "two Hosts in HTTP/1.0": ([request(PRICE, b"Host: other", first=b"GET %s HTTP/1.0")], 0),
+    "two spaces": ([request(first=b"GET  %s HTTP/1.1")] * 3, 3),
+    "no version": ([request(first=b"GET %s")], 0),
+    "HTTP/2.0": ([request(first=b"GET %s HTTP/2.0")], 0),
+    "HTTP/1.2": ([request(first=b"GET %s HTTP/1.2")], 0),
+    "HTTP/0.9": ([request(first=b"GET %s HTTP/0.9")], 0),
+    "http in small letters": ([request(first=b"GET %s http/1.1")], 0),
+    "bare LF": ([PLAIN.replace(b"\r\n", b"\n")], 0),
+    "bare CR": ([PLAIN.replace(b"\r\n", b"\r")], 0),
+    "empty lines first": ([b"\r\n\r\n" + PLAIN] * 3, 3),
+    "empty lines after": ([PLAIN + b"\r\n"] * 3 + [b"\r\n", PLAIN], 4),
+    "empty line between learned heads": ([PLAIN, PLAIN, b"\r", PLAIN, b"\n", PLAIN], 4),
+    "junk": ([b"junk\r\n\r\n"], 0),
+    "junk before a good one": ([b"x" + PLAIN], 0),
+    "junk after a good one": ([PLAIN + b"junk\r\n\r\n"], 1),
+    "junk after a slow one": ([SLOW + b"junk\r\n\r\n"], 0),
+    "junk after fast and slow": ([PLAIN + SLOW + b"\0\0", PLAIN], 1),
+    "junk after a learned head": ([*[PLAIN] * 3, b"junk", PLAIN], 3),
+    "one byte of junk after a good one": ([PLAIN + b"\0"], 1),
+    "TLS": ([b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"], 0),
+    "head of the largest size": ([request(PRICE, b"X-A: " + b"a" * (MAX_HEAD_BYTES - 200))] * 3, 3),
+    "head of the largest size, cut in the middle": ((lambda head: [head[:9000], head[9000:]] * 3)(request(PRICE, *LARGE)), 3),
+    "head of the largest size at its last line, byte by byte": (
+        [request(PRICE, *LARGE)[:-6], *every_byte(request(PRICE, *LARGE)[-6:])], 1
+    ),
+    "head too large": ([request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES)], 0),
+    "head too large behind a good one": ([PLAIN + request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES)], 1),
+    "head too large, not finished": ([PLAIN[:-2] + b"X-A: ", *[b"a" * 4096] * 5], 0),
+    "too many headers": ([request(PRICE, *[b"X-%d: 1" % n for n in range(3000)])], 0),
+    "path too long": ([request(b"/" + b"a" * MAX_HEAD_BYTES)], 0),
+    "path of the largest size": ([request(b"/api/v1/prices/" + b"a" * (MAX_HEAD_BYTES - 200)), PLAIN], 1),
+}
+
+
+@pytest.mark.parametrize(("steps", "by_lane"), TABLE.values(), ids=TABLE)
+async def test_lane_and_ordinary_way_give_the_same_bytes_in_the_same_order(
+    sides: Sides, steps: Sequence[Step], by_lane: int
+) -> None:
+    fast, ordinary = await sides.tell([*steps, SLOW])
+    assert fast == ordinary
+    assert sum(sides.fast.lane.counts) == by_lane, "the lane answers all that it may, and nothing else"
+    assert sides.fast.server.server_state.total_requests == sides.ordinary.server.server_state.total_requests
+    assert sides.fast.counted() == sides.ordinary.counted()
+
+
+async def test_uvicorn_itself_gives_the_same_bytes_wherever_nothing_is_refused() -> None:
+    refusals = [refusal(status) for status in (400, 431)]
+    differing = []
+    for name, (steps, _) in TABLE.items():
+        prices = Prices()
+        prices.give()
+        ours, theirs = (Side(prices, prices.lane()) for _ in range(2))
+        async with ours.running(), theirs.running(HeardPlain):
+            our_answers, their_answers = await Sides(prices, ours, theirs).tell([*steps, SLOW])
+        is_refused = any(isinstance(answer, bytes) and answer.endswith(tuple(refusals)) for answer in our_answers)
+        if our_answers != their_answers and not is_refused:
+            differing.append(name)
+    assert differing == []
+
+
+# What nobody thought of
+
+BLOCKS: list[bytes] = [
+    PLAIN, PLAIN, PLAIN, request(OTHER), request(PRICE, KNOWN), request(PRICE, b"If-None-Match: *"), SLOW, SLOW,
+    request(PRICE, b"Connection: close"), request(first=b"GET %s HTTP/1.0"), request(first=b"HEAD %s HTTP/1.1"),
+    request(PRICE, b"Content-Length: 5", first=POST) + b"hello", request(PRICE, CHUNKED) + b"3\r\nabc\r\n0\r\n\r\n",
+    request(PRICE, b"Content-Length: 30"), request(PRICE, b"Expect: 100-continue"), request(PRICE + b"?max_age_ms=9"),
+    request(host=b""), request(PRICE, b"Host: b"), request(b"/api/v1/prices/no-pair"), request(PRICE, *HEY),
+    request(PRICE, b"Connection: Upgrade", b"Upgrade: h2c"), PLAIN[:30], PLAIN[30:], b"\r\n", b"junk", b"\0",
+]  # fmt: skip
+CHANGES: list[Step] = [after(0.4), after(1), after(6), after(61), given_price("2"), BTC_PRICE, RECONNECT]
+PLACES = st.integers(0, 2000)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Step]:
+    """Requests with a few bytes changed, cut anywhere, some pieces twice, and with changes of the price between."""
+    stream = b"".join(draw(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=8)))
+    for place, count, put in draw(st.lists(st.tuples(PLACES, st.integers(0, 2), st.binary(max_size=2)), max_size=3)):
+        stream = stream[: place % len(stream)] + put + stream[place % len(stream) + count :] or b"x"
+    cuts = sorted({0, len(stream), *(place % len(stream) for place in draw(st.lists(PLACES, max_size=5)))})
+    steps: list[Step] = [stream[start:end] for start, end in itertools.pairwise(cuts)]
+    for place in draw(st.lists(PLACES, max_size=2)):
+        steps.insert(place % len(steps), steps[place % len(steps)])
+    for place, change in draw(st.lists(st.tuples(PLACES, st.sampled_from(CHANGES)), max_size=2)):
+        steps.insert(place % len(steps), change)
+    return steps
+
+
+@settings(
+    max_examples=1000, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(steps=conversations())
+async def test_lane_and_ordinary_way_agree_on_whatever_may_come(sides: Sides, steps: list[Step]) -> None:
+    sides.prices.begin_again()
+    sides.fast.take(sides.prices.lane())
+    fast, ordinary = await sides.tell([PLAIN, PLAIN, RECONNECT, *steps, RECONNECT, PLAIN])
+    assert fast == ordinary
+    assert PLAIN in sides.fast.lane.learned
+    assert sides.fast.server.server_state.total_requests == sides.ordinary.server.server_state.total_requests
+    assert sides.fast.counted() == sides.ordinary.counted()
+
+
+# What clients do to a connection
+
+MIXED = [PLAIN, SLOW, request(OTHER), request(PRICE, KNOWN), PLAIN, request(b"/api/v1/prices/no-pair"), request(PRICE, KNOWN)]
+
+
+@pytest.mark.parametrize("asked", [[PLAIN], [PLAIN, request(PRICE, KNOWN)], MIXED], ids=["plain", "conditional", "mixed"])
+async def test_10_000_pipelined_requests_get_10_000_answers_in_their_order(sides: Sides, asked: list[bytes]) -> None:
+    wire = await Wire(sides.fast).connect()
+    answers = {question: await wire.say(question) for question in asked}
+    questions = list(itertools.islice(itertools.cycle(asked), 10_000))
+    heard = await wire.say(b"".join(questions))
+    assert heard.count(b"HTTP/1.1 ") == 10_000
+    assert heard == b"".join(answers[question] for question in questions)
+    assert await wire.say(PLAIN) == answers[PLAIN]
+
+
+async def test_learned_head_waits_for_the_answer_before_it(sides: Sides) -> None:
+    answers = []
+    for side in sides.fast, sides.ordinary:
+        side.patience = 60.0
+        wire = await Wire(side).connect()
+        plain = [await wire.say(PLAIN) for _ in range(3)][0]
+        await wire.push(request(OTHER))  # Which waits for its first price.
+        await turns(lambda side=side: bool(side.server.server_state.tasks))  # type: ignore[misc]
+        for question in PLAIN, request(PRICE, KNOWN):
+            await wire.push(question)
+            await turns(lambda wire=wire: wire.connection.heard == wire.said or wire.connection.flow.read_paused)  # type: ignore[misc]
+        assert wire.read() == b""
+        answers.append((wire, plain))
+    BTC_PRICE(sides.prices)
+    fast, ordinary = [await wire.listen() for wire, _ in answers]
+    assert fast == ordinary
+    first, second, third = fast.split(b"HTTP/1.1 ")[1:]
+    assert b'"BTC-USDT"' in first and third.startswith(b"304 ")
+    # Its price has become a quarter of a second older.
+    assert b"HTTP/1.1 " + second == answers[0][1].replace(b"max-age=5", b"max-age=4")
+
+
+async def never_reading(side: Side) -> Wire:
+    """A client that has asked until the server read no more, and has read nothing."""
+    wire = await Wire(side, buffers=4096).connect()
+    await wire.push(PLAIN * 100_000)
+    return wire
+
+
+async def test_client_that_never_reads_is_read_no_further_and_holds_up_nobody(sides: Sides) -> None:
+    answer = await (await Wire(sides.fast).connect()).say(PLAIN)
+    stuck = await never_reading(sides.fast)
+    assert stuck.connection.flow.write_paused and stuck.connection.flow.read_paused
+    assert stuck.connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
+    asked_before = stuck.connection.heard
+    other = await Wire(sides.fast).connect()
+    for _ in range(50):
+        assert await other.say(PLAIN) == answer
+    assert stuck.connection.heard == asked_before
+    assert stuck.connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
+    stuck.close()
+
+
+async def test_client_that_reads_slowly_gets_every_answer(sides: Sides) -> None:
+    slow = await never_reading(sides.fast)
+    heard = await slow.listen(1000)
+    assert slow.is_open and slow.connection.heard == slow.said
+    rest = -slow.said % len(PLAIN)
+    heard += await slow.say(PLAIN[len(PLAIN) - rest :] if rest else PLAIN)
+    by_lane, asked = sum(sides.fast.lane.counts), slow.said // len(PLAIN)
+    answer = await slow.say(PLAIN)
+    assert heard.count(b"HTTP/1.1 ") == asked and heard == answer * asked
+    assert sum(sides.fast.lane.counts) == by_lane + 1, "the lane is taken again when all is read"
+
+
+@pytest.mark.parametrize("heard_first", [True, False])
+async def test_client_that_resets_half_way_is_forgotten_without_a_word(
+    sides: Sides, heard_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = sides.fast.server.server_state
+    for asked in PLAIN, PLAIN * 3000, PLAIN * 10 + SLOW * 10 + PLAIN[:20], (PLAIN + SLOW) * 1000:
+        wire = await Wire(sides.fast, buffers=4096).connect()
+        await wire.push(asked)
+        if heard_first:
+            await turns(lambda wire=wire: wire.read(10))  # type: ignore[misc]
+        wire.close(abruptly=True)
+        await turns(lambda: not state.connections and not state.tasks)
+    other = await Wire(sides.fast).connect()
+    assert (await other.say(PLAIN)).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert caplog.records == []
+
+
+async def test_graceful_shutdown_closes_idle_connections_and_answers_what_was_asked(sides: Sides) -> None:
+    side = sides.fast
+    side.patience = 60.0
+    idle = [await Wire(side).connect() for _ in range(3)]
+    for wire in idle:
+        await wire.say(PLAIN)
+    asking = await Wire(side).connect()
+    await asking.push(request(OTHER))  # Which waits for its first price.
+    await turns(lambda: bool(side.server.server_state.tasks))
+    side.server.should_exit = True
+    async with asyncio.timeout(20):
+        assert await asyncio.gather(*(wire.listen_in_time() for wire in idle)) == [b""] * 3
+        assert asking.is_open and not side.serving.done()
+        BTC_PRICE(sides.prices)
+        answer = await asking.listen_in_time()
+        await side.serving
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nconnection: close\r\n" in answer
+    assert not side.server.server_state.connections
+
+
+async def test_answers_of_the_lane_count_towards_max_requests(sides: Sides) -> None:
+    limited = Side(sides.prices, sides.prices.lane())
+    async with limited.running(limit_max_requests=5):
+        wire = await Wire(limited).connect()
+        for _ in range(4):
+            await wire.say(PLAIN)
+        assert (limited.server.server_state.total_requests, sum(limited.lane.counts)) == (4, 4)
+        assert not await limited.server.on_tick(1)
+        await wire.say(PLAIN)
+        assert await limited.server.on_tick(1)
+        async with asyncio.timeout(20):
+            await limited.serving
+            assert await wire.listen_in_time() == b""
+
+
+async def test_with_an_access_log_everything_goes_the_ordinary_way(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: True)
+    caplog.set_level("INFO", "uvicorn.access")
+    fast, ordinary = await sides.tell([PLAIN, PLAIN * 2, PLAIN, request(PRICE, KNOWN)])
+    assert fast == ordinary
+    assert sides.fast.lane.counts == [0, 0, 0, 0] and sides.fast.lane.learned == {}
+    assert len([record for record in caplog.records if record.name == "uvicorn.access"]) == 2 * 5
+
+
+async def test_with_a_limit_of_connections_uvicorn_keeps_it(sides: Sides) -> None:
+    limited = Side(sides.prices, sides.prices.lane())
+    async with limited.running(limit_concurrency=2):
+        first, second = await Wire(limited).connect(), await Wire(limited).connect()
+        assert (await first.say(PLAIN)).startswith(b"HTTP/1.1 503 ")
+        second.close()
+        await turns(lambda: len(limited.server.server_state.connections) < 2)
+    assert limited.lane.counts == [0, 0, 0, 0]
+
+
+# What is learned
+
+
+async def test_only_what_came_twice_alone_and_was_answered_here_is_learned(sides: Sides) -> None:
+    once, pipelined, slow, odd = request(PRICE, b"X-A: 1"), PLAIN * 2, SLOW, request(PRICE, b"Expect: x")
+    halves = request(PRICE, b"X-B: 1")
+    big = request(PRICE, b"X-C: " + b"c" * fast_lane.MAX_HEAD_BYTES)
+    known = request(PRICE, KNOWN)
+    steps = [once, *[pipelined, slow, odd, halves[:40], halves[40:], big, request(OTHER)] * 4, PLAIN, known, PLAIN, known]
+    await sides.tell(steps, sides.fast)
+    assert list(sides.fast.lane.learned) == [PLAIN, known]
+
+
+async def test_heads_that_never_repeat_are_not_learned_and_push_out_nobody(sides: Sides) -> None:
+    wire = await Wire(sides.fast).connect()
+    for _ in range(2):
+        await wire.say(PLAIN)
+    for number in range(fast_lane.MAX_SEEN + 200):
+        await wire.say(request(PRICE, b"X-Trace: %d" % number))
+    assert list(sides.fast.lane.learned) == [PLAIN]
+
+
+def test_what_is_learned_is_bounded(anyio_backend: Any) -> None:
+    prices = Prices()
+    lane, prepared = prices.lane(), prices.prepared[ETH]
+    for number in range(5 * fast_lane.MAX_LEARNED):
+        for _ in range(2):
+            lane.learn(b"%d" % number, prepared)
+        assert len(lane.learned) <= fast_lane.MAX_LEARNED
+    assert lane.learned[b"%d" % number] is prepared
+    lane.learn(b"x" * (fast_lane.MAX_HEAD_BYTES + 1), prepared)
+    lane.learn(b"x" * (fast_lane.MAX_HEAD_BYTES + 1), prepared)
+    assert all(len(head) <= fast_lane.MAX_HEAD_BYTES for head in lane.learned)
+
+
+# What is counted
+
+
+async def test_answers_are_counted_by_their_status_and_freshness(sides: Sides) -> None:
+    known, stale_known = request(PRICE, KNOWN), request(PRICE, b"If-None-Match: " + STALE_TAG)
+    steps: list[Step] = [PLAIN * 5, known, known * 2, SLOW, after(6), PLAIN, PLAIN, stale_known * 4, after(60), PLAIN, known]
+    await sides.tell(steps, sides.fast)
+    assert sides.fast.lane.drain() == ([5, 2, 3, 4], 0.0, [])
+    assert sides.fast.lane.drain() == ([0, 0, 0, 0], 0.0, [])
+    assert sides.fast.server.server_state.total_requests == 5 + 2 + 3 + 4 + 1 + 2
+
+
+QUICK = fast_lane.QUICK_SECONDS
+
+
+async def test_what_takes_longer_than_the_first_bucket_is_kept_one_by_one(sides: Sides) -> None:
+    took = [0.0, QUICK / 2, QUICK, QUICK * 1.001, 0.25, 3.0]
+    # From nought on, differences are exact.
+    sides.prices.clock.wall_offset_ms += round(sides.prices.clock.now * 1000)
+    sides.prices.clock.now = 0.0
+    sides.prices.latest.by_slug.clear()
+    sides.prices.give()
+    times = itertools.chain.from_iterable((0.0, seconds) for seconds in took)
+    sides.fast.take(sides.prices.lane(lambda: next(times)))
+    await sides.tell([PLAIN] * len(took), sides.fast)
+    counts, seconds, slow = sides.fast.lane.drain()
+    assert (counts, seconds, slow) == ([6, 0, 0, 0], sum(took), took[3:])
+
+
+def test_lane_is_counted_as_the_ordinary_way_would_have_counted(anyio_backend: Any) -> None:
+    lane, ordinary = Metrics("1"), Metrics("1")
+    durations = [0.0, 100.0, *(edge * factor for edge in HTTP_BUCKETS for factor in (0.999, 1.0, 1.001))]
+    kinds = [(200, "hit"), (200, "stale"), (304, "hit"), (304, "stale")]
+    counts = [0, 0, 0, 0]
+    for duration, kind in zip(durations, itertools.cycle(range(4))):  # noqa: B905
+        counts[kind] += 1
+        status, result = kinds[kind]
+        ordinary.count_request(PRICE_ROUTE, "GET", status, duration)
+        ordinary.l1[result] += 1
+    lane.count_lane(PRICE_ROUTE, counts, sum(durations), [duration for duration in durations if duration > QUICK])
+    texts = []
+    for metrics in lane, ordinary:
+        metrics.flush()
+        lines = metrics.exposition().decode().splitlines()
+        texts.append([line for line in lines if "_created" not in line])
+    assert texts[0] == texts[1]
+    assert f'fastprice_http_request_duration_seconds_bucket{{le="+Inf"}} {float(len(durations))}' in texts[0]
+
+
+def test_quick_is_the_first_bucket_of_the_histogram(anyio_backend: Any) -> None:
+    assert QUICK == HTTP_BUCKETS[0]
