@@ -70,11 +70,32 @@ bench: $(VENV)/dev.done  ## micro-benchmarks
 
 .PHONY: load
 load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the service on a simulated exchange
-	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) hey -n 10000 -c 300 $(URL)
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -n 10000 -c 300 $(URL)
 
 .PHONY: soak
 soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
-	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) hey -z 60s -c 300 $(URL)
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z 60s -c 300 $(URL)
+
+# Fewer rounds, or shorter ones, to see that it works: ROUNDS=1 SECONDS=1 make bench-peers
+SECONDS ?= 4
+
+$(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
+	@$(PIP) install --require-hashes --no-deps -r requirements/bench.lock && touch $@ || echo "some peers could not be installed"
+
+.PHONY: bench-tools
+bench-tools:
+	@$(call want,wrk,wrk); $(call want,cc,gcc libc6-dev); $(call want,nginx,nginx); $(call want,varnishd,varnish); \
+	$(call want,redis-server,redis-server)
+# Where one cannot be installed the measurement says what it leaves out.
+want = command -v $(1) >/dev/null || { echo "installing $(2), to measure against it ..."; .ci/install $(2) || true; }
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside nginx, Varnish, FastAPI and others
+	@$(BIN)/python -m bench.peers --rounds $(or $(ROUNDS),5) --seconds $(SECONDS)
+
+.PHONY: bench-growth
+bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers
+	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS)
 
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --no-header
@@ -83,6 +104,7 @@ COMPILE := $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe
 lock: $(VENV)/dev.done  ## resolve setup.cfg anew into requirements/*.lock
 	@$(COMPILE) --output-file requirements/run.lock setup.cfg
 	@$(COMPILE) --extra dev --output-file requirements/dev.lock setup.cfg
+	@$(COMPILE) --extra bench --output-file requirements/bench.lock setup.cfg
 
 .PHONY: clean
 clean:  ## remove what these targets made

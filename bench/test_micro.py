@@ -1,6 +1,7 @@
 """Micro-benchmarks of every step on a price's way; `make bench` runs them."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from starlette.applications import Starlette
 
+from bench.service import running_redis
 from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
@@ -114,6 +117,20 @@ def test_embedded_store_round_trip(benchmark: BenchmarkFixture, loop: asyncio.Ru
 
     batched(benchmark, loop, round_trip)
     loop.run(store.close())
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server here")
+def test_shared_store_round_trip(benchmark: BenchmarkFixture, loop: asyncio.Runner, tmp_path: Path) -> None:
+    at = iter(range(CLOCK.wall_ms(), CLOCK.wall_ms() + 10**9))
+    with running_redis(tmp_path) as (url, _):
+        store = RedisStore(url, "bench", 1.0, 60.0, CLOCK, RecordingEvents())
+
+        async def round_trip() -> None:
+            await store.put(a_quote(at_ms=next(at)))
+            await store.get(ETH)
+
+        batched(benchmark, loop, round_trip)
+        loop.run(store.close())
 
 
 def test_count_a_request(benchmark: BenchmarkFixture) -> None:

@@ -14,7 +14,8 @@ from fastprice.infrastructure.exchanges.reply import Exchange, Reply
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 8 * 1024
-MAX_CONNECTIONS = 32
+# One per pair is asked for at most; waiting for a free one would count against the deadline of the answer.
+MAX_CONNECTIONS = 1024
 
 
 class Session:

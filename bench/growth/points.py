@@ -1,0 +1,128 @@
+"""One point of each axis: a service of that size is started, measured without and under load, and stopped."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import wrk
+from bench.processes import SERVER_CORE, Running, answer_of, free_port, running
+from bench.service import (
+    ETH, Counter, fresh_prices, market_calls, redis_operations, running_market, running_redis, settings
+)
+
+PRICES = "/api/v1/prices/"
+# From the first price until the refresh has found its pace, and until wrk has opened so many connections.
+SETTLE_SECONDS, CONNECTIONS_PER_SECOND = 4, 2500
+# For the service's own count, which a busy one takes a while to say, before wrk ends.
+COUNT_SECONDS = 4
+Row = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service and where it and its exchange answer."""
+
+    process: Running
+    url: str
+    market: str
+    directory: Path
+
+
+@contextmanager
+def service(pairs: Sequence[str] = ETH, **variables: str) -> Iterator[Service]:
+    """A service on one core that has settled, beside an exchange on the other."""
+    with ExitStack() as cleanup:
+        market = cleanup.enter_context(running_market(cleanup.enter_context(directory()), pairs))
+        here, port = cleanup.enter_context(directory()), free_port()
+        told = settings(port, market, here, PAIRS=",".join(pairs), **variables)
+        words = [sys.executable, "-m", "fastprice.cli", "serve"]
+        process = cleanup.enter_context(running(words, SERVER_CORE, here, **told))
+        url = f"http://127.0.0.1:{port}"
+        answer_of(url + PRICES + ETH[0], process, here)
+        time.sleep(SETTLE_SECONDS)
+        yield Service(process, url, market, here)
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fastprice-bench-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+def by_pairs(count: int, seconds: int) -> Row:
+    """Every pair asked for in turn; the cost of refreshing them is measured without load, and taken off."""
+    pairs = [*ETH, *(f"c{number}-usdt" for number in range(1, count))]
+    with service(pairs, WORKERS="1") as running_service:
+        process = running_service.process
+        calls, before = market_calls(running_service.market), process.cpu()
+        time.sleep(seconds)
+        refresh = (process.cpu() - before).total / seconds
+        per_second = (market_calls(running_service.market) - calls) / seconds
+        fresh = fresh_prices(running_service.url)
+        paths = running_service.directory / "paths"
+        paths.write_text("".join(f"{PRICES}{pair}\n" for pair in pairs))
+        wrk.run(running_service.url, 1, script={"PATHS": str(paths)})
+        before = process.cpu()
+        load = wrk.run(running_service.url, seconds, script={"PATHS": str(paths)})
+        used = (process.cpu() - before).total
+        return {
+            "cpu_us": used / load.requests * 1e6,
+            "net_us": max(used - refresh * load.seconds, 0) / load.requests * 1e6,
+            "refresh_ms": refresh * 1000,
+            "calls": per_second,
+            "fresh": fresh,
+            "pss_mb": process.memory_mb(),
+            "wrong": load.not_2xx + load.failed,
+        }
+
+
+def by_connections(count: int, seconds: int) -> Row:
+    """Counted by the service itself between two moments, so that opening the connections is not in it."""
+    with service(WORKERS="1") as running_service:
+        process, opening = running_service.process, 1 + count // CONNECTIONS_PER_SECOND
+        whole, served = opening + seconds + COUNT_SECONDS, Counter(running_service.url)
+        with wrk.start(running_service.url + PRICES + ETH[0], whole, count) as generator:
+            time.sleep(opening)
+            # In this order both times, for a busy service takes a while to say its count.
+            before, count_before = process.cpu(), served()
+            time.sleep(seconds)
+            used, requests = process.cpu() - before, served() - count_before
+            memory = process.memory_mb()
+            load = wrk.read(generator, whole)
+    return {
+        "cpu_us": used.total / requests * 1e6,
+        "per_second": load.per_second,
+        "p50_ms": load.p50_ms,
+        "p99_ms": load.p99_ms,
+        "pss_mb": memory,
+        "wrong": load.not_2xx + load.failed,
+    }
+
+
+def by_workers(count: int, seconds: int) -> Row:
+    """All workers over one Redis; calls and operations are counted without load, which must not matter to them."""
+    with directory() as place, running_redis(place) as (redis_url, redis):
+        with service(WORKERS=str(count), REDIS_URL=redis_url) as running_service:
+            calls, operations = market_calls(running_service.market), redis_operations(redis)
+            start = time.monotonic()
+            time.sleep(2 * seconds)
+            lasted = time.monotonic() - start
+            calls = market_calls(running_service.market) - calls
+            operations = redis_operations(redis) - operations
+            url, process = running_service.url + PRICES + ETH[0], running_service.process
+            wrk.run(url, 1)
+            before = process.cpu()
+            load = wrk.run(url, seconds)
+            return {
+                "cpu_us": (process.cpu() - before).total / load.requests * 1e6,
+                "p99_ms": load.p99_ms,
+                "pss_mb": process.memory_mb(),
+                "calls": calls / lasted,
+                "operations": operations / lasted,
+                "operations_each": operations / lasted / count,
+                "wrong": load.not_2xx + load.failed,
+            }

@@ -1,0 +1,126 @@
+"""Every peer: what it is called, what it needs, and how it is started."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench.peers.answer import FILE_VARIABLE, Answer
+from bench.peers.configs import PACKAGED, TUNED, nginx_cache, nginx_constant, nginx_words, varnish_words
+from bench.processes import SERVER_CORE, Running, free_port, missing, running
+from bench.service import settings
+
+HERE = Path(__file__).parent
+FRESH_HEADS = {"FRESH_HEADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a peer runs: its own directories, on disk and in memory, its port, the answer, the simulated exchange."""
+
+    directory: Path
+    memory: Path
+    port: int
+    answer: Answer
+    market: str
+
+
+Start = Callable[[Place], AbstractContextManager[Running]]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`programs` and `modules` are what it needs; `script` holds the variables of wrk.lua."""
+
+    name: str
+    label: str
+    start: Start
+    programs: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    ours: bool = False
+    script: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self) -> list[str]:
+        return missing(*self.programs) + [name for name in self.modules if importlib.util.find_spec(name) is None]
+
+
+def _floor(place: Place) -> AbstractContextManager[Running]:
+    program, message = place.directory / "floor", place.directory / "message"
+    message.write_bytes(place.answer.message())
+    subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / "floor.c")], check=True)
+    return running([str(program), str(place.port), str(message)], SERVER_CORE, place.directory)
+
+
+def _nginx(place: Place) -> AbstractContextManager[Running]:
+    words = nginx_words(place.directory, nginx_constant(place.port, place.answer))
+    return running(words, SERVER_CORE, place.directory)
+
+
+def _nginx_cache(files: str) -> Start:
+    return _before_an_app(
+        lambda place, app: nginx_words(place.directory, nginx_cache(place.port, app, place.memory, files))
+    )
+
+
+def _varnish(place: Place, app: int) -> list[str]:
+    return varnish_words(place.directory, place.port, app)
+
+
+def _python(*words: str) -> Start:
+    """A Python server told its port by {port}."""
+
+    def start(place: Place) -> AbstractContextManager[Running]:
+        told = [sys.executable, *(word.format(port=place.port) for word in words)]
+        answer = str(place.answer.save(place.directory))
+        return running(told, SERVER_CORE, place.directory, **{FILE_VARIABLE: answer})
+
+    return start
+
+
+def _uvicorn(app: str) -> Start:
+    return _python("-m", "uvicorn", app, "--port", "{port}", "--no-access-log", "--log-level", "warning")
+
+
+def _before_an_app(words: Callable[[Place, int], list[str]]) -> Start:
+    """A cache in front of the bare ASGI app; the app runs on the same core and is not counted: it is hardly asked."""
+
+    @contextmanager
+    def start(place: Place) -> Iterator[Running]:
+        app = free_port()
+        with ExitStack() as both:
+            both.enter_context(_uvicorn("bench.peers.apps:bare")(replace(place, port=app)))
+            yield both.enter_context(running(words(place, app), SERVER_CORE, place.directory))
+
+    return start
+
+
+def _ours(*words: str, **variables: str) -> Start:
+    def start(place: Place) -> AbstractContextManager[Running]:
+        told = settings(place.port, place.market, place.memory, WORKERS="1", **variables)
+        return running([sys.executable, "-m", *words, "serve"], SERVER_CORE, place.directory, **told)
+
+    return start
+
+
+GRANIAN = ("-m", "granian", "--interface", "asgi", "--workers", "1", "--runtime-threads", "1", "--no-ws",
+           "--loop", "uvloop", "--log-level", "error", "--port", "{port}", "bench.peers.apps:bare")  # fmt: skip
+PEERS = (
+    Peer("floor", "C epoll loop, constant bytes", _floor, programs=("cc",)),
+    Peer("nginx", "nginx, return 200", _nginx, programs=("nginx",)),
+    Peer("lane", "fastprice", _ours("fastprice.cli"), ours=True),
+    Peer("lane_fresh", "fastprice, heads never repeat", _ours("fastprice.cli"), ours=True, script=FRESH_HEADS),
+    Peer("no_table", "fastprice, heads never repeat, no table", _ours("bench.peers.without_table"), ours=True,
+         script=FRESH_HEADS),
+    Peer("lane_off", "fastprice, FAST_LANE=0", _ours("fastprice.cli", FAST_LANE="0"), ours=True),
+    Peer("nginx_cache", "nginx proxy_cache, tuned", _nginx_cache(TUNED), programs=("nginx",)),
+    Peer("nginx_packaged", "nginx proxy_cache, as packaged", _nginx_cache(PACKAGED), programs=("nginx",)),
+    Peer("granian", "granian, bare ASGI", _python(*GRANIAN), modules=("granian",)),
+    Peer("uvicorn", "uvicorn, bare ASGI", _uvicorn("bench.peers.apps:bare")),
+    Peer("varnish", "Varnish, hit", _before_an_app(_varnish), programs=("varnishd", "cc")),
+    Peer("starlette", "Starlette, route and response", _uvicorn("bench.peers.apps:routed")),
+    Peer("fastapi", "FastAPI, pydantic response model", _uvicorn("bench.peers.fastapi_app:app"),
+         modules=("fastapi",)),
+)  # fmt: skip

@@ -1,0 +1,44 @@
+"""The ratios to reach, and how far a run got: each measure of ours over the peer's of the same round."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+# A peer's measures, one for each round, by the peer's name.
+Measures = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`measure` of `ours` is to be at most `most` times that of `theirs`."""
+
+    ours: str
+    theirs: str
+    most: float
+    measure: str = "cpu_us"
+
+
+TARGETS = (
+    Target("lane", "floor", 1.25),
+    Target("lane", "nginx", 1.05),
+    Target("lane", "nginx_cache", 0.50),
+    Target("lane", "varnish", 0.30),
+    Target("lane", "uvicorn", 0.33),
+    Target("lane", "fastapi", 0.10),
+    Target("lane_fresh", "uvicorn", 0.50),
+    Target("lane_fresh", "no_table", 1.05),
+    Target("lane", "nginx", 2.0, "p99_ms"),
+)
+
+
+def reached(measures: Measures) -> list[dict[str, Any]]:
+    """Each target whose two sides were measured, with the median of the rounds' ratios."""
+    rows = []
+    for target in TARGETS:
+        ours, theirs = measures.get(target.ours), measures.get(target.theirs)
+        if ours and theirs:
+            pairs = zip(ours, theirs, strict=True)
+            ratio = median(one[target.measure] / other[target.measure] for one, other in pairs)
+            rows.append(asdict(target) | {"ratio": round(ratio, 3), "met": ratio <= target.most})
+    return rows

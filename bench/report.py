@@ -1,0 +1,101 @@
+"""From results to documentation: bench/results/NAME.json, the parts between markers in docs/performance.md, pictures.
+
+`python -m bench.report` writes them anew from the results that are kept.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.svg import bars, panels
+from bench.tables import Result, growth_tables, load_table, peers_tables
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).with_name("results")
+SMOKE = ROOT / "build" / "bench"
+
+
+def save(name: str, result: Result, enough: bool) -> None:
+    """Keep a result and document it; one that is too short to be quoted goes to build/bench, documents too."""
+    results = RESULTS if enough else SMOKE
+    keep(name, result, results)
+    document(name, result, ROOT / "docs" if enough else results)
+    if not enough:
+        print("that was a smoke test: its figures are not to be quoted")
+
+
+def keep(name: str, result: Result, results: Path = RESULTS) -> None:
+    """Write NAME.json and its picture NAME.svg."""
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    path.with_suffix(".svg").write_text(SHOWN[name][1](result))
+    print(f"\nkept in {path.relative_to(ROOT)} and {path.with_suffix('.svg').name}")
+
+
+def document(name: str, result: Result, docs: Path) -> None:
+    """Write the tables of a result into performance.md, and its picture beside that."""
+    tables, picture = SHOWN[name]
+    page = docs / "performance.md"
+    text = page.read_text() if page.exists() else "# Performance\n"
+    page.write_text(between_markers(text, name, f"{tables(result)}\n\n![{name}]({name}.svg)"))
+    (docs / f"{name}.svg").write_text(picture(result))
+
+
+def between_markers(text: str, name: str, inside: str) -> str:
+    """The text with everything between the markers of a name replaced; markers that are missing come at the end."""
+    begin, end = f"<!-- {name}: begin, written by `python -m bench.report` -->", f"<!-- {name}: end -->"
+    if begin not in text:
+        text += f"\n{begin}\n{end}\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{inside}\n\n{end}{after}"
+
+
+def peers_picture(result: Result) -> str:
+    rows = sorted(result["peers"], key=lambda row: row["cpu_us"])
+    note = f"µs, medians of {result['rounds']} rounds, one process on one core, {result['connections']} connections"
+    shown = [(row["label"], row["cpu_us"], f"{row['cpu_us']:.1f}", row["ours"]) for row in rows]
+    return bars("CPU time per request", note, shown)
+
+
+def growth_picture(result: Result) -> str:
+    """A panel for each picture that an axis asks for: a title, and which measures are its lines."""
+    charts = [
+        (
+            f"{words}, by {axis['name']}",
+            {
+                label: [(row["at"], row[measure]) for row in axis["rows"] if row[measure] is not None]
+                for measure, label in lines.items()
+            },
+        )
+        for axis in result["axes"]
+        for words, lines in axis["charts"].items()
+    ]
+    return panels("What grows with what", f"medians of {result['rounds']} rounds", charts)
+
+
+def load_picture(result: Result) -> str:
+    buckets = result["histogram"]
+    shown = [(f"≤ {bucket['up_to_ms']:g} ms", bucket["count"], f"{bucket['count']:,}", True) for bucket in buckets]
+    return bars("Latency of the answers", result["command"], shown)
+
+
+# How each result is shown: as tables, and as a picture.
+SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str]]] = {
+    "peers": (peers_tables, peers_picture),
+    "growth": (growth_tables, growth_picture),
+    "load": (load_table, load_picture),
+    "soak": (load_table, load_picture),
+}
+
+
+def main() -> None:
+    for name in SHOWN:
+        path = RESULTS / f"{name}.json"
+        if path.exists():
+            document(name, json.loads(path.read_text()), ROOT / "docs")
+
+
+if __name__ == "__main__":
+    main()

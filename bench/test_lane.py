@@ -1,0 +1,89 @@
+"""Micro-benchmarks of the lane, from the bytes of a request to the bytes of its answer."""
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from bench.test_micro import CLOCK, quote_now
+from fastprice.application.latest_price import LatestPrice
+from fastprice.domain.quote import AgeLimits
+from fastprice.interface.prepared import PreparedPrice
+from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.server.fast_lane import FastLaneProtocol, Lane
+from tests.fakes import ETH, RecordingEvents
+
+HEAD = b"GET /api/v1/prices/eth-usdt HTTP/1.1\r\nHost: localhost:8000\r\n"
+
+
+class Sink(asyncio.Transport):
+    """Takes what is written and counts it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = b""
+        self.written = 0
+
+    def write(self, data: Any) -> None:
+        self.last = data
+        self.written += 1
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def lane() -> Lane:
+    latest: LatestPrice[PriceAnswers]
+    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), render, CLOCK, RecordingEvents())
+    latest.offer(quote_now())
+    return Lane({b"/api/v1/prices/eth-usdt": PreparedPrice(ETH.slug, latest, CLOCK)}, CLOCK.monotonic)
+
+
+@pytest.fixture
+def connection(lane: Lane) -> Iterator[FastLaneProtocol]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("the lane has not answered")
+
+    config = Config(app, http=FastLaneProtocol, ws="none", access_log=False, log_config=None)
+    config.load()
+    events = asyncio.new_event_loop()
+    made = FastLaneProtocol(config, ServerState(), {"lane": lane}, events)
+    made.connection_made(Sink())
+    yield made
+    events.close()
+
+
+def learned(connection: FastLaneProtocol, head: bytes) -> None:
+    for _ in range(3):
+        connection.data_received(head)
+
+
+def answers(connection: FastLaneProtocol) -> Sink:
+    assert isinstance(connection.transport, Sink)
+    return connection.transport
+
+
+def test_lane_hit(benchmark: BenchmarkFixture, connection: FastLaneProtocol, lane: Lane) -> None:
+    learned(connection, HEAD + b"\r\n")
+    benchmark(connection.data_received, HEAD + b"\r\n")
+    assert lane.learned and answers(connection).last.startswith(b"HTTP/1.1 200")
+
+
+def test_lane_hit_with_a_condition(benchmark: BenchmarkFixture, connection: FastLaneProtocol, lane: Lane) -> None:
+    head = HEAD + b"If-None-Match: *\r\n\r\n"
+    learned(connection, head)
+    benchmark(connection.data_received, head)
+    assert lane.learned and answers(connection).last.startswith(b"HTTP/1.1 304")
+
+
+def test_lane_miss(benchmark: BenchmarkFixture, connection: FastLaneProtocol, lane: Lane) -> None:
+    numbers = itertools.count()
+    benchmark(lambda: connection.data_received(HEAD + b"X-Request-ID: %016x\r\n\r\n" % next(numbers)))
+    assert not lane.learned
+    assert answers(connection).written == next(numbers)
