@@ -3,7 +3,7 @@
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock
 from fastprice.interface.middleware import HttpDate
-from fastprice.interface.price_json import Headers, PriceAnswers, matches
+from fastprice.interface.price_json import Headers, PriceAnswers, current, matches
 
 NEVER = float("-inf")
 # What an answer counts as: the status, and whether the price was fresh.
@@ -29,12 +29,11 @@ class PreparedPrice:
     def renew(self, now: float) -> bool:
         """Prepare for the monotonic second `now`; False where no price may be served."""
         snapshot = self._latest.by_slug.get(self._slug)
-        if snapshot is None or now > snapshot.usable_until:
+        served = current(snapshot, now) if snapshot else None
+        if snapshot is None or served is None:
             self.valid_until = NEVER
             return False
-        fresh = now <= snapshot.fresh_until
-        left = int(snapshot.fresh_until - now) if fresh else 1
-        answer = snapshot.rendered.fresh if fresh else snapshot.rendered.stale
+        answer, left, fresh = served
         full, bare = answer.headers(left)
         date = self._date()
         self.message = message(b"200 OK", date, full, answer.body)

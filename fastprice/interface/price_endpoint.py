@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fastprice.application.latest_price import Snapshot
 from fastprice.domain.quote import Pair
 from fastprice.interface.parts import Parts
-from fastprice.interface.price_json import Answer, PriceAnswers, matches
+from fastprice.interface.price_json import Answer, PriceAnswers, current, matches
 from fastprice.interface.responses import problem, unknown_pair
 
 METHODS = ("GET", "HEAD")
@@ -36,15 +36,13 @@ class PriceEndpoint:
         if snapshot is None or scope["query_string"] or scope["method"] not in METHODS:
             await (await self._unusual(scope))(scope, receive, send)
             return
-        now = self._clock.monotonic()
-        if now <= snapshot.fresh_until:
-            self._tally["hit"] += 1
-            await _send(snapshot.rendered.fresh, int(snapshot.fresh_until - now), scope, send)
-        elif now <= snapshot.usable_until:
-            self._tally["stale"] += 1
-            await _send(snapshot.rendered.stale, 1, scope, send)
-        else:
+        served = current(snapshot, self._clock.monotonic())
+        if served is None:
             await self._too_old(snapshot)(scope, receive, send)
+            return
+        answer, max_age, fresh = served
+        self._tally["hit" if fresh else "stale"] += 1
+        await _send(answer, max_age, scope, send)
 
     async def _unusual(self, scope: Scope) -> ASGIApp:
         """What answers everything but the plain question for a price that is there."""
@@ -76,17 +74,16 @@ class PriceEndpoint:
         """An answer no older than the client accepts, and cacheable no longer than it would accept it."""
         now = self._clock.monotonic()
         acceptable_until = snapshot.fetched_at + most_ms / 1000
-        if now > min(acceptable_until, snapshot.usable_until):
-            usable = now <= snapshot.usable_until
-            return self._too_old(snapshot, f"older than {MAX_AGE_PARAMETER} accepts" if usable else TOO_OLD)
-        fresh = now <= snapshot.fresh_until
+        served = current(snapshot, now)
+        if served is None:
+            return self._too_old(snapshot)
+        if now > acceptable_until:
+            return self._too_old(snapshot, f"older than {MAX_AGE_PARAMETER} accepts")
+        answer, max_age, fresh = served
         self._tally["hit" if fresh else "stale"] += 1
-        answer = snapshot.rendered.fresh if fresh else snapshot.rendered.stale
-        cacheable_until = snapshot.fresh_until if fresh else now + 1
-        left = int(min(acceptable_until, cacheable_until) - now)
 
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            await _send(answer, left, scope, send)
+            await _send(answer, min(max_age, int(acceptable_until - now)), scope, send)
 
         return respond
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from fastprice.application.latest_price import Snapshot
 from fastprice.domain.quote import Quote
 
 Headers = list[tuple[bytes, bytes]]
@@ -71,6 +72,15 @@ class PriceAnswers:
 def render(quote: Quote) -> PriceAnswers:
     """Render both answers of a quote: done once per change, not per request."""
     return PriceAnswers(_answer(quote, stale=False), _answer(quote, stale=True))
+
+
+def current(snapshot: Snapshot[PriceAnswers], now: float) -> tuple[Answer, int, bool] | None:
+    """What is served at the monotonic second `now`: the answer, its max-age, whether it is fresh; None if expired."""
+    if now <= snapshot.fresh_until:
+        return snapshot.rendered.fresh, int(snapshot.fresh_until - now), True
+    if now <= snapshot.usable_until:
+        return snapshot.rendered.stale, 1, False
+    return None
 
 
 def _answer(quote: Quote, stale: bool) -> Answer:

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fastprice.application.ports import SourceReport
-from fastprice.domain.quote import Freshness, Pair
+from fastprice.domain.quote import Pair
 from fastprice.interface.parts import Parts
-from fastprice.interface.price_json import etag, matches, price_fields
+from fastprice.interface.price_json import current, etag, matches, price_fields
 from fastprice.interface.responses import json_answer, problem, unknown_pair
 
 
@@ -25,15 +25,15 @@ class PricePages:
         bodies, missing, left = [], [], []
         for pair in self._parts.latest.pairs:
             snapshot = self._parts.latest.by_slug.get(pair.slug)
-            freshness = snapshot.freshness(now) if snapshot else Freshness.EXPIRED
-            if snapshot is None or freshness is Freshness.EXPIRED:
+            served = current(snapshot, now) if snapshot else None
+            if served is None:
                 self._parts.tally["miss"] += 1
                 missing.append(pair.symbol)
                 continue
-            fresh = freshness is Freshness.FRESH
+            answer, max_age, fresh = served
             self._parts.tally["hit" if fresh else "stale"] += 1
-            bodies.append((snapshot.rendered.fresh if fresh else snapshot.rendered.stale).body)
-            left.append(int(snapshot.fresh_until - now) if fresh else 1)
+            bodies.append(answer.body)
+            left.append(max_age)
         if not bodies:
             detail = "no pair has an acceptable price; /health/readiness says why"
             return problem(503, detail, "price_unavailable", {"Retry-After": self._parts.retry_after})

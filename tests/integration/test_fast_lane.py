@@ -511,6 +511,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "known in a list": ([request(PRICE, b'If-None-Match: "a", W/%s , "b"' % TAG)] * 4, 4),
     "star": ([request(PRICE, b"If-None-Match: *")] * 4, 4),
     "known in the second of two lines": ([request(PRICE, b'If-None-Match: "a"', KNOWN)] * 4, 4),
+    "known in the first of two lines": ([request(PRICE, KNOWN, b'If-None-Match: "a"')] * 4, 4),
     "empty condition": ([request(PRICE, b"If-None-Match:")] * 4, 4),
     "two empty conditions": ([request(PRICE, b"If-None-Match:", b"If-None-Match: ")] * 4, 4),
     "something else is known": ([request(PRICE, b'If-None-Match: "a"')] * 4, 4),
@@ -527,6 +528,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     ),
     # Time
     "price changes": ([*[PLAIN] * 3, given_price("3121.00"), *[PLAIN] * 3], 6),
+    "price changes within the second": ([after(0.1), *[PLAIN] * 3, given_price("2"), *[PLAIN] * 3, PLAIN * 2], 8),
     "price of another pair changes": ([*[PLAIN] * 3, BTC_PRICE, *[PLAIN] * 3], 6),
     "second by second": ([step for _ in range(7) for step in (PLAIN, PLAIN, after(1))], 14),
     "to the edge of each second and over": ([step for _ in range(6) for step in (PLAIN, after(0.999), PLAIN, after(0.001))], 12),
