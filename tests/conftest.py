@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for: fakes, a real Redis, a simulated exchange; each cleans up after itself."""
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -74,10 +75,12 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port below those that the system hands to outgoing connections, one of which could take it meanwhile."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

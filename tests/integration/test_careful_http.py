@@ -56,6 +56,16 @@ async def swept(wire: Wire, seconds: float) -> bytes:
     return await wire.listen()
 
 
+async def stuffed(side: Side) -> Wire:
+    """A client that reads nothing, for whom the server has begun to keep what it cannot send, but not much yet."""
+    wire = await Wire(side, buffers=4096).connect()
+    while not wire.connection.transport.get_write_buffer_size():
+        await wire.push(PLAIN)
+        await turns(lambda: wire.connection.heard == wire.said and not side.server.server_state.tasks)
+    assert not wire.connection.flow.write_paused
+    return wire
+
+
 def is_answered(heard: bytes) -> bool:
     return heard.startswith(b"HTTP/1.1 200 OK\r\n") and heard.count(b"HTTP/1.1 ") == 1
 
@@ -167,12 +177,8 @@ async def test_client_that_takes_its_answers_late_is_not_cut_off(side: Side) -> 
 
 
 async def test_closed_connection_whose_rest_is_not_read_is_cut_off(side: Side) -> None:
-    stuck = await Wire(side, buffers=4096).connect()
+    stuck = await stuffed(side)
     transport = stuck.connection.transport
-    while not transport.get_write_buffer_size():
-        await stuck.push(PLAIN)
-    await turns(lambda: not side.server.server_state.tasks)
-    assert not stuck.connection.flow.write_paused
     later = time.monotonic()
     stuck.connection.close_if_overdue(later)
     stuck.connection.close_if_overdue(later + KEEP_ALIVE + 1)
@@ -340,8 +346,27 @@ async def test_refusal_waits_for_every_answer_and_ignores_what_is_said_meanwhile
     assert answers.count(b"HTTP/1.1 200 OK\r\n") == answers.count(b"HTTP/1.1 ") == 2
 
 
-async def test_nothing_is_said_behind_an_answer_that_closes(wire: Wire) -> None:
-    assert is_answered(await wire.say(request(PRICE, b"Connection: close") + b"junk")) and not wire.is_open
+CLOSING = {
+    "close": request(PRICE, b"Connection: close"),
+    "HTTP/1.0 with keep-alive": request(PRICE, b"Connection: keep-alive", first=TEN),
+    "close and chunked": request(PRICE, b"Connection: close", CHUNKED),
+}
+
+
+@pytest.mark.parametrize("asked", CLOSING.values(), ids=CLOSING)
+async def test_nothing_is_said_behind_an_answer_that_closes(wire: Wire, asked: bytes) -> None:
+    assert is_answered(await wire.say(asked + b"junk")) and not wire.is_open
+
+
+@pytest.mark.parametrize("closing", CLOSING.values(), ids=CLOSING)
+async def test_nothing_is_said_behind_an_answer_that_closes_and_is_yet_to_be_sent(side: Side, closing: bytes) -> None:
+    wire = await stuffed(side)
+    asked = wire.said // len(PLAIN)
+    await wire.push(closing + b"junk")
+    await turns(wire.connection.transport.is_closing)
+    heard = await wire.listen()
+    assert heard.count(b"HTTP/1.1 200 OK\r\n") == heard.count(b"HTTP/1.1 ") == asked + 1
+    assert heard.count(b"connection: close\r\n") == 1 and not wire.is_open
 
 
 # The sweep

@@ -718,6 +718,8 @@ async def never_reading(side: Side) -> Wire:
     """A client that has asked until the server read no more, and has read nothing."""
     wire = await Wire(side, buffers=4096).connect()
     await wire.push(PLAIN * 100_000)
+    # Reading may have stopped for the requests that wait their turn, before the answers have piled up.
+    await turns(lambda: wire.connection.flow.write_paused)
     return wire
 
 
