@@ -104,8 +104,7 @@ class CarefulProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
-        self._parts += 1
-        self._line_bytes = 0
+        self._parts, self._line_bytes = self._parts + 1, 0
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -129,12 +128,13 @@ class CarefulProtocol(HttpToolsProtocol):
         self._unanswered.popleft()
         super().on_response_complete()
         self._unset_keepalive_if_required()  # The sweep does it, without a timer per request.
+        if self.pipeline:
+            self.flow.pause_reading()  # Else every answer would let in another read's worth of them.
         self._rest_if_done()
         if self._refused and not self._unanswered and not self.transport.is_closing():
             self._refuse(self._refusal)
 
     def send_400_response(self, msg: str) -> None:
-        """Called where the parser gave up; `msg` is uvicorn's, for everything the same."""
         self._refuse(self._refusal)
 
     def pause_writing(self) -> None:

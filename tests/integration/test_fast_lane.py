@@ -42,6 +42,8 @@ pytestmark = pytest.mark.anyio
 PRICE, OTHER, LIVENESS = b"/api/v1/prices/eth-usdt", b"/api/v1/prices/btc-usdt", b"/health/liveness"
 QUOTE = a_quote("3120.45", START_MS, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS - 12)
 TAG, STALE_TAG = render(QUOTE).fresh.etag, render(QUOTE).stale.etag
+# What asyncio and uvloop read at most at once.
+ONE_READ = 256 * 1024
 # More turns of the event loop than anything here takes; an upper bound so that a defect is a failure, not a hang.
 MANY_TURNS = 200_000
 
@@ -238,8 +240,9 @@ class Wire:
 
     async def push(self, data: bytes) -> None:
         """Say it without listening, up to where the server takes no more because it is not listened to."""
-        flow = self.connection.flow
-        while data and not (flow.read_paused and flow.write_paused):
+        flow, stuck_for = self.connection.flow, 0
+        while data and stuck_for < 50:
+            stuck_for = stuck_for + 1 if flow.read_paused and flow.write_paused else 0
             with contextlib.suppress(BlockingIOError):
                 sent = self._sock.send(data)
                 data, self.said = data[sent:], self.said + sent
@@ -456,6 +459,9 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "slow and close, then fast": ([request(LIVENESS, b"Connection: close") + PLAIN], 0),
     "HTTP/1.0": ([request(first=b"GET %s HTTP/1.0")], 0),
     "HTTP/1.0 with keep-alive": ([request(PRICE, b"Connection: keep-alive", first=b"GET %s HTTP/1.0"), PLAIN], 0),
+    "HTTP/1.0 with keep-alive, then more in the same chunk": (
+        [request(PRICE, b"Connection: keep-alive", first=b"GET %s HTTP/1.0") + PLAIN * 3, PLAIN], 0
+    ),
     "HTTP/1.0, then another in the same chunk": ([request(first=b"GET %s HTTP/1.0") + PLAIN], 0),
     "client ends after its question": ([PLAIN, PLAIN, END], 2),
     "client ends in a head": ([PLAIN, PLAIN[:20], END], 1),
@@ -714,27 +720,27 @@ async def test_learned_head_waits_for_the_answer_before_it(sides: Sides) -> None
     assert b"HTTP/1.1 " + second == answers[0][1].replace(b"max-age=5", b"max-age=4")
 
 
-async def never_reading(side: Side) -> Wire:
+async def never_reading(side: Side, first: bytes = b"") -> Wire:
     """A client that has asked until the server read no more, and has read nothing."""
     wire = await Wire(side, buffers=4096).connect()
-    await wire.push(PLAIN * 100_000)
-    # Reading may have stopped for the requests that wait their turn, before the answers have piled up.
-    await turns(lambda: wire.connection.flow.write_paused)
+    await wire.push(first + PLAIN * 100_000)
     return wire
 
 
-async def test_client_that_never_reads_is_read_no_further_and_holds_up_nobody(sides: Sides) -> None:
-    answer = await (await Wire(sides.fast).connect()).say(PLAIN)
-    stuck = await never_reading(sides.fast)
-    assert stuck.connection.flow.write_paused and stuck.connection.flow.read_paused
-    assert stuck.connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
-    asked_before = stuck.connection.heard
-    other = await Wire(sides.fast).connect()
-    for _ in range(50):
-        assert await other.say(PLAIN) == answer
-    assert stuck.connection.heard == asked_before
-    assert stuck.connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
-    stuck.close()
+@pytest.mark.parametrize("first", [b"", SLOW * 400, PLAIN + SLOW], ids=["plain", "slow first", "both"])
+async def test_client_that_never_reads_is_read_no_further_and_holds_up_nobody(sides: Sides, first: bytes) -> None:
+    for side in sides.fast, sides.ordinary:
+        answer = await (await Wire(side).connect()).say(PLAIN)
+        stuck = await never_reading(side, first)
+        connection, read = stuck.connection, stuck.connection.heard
+        assert connection.flow.write_paused and connection.flow.read_paused
+        assert read < 2 * ONE_READ and len(connection.pipeline) <= ONE_READ // len(PLAIN) + 1
+        assert connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
+        other = await Wire(side).connect()
+        for _ in range(50):
+            assert await other.say(PLAIN) == answer
+        assert connection.heard == read
+        assert connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
 
 
 async def test_client_that_asks_what_is_learned_and_never_reads_is_read_no_further(sides: Sides) -> None:
