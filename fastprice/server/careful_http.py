@@ -51,7 +51,7 @@ class CarefulProtocol(HttpToolsProtocol):
         self.touched = False
         self._since = time.monotonic()
         self._served = self._in_message = self._in_head = False
-        self._head_bytes = self._line_bytes = self._hosts = 0
+        self._line_bytes = 0
         self._parts = 0  # Of what the bytes being read are part: messages, and pieces of a body.
         self._refused, self._refusal = False, 400
         self._unanswered: deque[RequestResponseCycle] = deque()
@@ -85,20 +85,10 @@ class CarefulProtocol(HttpToolsProtocol):
         self._in_message = self._in_head = True
         self._since = time.monotonic()
         self._parts += 1
-        self._head_bytes = self._line_bytes = self._hosts = 0
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._measure(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        self._measure(len(name) + len(value) + 4)
-        if len(name) == 4 and name.lower() == b"host":
-            self._hosts += 1
+        self._line_bytes = 0
 
     def on_headers_complete(self) -> None:
-        self.check_head()
+        self._check_head()
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
 
@@ -108,19 +98,7 @@ class CarefulProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self.end_message()
-
-    def check_head(self) -> None:
-        """The head is whole: refuse it, or let it be answered."""
-        self._in_head = False
-        version = self.parser.get_http_version()
-        if version not in ("1.0", "1.1") or self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
-            raise Refused
-
-    def end_message(self) -> None:
-        """The request has been read to its end."""
         self._in_message = False
-        self._served = True
         self._rest_if_done()
 
     def on_response_complete(self) -> None:
@@ -148,7 +126,7 @@ class CarefulProtocol(HttpToolsProtocol):
     def close_if_overdue(self, now: float) -> None:
         """Close what has waited for too long: for a head, for the next request, or for its answers to be read."""
         if self.touched:
-            self.touched, self._since = False, now
+            self.touched, self._served, self._since = False, True, now
         if self._unread_since is None and self.transport.is_closing():
             self._unread_since = now
         if self._unread_since is not None:
@@ -157,17 +135,28 @@ class CarefulProtocol(HttpToolsProtocol):
         elif self._in_head and not self._unanswered:
             if now - self._since > HEAD_SECONDS:
                 self._refuse(408)
-        elif not self._unanswered and now - self._since > (self.timeout_keep_alive if self._served else HEAD_SECONDS):
-            self.transport.close()
+        elif not self._unanswered:
+            is_idle = self._served and not self._in_message
+            if now - self._since > (self.timeout_keep_alive if is_idle else HEAD_SECONDS):
+                self.transport.close()
+
+    def _check_head(self) -> None:
+        """The head is whole: refuse it, or let it be answered."""
+        self._in_head = False
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+        if size > MAX_HEAD_BYTES:
+            self._refusal = 431
+            raise Refused
+        version = self.parser.get_http_version()
+        if hosts != 1 and (hosts or version == "1.1") or version not in ("1.1", "1.0"):
+            raise Refused
 
     def _rest_if_done(self) -> None:
         self.at_rest = not (self._in_message or self._refused or self._unanswered)
-
-    def _measure(self, length: int) -> None:
-        self._head_bytes += length
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refusal = 431
-            raise Refused
 
     def _refuse(self, status: int) -> None:
         """Say why and close; but first let be answered what was asked before."""

@@ -1,21 +1,25 @@
 """Answering before ASGI: a request for a price that is known by its bytes costs a look-up and a write."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fastprice.interface.prepared import PreparedCondition, PreparedPrice
-from fastprice.server.careful_http import CarefulProtocol
+from fastprice.server.careful_http import MAX_HEAD_BYTES, CarefulProtocol
 
 # The bounds of what a worker learns: at most 2 MiB of heads.
-MAX_LEARNED, MAX_SEEN, MAX_HEAD_BYTES = 1024, 1024, 1024
-# Headers that make a request something else than a plain question, or a conditional one.
+MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
+# Headers that make a request something else than a plain question.
 UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
 # Answers quicker than this are counted without being measured one by one: the first bucket of the histogram.
 QUICK_SECONDS = 5e-5
+# A descriptor that the kernel refuses to write to: what is sent goes through the transport.
+NO_SOCKET = -1
 
 Prepared = PreparedPrice | PreparedCondition
 
@@ -35,13 +39,40 @@ class Lane:
         self.seconds = 0.0
         self.slow: list[float] = []
         self._seen: set[bytes] = set()
+        self._reader = PlainRequest()
 
-    def learn(self, head: bytes, prepared: Prepared) -> None:
+    def read(self, data: bytes) -> Prepared | None:
+        """What answers these bytes, if they are exactly one plain request for a known price.
+
+        Else not a byte of them counts as read, and the ordinary way gets them all.
+        """
+        if not self.by_path or len(data) > MAX_HEAD_BYTES:
+            return None
+        request = self._reader
+        if not request.read(data):
+            self._reader = PlainRequest()
+            return None
+        price = self.by_path.get(request.url)
+        if price is None:
+            return None
+        conditions = [value for name, value in request.headers if name == b"if-none-match"]
+        prepared = price.given(b",".join(conditions)) if conditions else price
+        self._learn(data, prepared)
+        return prepared
+
+    def drain(self) -> tuple[list[int], float, list[float]]:
+        """The counts by kind, all seconds, and each duration that was not quick, since the last time."""
+        drained = self.counts.copy(), self.seconds, self.slow
+        self.counts[:] = (0, 0, 0, 0)
+        self.seconds, self.slow = 0.0, []
+        return drained
+
+    def _learn(self, head: bytes, prepared: Prepared) -> None:
         """Remember a head that the parser and every rule have accepted, once it has come twice.
 
         Heads that never come again would push out those that do; one look-up in a set is all that they cost.
         """
-        if len(head) > MAX_HEAD_BYTES:
+        if len(head) > MAX_LEARNED_BYTES:
             return
         if head not in self._seen:
             if len(self._seen) >= MAX_SEEN:
@@ -52,19 +83,58 @@ class Lane:
             self.learned.clear()
         self.learned[head] = prepared
 
-    def drain(self) -> tuple[list[int], float, list[float]]:
-        """The counts by kind, all seconds, and each duration that was not quick, since the last time."""
-        drained = self.counts.copy(), self.seconds, self.slow
-        self.counts[:] = (0, 0, 0, 0)
-        self.seconds, self.slow = 0.0, []
-        return drained
+
+class PlainRequest:
+    """Reads, with the parser of the ordinary way, bytes that may be exactly one GET that asks for nothing special.
+
+    One serves all connections: it stands between two messages again after each success, and is thrown away else.
+    """
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._begun = self._ended = 0
+        self._plain = False
+        self._parser = HttpRequestParser(self)
+
+    def read(self, data: bytes) -> bool:
+        """Whether they are; then `url` and `headers` tell what it says."""
+        self.url, self.headers = b"", []
+        self._begun = self._ended = 0
+        self._plain = False
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            return False
+        return self._plain and self._begun == self._ended == 1
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_message_complete(self) -> None:
+        self._ended += 1
+        parser = self._parser
+        names = [name for name, _ in self.headers]
+        self._plain = (
+            parser.get_method() == b"GET"
+            and parser.get_http_version() == "1.1"
+            and bool(parser.should_keep_alive())
+            and names.count(b"host") == 1
+            and UNUSUAL.isdisjoint(names)
+        )
 
 
 class FastLaneProtocol(CarefulProtocol):
     """A connection whose requests for known prices are answered as soon as they are read.
 
-    Only where nothing is in flight and the client takes what it is sent; everything else goes the ordinary way, and
-    gets the same bytes.
+    Only where nothing is in flight and the client has taken what it was sent; everything else goes the ordinary way,
+    and gets the same bytes.
     """
 
     def __init__(
@@ -77,81 +147,50 @@ class FastLaneProtocol(CarefulProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._lane: Lane = app_state["lane"]
         self._learned = self._lane.learned
-        self._clock = self._lane.clock
+        # Where every request is to be logged or counted against a limit, each goes the ordinary way.
         self._open = not self.access_log and self.limit_concurrency is None
-        self._plain = True
-        self._conditions: list[bytes] = []
-        self._candidate: Prepared | None = None
-        self._answered: Prepared | None = None
-        self._messages = 0
+        self._unsent: Callable[[], int] = int
+        self._socket = NO_SOCKET
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._unsent = transport.get_write_buffer_size
+        socket = transport.get_extra_info("socket")
+        if socket is not None and transport.get_extra_info("sslcontext") is None:
+            self._socket = socket.fileno()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._socket = NO_SOCKET
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         prepared = self._learned.get(data)
-        if prepared is not None and self.at_rest and not self.flow.write_paused and self._give(prepared):
-            return
-        alone, self._messages, self._answered = self.at_rest, 0, None
-        super().data_received(data)
-        if self._answered is not None and self._messages == 1 and alone and self.at_rest:
-            # Exactly one request, whole, and answered here: the same bytes will mean the same next time.
-            self._lane.learn(data, self._answered)
-
-    def on_message_begin(self) -> None:
-        self._messages += 1
-        self._plain, self._conditions, self._candidate = self.at_rest, [], None
-        super().on_message_begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
-        name = self.headers[-1][0]
-        if name in UNUSUAL:
-            self._plain = False
-        elif name == b"if-none-match":
-            self._conditions.append(value)
-
-    def on_headers_complete(self) -> None:
-        price = self._lane.by_path.get(self.url)
-        if price is None or not self._may_answer():
-            super().on_headers_complete()
-            return
-        self.check_head()
-        self._candidate = price.given(b",".join(self._conditions))
-
-    def on_message_complete(self) -> None:
-        candidate, self._candidate = self._candidate, None
-        if candidate is None:
-            super().on_message_complete()
-            return
-        if self._give(candidate):
-            self.end_message()
-            self._answered = candidate
-        else:
-            super().on_headers_complete()
-            super().on_message_complete()
-
-    def _may_answer(self) -> bool:
-        parser = self.parser
-        return (
-            self._plain
-            and self._open
-            and not self.flow.write_paused
-            and not self.transport.is_closing()
-            and parser.get_method() == b"GET"
-            and parser.get_http_version() == "1.1"
-            and bool(parser.should_keep_alive())
-        )
+        if prepared is None and self.at_rest and self._open:
+            prepared = self._lane.read(data)
+        if prepared is None or not self.at_rest or self._unsent() or not self._give(prepared):
+            super().data_received(data)
 
     def _give(self, prepared: Prepared) -> bool:
-        """Write an answer that is right at this moment; False where there is none."""
-        now = self._clock()
+        """Send an answer that is right at this moment; False where there is none."""
+        lane = self._lane
+        now = lane.clock()
         if now > prepared.valid_until and not prepared.renew(now):
             return False
-        self.transport.write(prepared.message)
-        lane = self._lane
+        self._send(prepared.message)
         lane.counts[prepared.kind] += 1
         self.touched = True
         self.server_state.total_requests += 1
-        elapsed = self._clock() - now
+        elapsed = lane.clock() - now
         lane.seconds += elapsed
         if elapsed > QUICK_SECONDS:
             lane.slow.append(elapsed)
         return True
+
+    def _send(self, message: bytes) -> None:
+        """Hand it to the kernel at once; what that does not take, and every error, is the transport's."""
+        try:
+            sent = os.write(self._socket, message)
+        except OSError:
+            sent = 0
+        if sent < len(message):
+            self.transport.write(message[sent:])

@@ -417,32 +417,32 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "pair without a price": ([request(OTHER)] * 3, 0),
     "price comes after the head was seen": ([request(OTHER), request(OTHER), BTC_PRICE, *[request(OTHER)] * 3], 3),
     # Pipelined
-    "two in one chunk": ([PLAIN * 2] * 4, 8),
-    "ten in one chunk": ([PLAIN * 10] * 3, 30),
-    "learned, then two in one chunk": ([PLAIN, PLAIN, PLAIN, PLAIN * 2, PLAIN], 6),
-    "two pairs in one chunk": ([BTC_PRICE, (PLAIN + request(OTHER)) * 3], 6),
+    "two in one chunk": ([PLAIN * 2] * 4, 0),
+    "ten in one chunk": ([PLAIN * 10] * 3, 0),
+    "learned, then two in one chunk": ([PLAIN, PLAIN, PLAIN, PLAIN * 2, PLAIN], 4),
+    "two pairs in one chunk": ([BTC_PRICE, (PLAIN + request(OTHER)) * 3], 0),
     "slow, fast": ([SLOW + PLAIN], 0),
-    "fast, slow": ([PLAIN + SLOW], 1),
-    "fast, slow, fast": ([PLAIN + SLOW + PLAIN], 1),
+    "fast, slow": ([PLAIN + SLOW], 0),
+    "fast, slow, fast": ([PLAIN + SLOW + PLAIN], 0),
     "slow, fast, slow": ([SLOW + PLAIN + SLOW], 0),
     "slow, slow, fast, fast, then fast": ([SLOW * 2 + PLAIN * 2, PLAIN], 1),
-    "fast, fast, slow, slow, fast, unknown": ([PLAIN * 2 + SLOW * 2 + PLAIN + request(b"/no")], 2),
-    "learned, then fast, slow, fast": ([PLAIN, PLAIN, PLAIN, PLAIN + SLOW + PLAIN, PLAIN], 5),
-    "fast, half a slow, the rest and a fast": ([PLAIN + SLOW[:20], SLOW[20:] + PLAIN, PLAIN], 2),
+    "fast, fast, slow, slow, fast, unknown": ([PLAIN * 2 + SLOW * 2 + PLAIN + request(b"/no")], 0),
+    "learned, then fast, slow, fast": ([PLAIN, PLAIN, PLAIN, PLAIN + SLOW + PLAIN, PLAIN], 4),
+    "fast, half a slow, the rest and a fast": ([PLAIN + SLOW[:20], SLOW[20:] + PLAIN, PLAIN], 1),
     # Cut
-    "at every byte": (every_byte(PLAIN), 1),
-    "at every byte, twice, then whole": (every_byte(PLAIN * 2) + [PLAIN] * 3, 5),
+    "at every byte": (every_byte(PLAIN), 0),
+    "at every byte, twice, then whole": (every_byte(PLAIN * 2) + [PLAIN] * 3, 3),
     "slow at every byte, then fast": ([*every_byte(SLOW), PLAIN], 1),
-    "in two at each place": (split_everywhere(PLAIN), 2 * len(PLAIN) - 2),
-    "learned, half, rest": ([PLAIN, PLAIN, PLAIN[:30], PLAIN[30:], PLAIN], 4),
+    "in two at each place": (split_everywhere(PLAIN), len(PLAIN) - 1),
+    "learned, half, rest": ([PLAIN, PLAIN, PLAIN[:30], PLAIN[30:], PLAIN], 3),
     "learned, half, the whole again instead of the rest": ([PLAIN, PLAIN, PLAIN[:30], PLAIN, PLAIN], 2),
     "learned, half in its first line, the whole again": ([PLAIN, PLAIN, PLAIN[:9], PLAIN, PLAIN], 2),
     "learned, all but the last byte, the whole again": ([PLAIN, PLAIN, PLAIN[:-1], PLAIN, PLAIN], 2),
-    "rest of a head that has often come as a rest": ([*[PLAIN[:40], PLAIN[40:]] * 3, PLAIN[40:]], 3),
+    "rest of a head that has often come as a rest": ([*[PLAIN[:40], PLAIN[40:]] * 3, PLAIN[40:]], 0),
     "learned, half on one connection, whole on another": ([PLAIN, PLAIN, PLAIN[:30], RECONNECT, PLAIN], 3),
-    "one and a half, the other half and one": ([PLAIN + PLAIN[:30], PLAIN[30:] + PLAIN, PLAIN], 4),
-    "half, rest with another behind": ([PLAIN[:30], PLAIN[30:] + PLAIN, PLAIN], 3),
-    "cut in a head behind more than a head may have": ([LONG * 20 + PLAIN[:30], PLAIN[30:] + PLAIN], 22),
+    "one and a half, the other half and one": ([PLAIN + PLAIN[:30], PLAIN[30:] + PLAIN, PLAIN], 1),
+    "half, rest with another behind": ([PLAIN[:30], PLAIN[30:] + PLAIN, PLAIN], 1),
+    "cut in a head behind more than a head may have": ([LONG * 20 + PLAIN[:30], PLAIN[30:] + PLAIN], 0),
     "learned, then whatever it may be behind it": ([*[PLAIN] * 3, PLAIN + b"\r\n", PLAIN + b"\r", b"\n" + PLAIN], 6),
     # Connections that end
     "close": ([request(PRICE, b"Connection: close")], 0),
@@ -454,7 +454,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "connection with another word": ([request(PRICE, b"Connection: te, x-y", b"TE: trailers")] * 4, 4),
     "closed is not close": ([request(PRICE, b"Connection: closed")] * 4, 4),
     "close, then another in the same chunk": ([request(PRICE, b"Connection: close") + PLAIN], 0),
-    "fast, close, fast": ([PLAIN + request(PRICE, b"Connection: close") + PLAIN], 1),
+    "fast, close, fast": ([PLAIN + request(PRICE, b"Connection: close") + PLAIN], 0),
     "learned, then close": ([*[PLAIN] * 3, request(PRICE, b"Connection: close"), PLAIN], 3),
     "slow and close, then fast": ([request(LIVENESS, b"Connection: close") + PLAIN], 0),
     "HTTP/1.0": ([request(first=b"GET %s HTTP/1.0")], 0),
@@ -526,7 +526,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "tag without quotes": ([request(PRICE, b"If-None-Match: " + TAG.strip(b'"'))] * 4, 4),
     "condition in odd case": ([request(PRICE, b"iF-NONE-match: " + TAG)] * 4, 4),
     "condition with and without, in turn": ([PLAIN, request(PRICE, KNOWN)] * 5, 10),
-    "conditions pipelined": ([(PLAIN + request(PRICE, KNOWN)) * 4] * 3, 24),
+    "conditions pipelined": ([(PLAIN + request(PRICE, KNOWN)) * 4] * 3, 0),
     "known, then stale": ([*[request(PRICE, KNOWN)] * 3, after(6), *[request(PRICE, KNOWN)] * 3], 6),
     "stale is known": ([after(6), *[request(PRICE, b"If-None-Match: " + STALE_TAG)] * 4], 4),
     "known, then another price": ([*[request(PRICE, KNOWN)] * 3, given_price("1.5"), *[request(PRICE, KNOWN)] * 3], 6),
@@ -536,7 +536,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     ),
     # Time
     "price changes": ([*[PLAIN] * 3, given_price("3121.00"), *[PLAIN] * 3], 6),
-    "price changes within the second": ([after(0.1), *[PLAIN] * 3, given_price("2"), *[PLAIN] * 3, PLAIN * 2], 8),
+    "price changes within the second": ([after(0.1), *[PLAIN] * 3, given_price("2"), *[PLAIN] * 3, PLAIN * 2], 6),
     "price of another pair changes": ([*[PLAIN] * 3, BTC_PRICE, *[PLAIN] * 3], 6),
     "second by second": ([step for _ in range(7) for step in (PLAIN, PLAIN, after(1))], 14),
     "to the edge of each second and over": ([step for _ in range(6) for step in (PLAIN, after(0.999), PLAIN, after(0.001))], 12),
@@ -546,9 +546,9 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
         [PLAIN, PLAIN, after(60), PLAIN, after(0.001), PLAIN, PLAIN, given_price("2"), PLAIN, PLAIN], 5
     ),
     "expired, pipelined": ([PLAIN, PLAIN, after(61), PLAIN * 3, PLAIN], 2),
-    "expired, split": ([PLAIN, PLAIN, after(61), PLAIN[:40], PLAIN[40:], given_price("2"), PLAIN[:40], PLAIN[40:]], 3),
+    "expired, split": ([PLAIN, PLAIN, after(61), PLAIN[:40], PLAIN[40:], given_price("2"), PLAIN[:40], PLAIN[40:]], 2),
     "expires between its halves": ([PLAIN, PLAIN, PLAIN[:40], after(61), PLAIN[40:], PLAIN], 2),
-    "changes between its halves": ([PLAIN, PLAIN, PLAIN[:40], given_price("2"), PLAIN[40:], PLAIN], 4),
+    "changes between its halves": ([PLAIN, PLAIN, PLAIN[:40], given_price("2"), PLAIN[40:], PLAIN], 3),
     "wall clock steps ahead": ([PLAIN, PLAIN, after(1), lambda prices: prices.clock.step_wall(3600), PLAIN], 3),
     # Methods
     "HEAD": ([request(first=b"HEAD %s HTTP/1.1")] * 3, 0),
@@ -572,7 +572,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "NUL in the path": ([request(PRICE + b"\0")], 0),
     "bytes beyond ASCII in a header": ([request(PRICE, b"X-A: \xff\xe9")] * 3, 3),
     "no Host": ([request(host=b"")], 0),
-    "no Host behind a good one": ([PLAIN + request(host=b"")], 1),
+    "no Host behind a good one": ([PLAIN + request(host=b"")], 0),
     "no Host after a learned head": ([*[PLAIN] * 3, request(host=b"")], 3),
     "two Hosts": ([request(PRICE, b"Host: other")], 0),
     "empty Host": ([request(host=b"Host:")] * 3, 3),
@@ -591,20 +591,20 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "empty line between learned heads": ([PLAIN, PLAIN, b"\r", PLAIN, b"\n", PLAIN], 4),
     "junk": ([b"junk\r\n\r\n"], 0),
     "junk before a good one": ([b"x" + PLAIN], 0),
-    "junk after a good one": ([PLAIN + b"junk\r\n\r\n"], 1),
+    "junk after a good one": ([PLAIN + b"junk\r\n\r\n"], 0),
     "junk after a slow one": ([SLOW + b"junk\r\n\r\n"], 0),
-    "junk after fast and slow": ([PLAIN + SLOW + b"\0\0", PLAIN], 1),
+    "junk after fast and slow": ([PLAIN + SLOW + b"\0\0", PLAIN], 0),
     "junk after a learned head": ([*[PLAIN] * 3, b"junk", PLAIN], 3),
-    "one byte of junk after a good one": ([PLAIN + b"\0"], 1),
-    "the same junk after a good one on connection after connection": ([PLAIN + b"\0", RECONNECT] * 4, 4),
+    "one byte of junk after a good one": ([PLAIN + b"\0"], 0),
+    "the same junk after a good one on connection after connection": ([PLAIN + b"\0", RECONNECT] * 4, 0),
     "TLS": ([b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"], 0),
     "head of the largest size": ([request(PRICE, b"X-A: " + b"a" * (MAX_HEAD_BYTES - 200))] * 3, 3),
-    "head of the largest size, cut in the middle": ((lambda head: [head[:9000], head[9000:]] * 3)(request(PRICE, *LARGE)), 3),
+    "head of the largest size, cut in the middle": ((lambda head: [head[:9000], head[9000:]] * 3)(request(PRICE, *LARGE)), 0),
     "head of the largest size at its last line, byte by byte": (
-        [request(PRICE, *LARGE)[:-6], *every_byte(request(PRICE, *LARGE)[-6:])], 1
+        [request(PRICE, *LARGE)[:-6], *every_byte(request(PRICE, *LARGE)[-6:])], 0
     ),
     "head too large": ([request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES)], 0),
-    "head too large behind a good one": ([PLAIN + request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES)], 1),
+    "head too large behind a good one": ([PLAIN + request(PRICE, b"X-A: " + b"a" * MAX_HEAD_BYTES)], 0),
     "head too large, not finished": ([PLAIN[:-2] + b"X-A: ", *[b"a" * 4096] * 5], 0),
     "too many headers": ([request(PRICE, *[b"X-%d: 1" % n for n in range(3000)])], 0),
     "path too long": ([request(b"/" + b"a" * MAX_HEAD_BYTES)], 0),
@@ -753,7 +753,7 @@ async def test_client_that_asks_what_is_learned_and_never_reads_is_read_no_furth
         assert stuck.connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
     asked = stuck.said // len(PLAIN)
     assert await stuck.listen() == answer * asked
-    assert asked - 5 < sum(sides.fast.lane.counts) - 3 < asked, "all but the last, which found no room"
+    assert 0 < sum(sides.fast.lane.counts) - 3 < asked, "for as long as all that was sent had been taken"
 
 
 async def test_client_that_reads_slowly_gets_every_answer(sides: Sides) -> None:
@@ -844,14 +844,14 @@ async def test_with_a_limit_of_connections_uvicorn_keeps_it(sides: Sides) -> Non
 # What is learned
 
 
-async def test_only_what_came_twice_alone_and_was_answered_here_is_learned(sides: Sides) -> None:
+async def test_only_what_came_twice_whole_and_alone_is_learned(sides: Sides) -> None:
     once, pipelined, slow, odd = request(PRICE, b"X-A: 1"), PLAIN * 2, SLOW, request(PRICE, b"Expect: x")
     halves = request(PRICE, b"X-B: 1")
-    big = request(PRICE, b"X-C: " + b"c" * fast_lane.MAX_HEAD_BYTES)
+    big = request(PRICE, b"X-C: " + b"c" * fast_lane.MAX_LEARNED_BYTES)
     known = request(PRICE, KNOWN)
     steps = [once, *[pipelined, slow, odd, halves[:40], halves[40:], big, request(OTHER)] * 4, PLAIN, known, PLAIN, known]
     await sides.tell(steps, sides.fast)
-    assert list(sides.fast.lane.learned) == [PLAIN, known]
+    assert list(sides.fast.lane.learned) == [request(OTHER), PLAIN, known]
 
 
 async def test_heads_that_never_repeat_are_not_learned_and_push_out_nobody(sides: Sides) -> None:
@@ -867,13 +867,13 @@ def test_what_is_learned_is_bounded(anyio_backend: Any) -> None:
     prices = Prices()
     lane, prepared = prices.lane(), prices.prepared[ETH]
     for number in range(5 * fast_lane.MAX_LEARNED):
-        for _ in range(2):
-            lane.learn(b"%d" % number, prepared)
+        head = request(PRICE, b"X-Trace: %d" % number)
+        assert lane.read(head) is lane.read(head) is prepared
         assert len(lane.learned) <= fast_lane.MAX_LEARNED
-    assert lane.learned[b"%d" % number] is prepared
-    lane.learn(b"x" * (fast_lane.MAX_HEAD_BYTES + 1), prepared)
-    lane.learn(b"x" * (fast_lane.MAX_HEAD_BYTES + 1), prepared)
-    assert all(len(head) <= fast_lane.MAX_HEAD_BYTES for head in lane.learned)
+    assert lane.learned[head] is prepared
+    head = request(PRICE, b"X-Trace: " + b"x" * fast_lane.MAX_LEARNED_BYTES)
+    assert lane.read(head) is lane.read(head) is prepared
+    assert head not in lane.learned
 
 
 # What is counted
@@ -881,7 +881,8 @@ def test_what_is_learned_is_bounded(anyio_backend: Any) -> None:
 
 async def test_answers_are_counted_by_their_status_and_freshness(sides: Sides) -> None:
     known, stale_known = request(PRICE, KNOWN), request(PRICE, b"If-None-Match: " + STALE_TAG)
-    steps: list[Step] = [PLAIN * 5, known, known * 2, SLOW, after(6), PLAIN, PLAIN, stale_known * 4, after(60), PLAIN, known]
+    fresh: list[Step] = [*[PLAIN] * 5, *[known] * 3, SLOW]
+    steps: list[Step] = [*fresh, after(6), PLAIN, PLAIN, *[stale_known] * 4, after(60), PLAIN, known]
     await sides.tell(steps, sides.fast)
     assert sides.fast.lane.drain() == ([5, 2, 3, 4], 0.0, [])
     assert sides.fast.lane.drain() == ([0, 0, 0, 0], 0.0, [])

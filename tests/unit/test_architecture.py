@@ -36,7 +36,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "infrastructure.prometheus": ("prometheus_client",),
     "infrastructure.logging_setup": ("orjson",),
     "interface": ("starlette", "orjson"),
-    "server": ("gunicorn", "uvicorn", "uvicorn_worker", "starlette"),
+    "server": ("gunicorn", "uvicorn", "uvicorn_worker", "httptools", "starlette"),
     "market": ("aiohttp",),
     "bootstrap": ("starlette", "prometheus_client"),
     "cli": ("click",),
