@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import socket
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,10 +21,12 @@ from starlette.applications import Starlette
 
 from fastprice import __version__
 from fastprice.application.ask_each import Asked, ask_each
+from fastprice.application.bans import Bans
 from fastprice.application.events import Event, QuoteTaken
 from fastprice.application.failover import Failover, FailoverLimits
 from fastprice.application.fallback_store import FallbackStore
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.leases import LeasedSource, Leases
 from fastprice.application.ports import Clock, Events, QuoteStore
 from fastprice.application.refresh_loop import Pace, RefreshLoop
 from fastprice.application.refresh_price import RefreshPrice
@@ -57,15 +60,17 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     metrics = Metrics(__version__)
     observers: list[Events] = [metrics, log_event]
     events = _tell_all(observers)
-    holder = uuid.uuid4().hex
+    # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
 
     latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
     session = Session(USER_AGENT)
-    failover = _failover(settings, latest, session, clock, events)
     store, redis_state = _store(settings, holder, clock, events)
-    refresh = RefreshPrice(failover, store, latest, settings.refresh_interval, clock, events)
+    bans, leases = Bans(store, settings.refresh_interval, clock, events), Leases(clock)
+    failover = _failover(settings, latest, session, bans, leases, clock, events)
+    refresh = RefreshPrice(failover, bans, store, latest, settings.refresh_interval, clock, events)
     pace = Pace(holder, settings.refresh_interval, random.random)
-    loop = RefreshLoop(refresh, store, latest, pace, clock, events)
+    loop = RefreshLoop(refresh, store, latest, pace, leases, clock, events)
 
     lane = _lane(settings.fast_lane, latest, clock, observers)
     flush = partial(_flush, metrics, lane)
@@ -164,14 +169,17 @@ def _failover(
     settings: Settings,
     latest: LatestPrice[PriceAnswers],
     session: Session,
+    bans: Bans,
+    leases: Leases,
     clock: Clock,
     events: Events,
 ) -> Failover:
-    """Every source, from the inside out: the exchange, retries, the breaker; then all of them in order."""
+    """Every source, from the inside out: the exchange, the claim, retries, the breaker; then all of them in order."""
     guarded = {}
     for name in settings.sources:
         exchange = _exchange_source(name, settings, session, clock, events)
-        retrying = RetryingSource(exchange, settings.retry_attempts, settings.retry_base, clock, random.random)
+        leased = LeasedSource(exchange, leases)
+        retrying = RetryingSource(leased, settings.retry_attempts, settings.retry_base, clock, random.random)
         guarded[name] = GuardedSource(retrying, settings.breaker_fail_max, settings.breaker_reset, clock, events)
     limits = FailoverLimits(
         round_seconds=settings.round_timeout,
@@ -180,12 +188,12 @@ def _failover(
         fresh_lag_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
         max_deviation=settings.max_deviation,
     )
-    return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, clock, events)
+    return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, bans, clock, events)
 
 
 def _store(settings: Settings, holder: str, clock: Clock, events: Events) -> tuple[QuoteStore, Callable[[], str]]:
     """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
-    embedded = SqliteStore(store_directory(settings) / "store-1.db", clock)
+    embedded = SqliteStore(store_directory(settings) / "store-2.db", clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
     redis = RedisStore(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastprice.application.events import Event
-from fastprice.application.ports import Clock, SourceReport
+from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, SourceReport
 from fastprice.domain.errors import SourceError, StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote, SourceTime
 
@@ -126,6 +126,7 @@ class Shelf:
     def __init__(self) -> None:
         self.quotes: dict[Pair, Quote] = {}
         self.reports: dict[Pair, tuple[SourceReport, ...]] = {}
+        self.bans: dict[tuple[str, Pair | None], Ban] = {}
         self.claims: dict[str, tuple[str, int]] = {}
         self.puts: list[Quote] = []
         self.changed = asyncio.Event()
@@ -169,6 +170,17 @@ class FakeStore:
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
         self._operate("put_reports")
         self.shelf.reports[pair] = reports
+
+    async def get_bans(self) -> tuple[Ban, ...]:
+        self._operate("get_bans")
+        return tuple(ban for ban in self.shelf.bans.values() if ban.until_ms > self._clock.wall_ms())
+
+    async def put_ban(self, ban: Ban) -> None:
+        self._operate("put_ban")
+        held = self.shelf.bans.get((ban.source, ban.pair))
+        latest_ms = self._clock.wall_ms() + round(MAX_BAN_SECONDS * 1000)
+        if held is None or ban.until_ms > held.until_ms or held.until_ms > latest_ms:
+            self.shelf.bans[ban.source, ban.pair] = ban
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         self._operate("claim")

@@ -1,13 +1,14 @@
 """A PriceSource made of PriceSources: asked in order, left alone when they want it, checked against each other."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fastprice.application.bans import Bans
 from fastprice.application.events import SourceSkipped
 from fastprice.application.ports import Clock, Events, PriceSource, SourceReport
 from fastprice.application.standings import Standings
-from fastprice.domain.errors import InvalidQuote, NoSource, SourceError, SourceTimeout
+from fastprice.domain.errors import ClaimOver, InvalidQuote, NoSource, SourceError, SourceTimeout
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
 # Further off than this, a stamp says that a clock is wrong or a feed has been dead for long.
@@ -43,7 +44,8 @@ class Failover:
     """Asks its sources in order until one gives a quote that fits the held one, or two agree on another price.
 
     A quote that lags by its own stamp is kept back, and taken only if no other source has a newer one. `held` gives
-    the price being served; `breaker_state` the state of a source's breaker, for the reports. Raises NoSource.
+    the price being served; `breaker_state` the state of a source's breaker, for the reports. Raises NoSource, and
+    ClaimOver.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Failover:
         limits: FailoverLimits,
         held: Callable[[Pair], Quote | None],
         breaker_state: Callable[[str], str],
+        bans: Bans,
         clock: Clock,
         events: Events,
     ) -> None:
@@ -59,9 +62,10 @@ class Failover:
         self._limits = limits
         self._held = held
         self._breaker_state = breaker_state
+        self._bans = bans
         self._clock = clock
         self._events = events
-        self._standings = Standings(self._sources, limits.stall_seconds, clock, events)
+        self._standings = Standings(self._sources, limits.stall_seconds, bans, clock, events)
 
     async def fetch(self, pair: Pair) -> Quote:
         round_ = _Round(self._held(pair), {}, [], [])
@@ -78,14 +82,10 @@ class Failover:
         """How every source stands for a pair."""
         return self._standings.reports(pair, self._breaker_state)
 
-    def learn(self, reports: Iterable[SourceReport]) -> None:
-        """Leave alone whom another worker was told to leave alone."""
-        self._standings.learn(reports)
-
     async def _first_accepted(self, pair: Pair, round_: _Round) -> Quote:
         last_start = self._clock.monotonic() + self._limits.round_seconds - self._limits.attempt_seconds
         for name in self._standings.in_order():
-            if refusal := self._standings.refusal(name, pair):
+            if refusal := self._bans.refusal(name, pair):
                 round_.reasons[name] = refusal
                 self._events(SourceSkipped(name))
             elif self._clock.monotonic() > last_start:
@@ -101,9 +101,12 @@ class Failover:
         try:
             quote = await source.fetch(pair)
             lags = self._lags(source, quote)
+        except ClaimOver:
+            raise
         except SourceError as error:
             round_.reasons[source.name] = str(error)
             self._standings.failed(source.name, pair, error)
+            await self._bans.note(source.name, pair, error)
             return None
         if lags:
             round_.laggards.append(quote)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from fastprice.application.events import StoreBack, StoreLost
-from fastprice.application.ports import Clock, Events, QuoteStore, SourceReport
+from fastprice.application.ports import Ban, Clock, Events, QuoteStore, SourceReport
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import Pair, Quote
 
@@ -43,6 +43,12 @@ class FallbackStore:
 
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
         await self._either(lambda store: store.put_reports(pair, reports))
+
+    async def get_bans(self) -> tuple[Ban, ...]:
+        return await self._either(lambda store: store.get_bans())
+
+    async def put_ban(self, ban: Ban) -> None:
+        await self._either(lambda store: store.put_ban(ban))
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         return await self._either(lambda store: store.claim(name, holder, seconds), probe=True)

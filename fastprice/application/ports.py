@@ -46,6 +46,20 @@ class SourceReport:
     last_error_at_ms: int | None = None
 
 
+# No source bans for longer; a stored ban that claims to is not one of ours.
+MAX_BAN_SECONDS = 4 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """A source that nobody may ask until a wall time: for every pair, or, with `pair` set, for that one."""
+
+    source: str
+    pair: Pair | None
+    until_ms: int
+    reason: str
+
+
 class QuoteStore(Protocol):
     """L2: what the workers share. Every operation is bounded in time and raises StoreUnavailable and nothing else."""
 
@@ -60,6 +74,14 @@ class QuoteStore(Protocol):
     async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]: ...
 
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None: ...
+
+    async def get_bans(self) -> tuple[Ban, ...]:
+        """Every ban that is not over."""
+        ...
+
+    async def put_ban(self, ban: Ban) -> None:
+        """Make a ban known to all; of two on the same source and pair the longer one stays."""
+        ...
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         """Take or renew a right that one holder has at a time; False while another one has it."""

@@ -4,14 +4,16 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from fastprice.application.ports import SourceReport
+from fastprice.application.ports import Ban, SourceReport
 from fastprice.domain.errors import FastpriceError
 from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, Pair, Quote
 
 VERSION = 1
 _QUOTE_FIELDS = {field.name for field in fields(Quote)}
 _REPORT_FIELDS = {field.name for field in fields(SourceReport)}
-_TEXTS = {"price", "source", "breaker"}
+_BAN_FIELDS = {field.name for field in fields(Ban)}
+_TEXTS = {"price", "source", "breaker", "reason"}
+_TIMES = {"fetched_at_ms", "until_ms"}
 _OPTIONAL_TEXTS = {"bid", "ask", "volume_24h", "cooldown_reason", "last_error"}
 _OPTIONAL_TIMES = {"source_time_ms", "cooldown_until_ms", "last_error_at_ms"}
 
@@ -49,6 +51,19 @@ def load_reports(record: str | bytes, pair: Pair) -> tuple[SourceReport, ...]:
         return ()
 
 
+def dump_ban(ban: Ban) -> str:
+    return _dump(_row(ban, _BAN_FIELDS) | {"pair": ban.pair.slug if ban.pair else None})
+
+
+def load_ban(record: str | bytes) -> Ban | None:
+    """The ban, or None if the record is anything else."""
+    try:
+        row = _typed(_load(record), _BAN_FIELDS)
+        return Ban(**row | {"pair": None if row["pair"] is None else Pair.parse(row["pair"])})
+    except (ValueError, TypeError, KeyError, RecursionError, FastpriceError):
+        return None
+
+
 def _dump(content: dict[str, Any]) -> str:
     return json.dumps({"v": VERSION, **content}, separators=(",", ":"))
 
@@ -64,7 +79,7 @@ def _plain(quote: Quote) -> dict[str, Any]:
     return _row(quote, _QUOTE_FIELDS) | {"pair": quote.pair.slug}
 
 
-def _row(item: Quote | SourceReport, names: set[str]) -> dict[str, Any]:
+def _row(item: Quote | SourceReport | Ban, names: set[str]) -> dict[str, Any]:
     # dataclasses.asdict copies deeply, which at a thousand pairs is the largest part of a refresh.
     return {name: getattr(item, name) for name in names}
 
@@ -89,8 +104,10 @@ def _typed(row: dict[str, Any], names: set[str]) -> dict[str, Any]:
             raise TypeError(name)
         if name in _OPTIONAL_TEXTS and not isinstance(value, str | None):
             raise TypeError(name)
-        if name == "fetched_at_ms" and type(value) is not int:
+        if name in _TIMES and type(value) is not int:
             raise TypeError(name)
+        if name in _TIMES and not MIN_TIME_MS <= value <= MAX_TIME_MS:
+            raise ValueError(name)
         if name in _OPTIONAL_TIMES and value is not None and type(value) is not int:
             raise TypeError(name)
         if name in _OPTIONAL_TIMES and value is not None and not MIN_TIME_MS <= value <= MAX_TIME_MS:

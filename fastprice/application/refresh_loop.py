@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from fastprice.application.events import CoordinationBack, CoordinationLost, FreshnessMoved
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.leases import Leases
 from fastprice.application.ports import Clock, Events, QuoteStore
 from fastprice.application.refresh_price import RefreshPrice
 from fastprice.domain.errors import StoreUnavailable
@@ -45,6 +46,7 @@ class RefreshLoop:
         store: QuoteStore,
         latest: LatestPrice[Any],
         pace: Pace,
+        leases: Leases,
         clock: Clock,
         events: Events,
     ) -> None:
@@ -52,6 +54,7 @@ class RefreshLoop:
         self._store = store
         self._latest = latest
         self._pace = pace
+        self._leases = leases
         self._clock = clock
         self._events = events
         self._holding: set[Pair] = set()
@@ -75,14 +78,14 @@ class RefreshLoop:
 
         The flight is started, not awaited: the claim is renewed while a slow source is still being waited for.
         """
+        asked_at = self._clock.monotonic()
         holds = await self._claimed(pair)
         if not holds:
             self._holding.discard(pair)
             await self._refresh.adopt(pair)
         else:
-            if pair not in self._holding:
-                self._holding.add(pair)
-                self._refresh.learn(pair)
+            self._holding.add(pair)
+            self._leases.renew(pair, asked_at + self._pace.claim_seconds)
             self._refresh.flight(pair)
         self._watch_freshness(pair)
         return holds

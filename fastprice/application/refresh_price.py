@@ -4,11 +4,12 @@ import asyncio
 import logging
 from typing import Any
 
+from fastprice.application.bans import Bans
 from fastprice.application.events import CacheRead, Refreshed, RefreshFailing, RefreshRecovered
 from fastprice.application.failover import Failover
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, Events, QuoteStore, SourceReport
-from fastprice.domain.errors import NoSource, StoreUnavailable
+from fastprice.domain.errors import ClaimOver, NoSource, StoreUnavailable
 from fastprice.domain.quote import Pair, Quote
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class RefreshPrice:
     def __init__(
         self,
         failover: Failover,
+        bans: Bans,
         store: QuoteStore,
         latest: LatestPrice[Any],
         interval_seconds: float,
@@ -31,6 +33,7 @@ class RefreshPrice:
     ) -> None:
         self.reports: dict[Pair, tuple[SourceReport, ...]] = {}
         self._failover = failover
+        self._bans = bans
         self._store = store
         self._latest = latest
         self._interval_ms = interval_seconds * 1000
@@ -48,9 +51,10 @@ class RefreshPrice:
         return flight
 
     async def adopt(self, pair: Pair) -> None:
-        """Take over what the claimant stored: the quote, if it is newer, and how the sources stand."""
+        """Take over what the others stored: the quote, if it is newer, the bans, and how the sources stand."""
         if (stored := await self._stored(pair)) is not None:
             self.take(stored)
+        await self._bans.learn()
         try:
             self.reports[pair] = await self._store.get_reports(pair)
         except StoreUnavailable:
@@ -63,10 +67,6 @@ class RefreshPrice:
             self._failing.discard(quote.pair)
             self._events(Refreshed(quote.pair, "adopted"))
         return taken
-
-    def learn(self, pair: Pair) -> None:
-        """On taking the claim over: leave alone the sources that the claimant before us was told to leave alone."""
-        self._failover.learn(self.reports.get(pair, ()))
 
     async def close(self) -> None:
         """Cancel the running flights and wait for their end."""
@@ -81,8 +81,11 @@ class RefreshPrice:
         stored = await self._stored(pair)
         if stored and self.take(stored) and stored.age_ms(self._clock.wall_ms()) < self._interval_ms:
             return
+        await self._bans.learn()
         try:
             quote = await self._failover.fetch(pair)
+        except ClaimOver:
+            return
         except NoSource as error:
             self._failed(pair, error)
         else:

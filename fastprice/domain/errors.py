@@ -41,11 +41,17 @@ class InvalidQuote(SourceError):
 
 
 class UnknownSymbol(InvalidQuote):
-    """The source does not list the pair: a configuration error, so it is not asked again until restart."""
+    """The source does not list the pair: a configuration error, so it is not asked for it again for a day."""
 
 
 class SourceRejected(SourceError):
     """Our own circuit breaker did not let the call through; the source was not called."""
+
+    outcome = "rejected"
+
+
+class ClaimOver(SourceError):
+    """The claim under which we ask has ended, so the source was not called: another worker asks it now."""
 
     outcome = "rejected"
 

@@ -7,7 +7,7 @@ from aiobreaker.state import CircuitBreakerState
 
 from fastprice.application.events import BreakerMoved
 from fastprice.application.ports import Clock, Events, PriceSource
-from fastprice.domain.errors import CoolDown, SourceError, SourceRejected, UnknownSymbol
+from fastprice.domain.errors import ClaimOver, CoolDown, SourceError, SourceRejected, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote
 
 STATES = {
@@ -15,8 +15,9 @@ STATES = {
     CircuitBreakerState.HALF_OPEN: "half_open",
     CircuitBreakerState.OPEN: "open",
 }
-# A source that says "not now" or "no such pair" works: that is no failure of it, and no proof of health either.
-_NEUTRAL = (CoolDown, UnknownSymbol)
+# A source that says "not now" or "no such pair" works: that is no failure of it, and no proof of health either;
+# nor is a call that was not made.
+_NEUTRAL = (CoolDown, UnknownSymbol, ClaimOver)
 
 
 class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no types

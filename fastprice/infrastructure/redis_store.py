@@ -13,8 +13,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from fastprice.application.events import StoreAsked
-from fastprice.application.ports import Clock, Events, SourceReport
-from fastprice.application.records import announced_quote, dump_quote, dump_reports, load_quote, load_reports
+from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, Events, SourceReport
+from fastprice.application.records import (
+    announced_quote, dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
+)
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
@@ -40,6 +42,17 @@ if type(holder) == 'string' and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
+# One hash for all, because there are few; it stays for as long as the longest ban in it.
+_PUT_BAN = """
+local held = redis.pcall('HGET', KEYS[1], ARGV[1])
+if type(held) == 'table' then redis.call('DEL', KEYS[1]) end
+local ok, record = pcall(cjson.decode, held)
+local until_ms = ok and type(record) == 'table' and tonumber(record.until_ms)
+if until_ms and until_ms >= tonumber(ARGV[3]) and until_ms <= tonumber(ARGV[5]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 1
+"""
 _RELEASE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
 
 
@@ -58,11 +71,12 @@ class RedisStore:
         self._redis = _client(url, timeout_seconds)
         self._put = self._redis.register_script(_PUT)
         self._claim = self._redis.register_script(_CLAIM)
+        self._put_ban = self._redis.register_script(_PUT_BAN)
         self._release = self._redis.register_script(_RELEASE)
         self._subscription: PubSub | None = None
 
     async def get(self, pair: Pair) -> Quote | None:
-        record = await self._do("get", lambda: self._read(self._key("quote", pair.slug)))
+        record = await self._do("get", lambda: self._untyped(self._redis.get(self._key("quote", pair.slug))))
         return load_quote(record, pair) if record else None
 
     async def put(self, quote: Quote) -> bool:
@@ -73,14 +87,27 @@ class RedisStore:
         return bool(await self._do("put", lambda: self._put(keys, args)))
 
     async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
-        record = await self._do("get_reports", lambda: self._read(self._key("sources", pair.slug)))
+        record = await self._do("get_reports", lambda: self._untyped(self._redis.get(self._key("sources", pair.slug))))
         return load_reports(record, pair) if record else ()
 
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
         key, record = self._key("sources", pair.slug), dump_reports(reports)
-        # A ban must be known for as long as it lasts, also to those who start when nobody renews this any more.
-        banned_ms = max((report.cooldown_until_ms or 0 for report in reports), default=0) - self._clock.wall_ms()
-        await self._do("put_reports", lambda: self._redis.set(key, record, px=max(self._keep_ms, banned_ms)))
+        await self._do("put_reports", lambda: self._redis.set(key, record, px=self._keep_ms))
+
+    async def get_bans(self) -> tuple[Ban, ...]:
+        records = await self._do("get_bans", lambda: self._untyped(self._redis.hgetall(self._bans))) or {}
+        bans = (load_ban(record) for record in records.values())
+        return tuple(ban for ban in bans if ban is not None and ban.until_ms > self._clock.wall_ms())
+
+    async def put_ban(self, ban: Ban) -> None:
+        now_ms = self._clock.wall_ms()
+        left_ms = ban.until_ms - now_ms
+        if left_ms <= 0:
+            return
+        field = f"{ban.source}/{ban.pair.slug if ban.pair else ''}"
+        latest_ms = now_ms + round(MAX_BAN_SECONDS * 1000)
+        args: list[str | int] = [field, dump_ban(ban), ban.until_ms, left_ms, latest_ms]
+        await self._do("put_ban", lambda: self._put_ban([self._bans], args))
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         key = self._key("claim", name)
@@ -112,20 +139,23 @@ class RedisStore:
                 await self._redis.connection_pool.disconnect()
 
     @property
+    def _bans(self) -> str:
+        return f"{self._prefix}:bans"
+
+    @property
     def _channel(self) -> str:
         return f"{self._prefix}:news"
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}:{kind}:{name}"
 
-    async def _read(self, key: str) -> bytes | str | None:
+    async def _untyped(self, reading: Awaitable[Any]) -> Any:
         try:
-            record: bytes | str | None = await self._redis.get(key)
+            return await reading
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
             return None  # Not a record of ours: our next one overwrites it.
-        return record
 
     async def _do(self, op: str, operation: Callable[[], Awaitable[Any]]) -> Any:
         started = self._clock.monotonic()

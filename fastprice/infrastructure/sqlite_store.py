@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastprice.application.ports import Clock, SourceReport
-from fastprice.application.records import announced_quote, dump_quote, dump_reports, load_quote, load_reports
+from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, SourceReport
+from fastprice.application.records import (
+    announced_quote, dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
+)
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
@@ -19,7 +21,7 @@ POLL_SECONDS = 0.02
 BUSY_SECONDS = 0.05
 CREATE_TRIES = 10
 # Raised when the tables change: a file of another version is replaced, it holds nothing worth keeping.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = f"""
 begin immediate;
@@ -27,6 +29,7 @@ create table if not exists quote (
     slug text primary key, record text not null, fetched_at_ms integer not null, change integer not null);
 create index if not exists quote_change on quote (change);
 create table if not exists report (slug text primary key, record text not null);
+create table if not exists ban (name text primary key, record text not null, until_ms integer not null);
 create table if not exists claim (name text primary key, holder text not null, until_ms integer not null);
 pragma user_version = {SCHEMA_VERSION};
 commit;
@@ -36,6 +39,11 @@ insert into quote values (?, ?, ?, (select coalesce(max(change), 0) + 1 from quo
 on conflict (slug) do update set record = excluded.record, fetched_at_ms = excluded.fetched_at_ms,
     change = excluded.change
 where excluded.fetched_at_ms > quote.fetched_at_ms or quote.fetched_at_ms > ?
+"""
+_PUT_BAN = """
+insert into ban values (?, ?, ?)
+on conflict (name) do update set record = excluded.record, until_ms = excluded.until_ms
+where excluded.until_ms > ban.until_ms or ban.until_ms > ?
 """
 # A claim that ends far later than any made now could is left from before the clock was set back; a bit later is one
 # of a worker that read the clock after us and got here before us.
@@ -75,6 +83,17 @@ class SqliteStore:
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
         with self._open() as db:
             db.execute("insert or replace into report values (?, ?)", (pair.slug, dump_reports(reports)))
+
+    async def get_bans(self) -> tuple[Ban, ...]:
+        with self._open() as db:
+            rows = db.execute("select record from ban where until_ms > ?", (self._clock.wall_ms(),)).fetchall()
+        return tuple(ban for (record,) in rows if (ban := load_ban(record)))
+
+    async def put_ban(self, ban: Ban) -> None:
+        name = f"{ban.source}/{ban.pair.slug if ban.pair else ''}"
+        latest_ms = self._clock.wall_ms() + round(MAX_BAN_SECONDS * 1000)
+        with self._open() as db:
+            db.execute(_PUT_BAN, (name, dump_ban(ban), ban.until_ms, latest_ms))
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         with self._open() as db:

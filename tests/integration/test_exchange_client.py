@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fastprice.application.events import SourceAsked
+from fastprice.application.ports import Clock
 from fastprice.domain.errors import (
     Banned, Blocked, CoolDown, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRefused, SourceTimeout,
     UnknownSymbol
@@ -21,7 +22,7 @@ from fastprice.market import Market
 from fastprice.market.call import POISON
 from fastprice.market.floor import MEANINGS
 from tests.conftest import free_port
-from tests.fakes import BTC, ETH, RecordingEvents
+from tests.fakes import BTC, ETH, FakeClock, RecordingEvents
 
 pytestmark = pytest.mark.anyio
 
@@ -54,8 +55,8 @@ async def source(events: RecordingEvents) -> AsyncIterator[MakeSource]:
     """Builds a source over one session: `source("okx", base_url, timeout)`."""
     async with Session("fastprice/test") as session:
 
-        def make(name: str, url: str, timeout: float = PATIENT) -> ExchangeSource:
-            return ExchangeSource(EXCHANGES[name], url, timeout, session, SystemClock(), events)
+        def make(name: str, url: str, timeout: float = PATIENT, clock: Clock | None = None) -> ExchangeSource:
+            return ExchangeSource(EXCHANGES[name], url, timeout, session, clock or SystemClock(), events)
 
         yield make
 
@@ -266,6 +267,19 @@ async def test_stalled_source_is_cut_at_the_deadline(source: MakeSource, reply: 
     async with Scripted(reply, hold=True).running() as server, asyncio.timeout(PATIENT):
         error = await failure(source("okx", server.url, HASTY))
     assert type(error) is SourceTimeout and str(error) == "no answer within 0.05 s"
+
+
+class Napping(FakeClock):
+    """Between any two looks at it the machine has slept for a minute."""
+
+    def monotonic(self) -> float:
+        self.now += 60.0
+        return self.now
+
+
+async def test_answer_that_was_slept_over_is_out_of_time(market: Market, source: MakeSource) -> None:
+    error = await failure(source("binance", f"{market.url}/binance", clock=Napping()))
+    assert isinstance(error, SourceTimeout) and "was read more than 10 s after the question" in str(error)
 
 
 async def test_cancelled_fetch_counts_as_out_of_time_and_stays_cancelled(

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from fastprice.application.events import StoreAsked
-from fastprice.application.ports import QuoteStore, SourceReport
+from fastprice.application.ports import MAX_BAN_SECONDS, Ban, QuoteStore, SourceReport
 from fastprice.application.records import dump_quote
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Quote
@@ -62,7 +62,10 @@ def fake_place() -> Place:
 def sqlite_place(path: Path) -> Place:
     def write(table: str, record: str | bytes) -> None:
         with sqlite3.connect(path) as db:
-            values = (ETH.slug, record, CLOCK.wall_ms(), 1) if table == "quote" else (ETH.slug, record)
+            now_ms = CLOCK.wall_ms()
+            values: tuple[Any, ...] = (ETH.slug, record, now_ms, 1) if table == "quote" else (ETH.slug, record)
+            if table == "ban":
+                values = "a/", record, now_ms + 60_000
             db.execute(f"insert or replace into {table} values ({', '.join('?' * len(values))})", values)
         db.close()
 
@@ -71,11 +74,15 @@ def sqlite_place(path: Path) -> Place:
 
 def redis_place(server: RedisServer, url: str | None = None, seconds: float = REDIS_SECONDS) -> Place:
     events = RecordingEvents()
-    kinds = {"quote": "quote", "report": "sources"}
-    return Place(
-        lambda: RedisStore(url or server.url, "test", seconds, 60.0, CLOCK, events),
-        lambda table, record: control(server, "SET", f"test:v1:{kinds[table]}:{ETH.slug}", record),
-    )
+    keys = {"quote": f"quote:{ETH.slug}", "report": f"sources:{ETH.slug}"}
+
+    def write(table: str, record: str | bytes) -> None:
+        if table == "ban":
+            control(server, "HSET", "test:v1:bans", "a/", record)
+        else:
+            control(server, "SET", f"test:v1:{keys[table]}", record)
+
+    return Place(lambda: RedisStore(url or server.url, "test", seconds, 60.0, CLOCK, events), write)
 
 
 def control(server: RedisServer, *words: Any, password: str | None = None) -> None:
@@ -173,6 +180,44 @@ async def test_reports_are_given_back_as_they_were_put_to_every_worker(stores: P
     assert await two.get_reports(BTC) == ()
     await two.put_reports(ETH, reports[:1])
     assert await one.get_reports(ETH) == reports[:1]
+
+
+async def test_bans_are_known_to_every_worker_until_they_are_over(stores: Place) -> None:
+    one, two = stores.open(), stores.open()
+    now_ms = CLOCK.wall_ms()
+    long = Ban("a", None, now_ms + 60_000, 'asked "too often" é')
+    unlisted, over = Ban("a", ETH, now_ms + 90_000, "no such symbol"), Ban("b", None, now_ms - 1, "over")
+    for ban in long, unlisted, over:
+        await one.put_ban(ban)
+    assert set(await one.get_bans()) == set(await two.get_bans()) == {long, unlisted}
+    soon = Ban("c", None, CLOCK.wall_ms() + 100, "soon over")
+    await two.put_ban(soon)
+    await in_time(lambda: is_not_in(soon, one))
+    assert set(await one.get_bans()) == {long, unlisted}
+
+
+async def is_not_in(ban: Ban, store: QuoteStore) -> bool:
+    return ban not in await store.get_bans()
+
+
+async def test_of_two_bans_the_longer_one_stays(stores: Place) -> None:
+    one, two = stores.open(), stores.open()
+    now_ms = CLOCK.wall_ms()
+    short, long, longer = (Ban("a", None, now_ms + seconds * 1000, "x") for seconds in (30, 60, 90))
+    await one.put_ban(long)
+    await two.put_ban(short)
+    assert await one.get_bans() == (long,)
+    await two.put_ban(longer)
+    assert await one.get_bans() == (longer,)
+
+
+async def test_a_ban_of_impossible_length_keeps_no_true_one_out(stores: Place) -> None:
+    store = stores.open()
+    now_ms = CLOCK.wall_ms()
+    await store.put_ban(Ban("a", None, now_ms + round(MAX_BAN_SECONDS * 1000) + 60_000, "from before a set back clock"))
+    true = Ban("a", None, now_ms + 60_000, "x")
+    await store.put_ban(true)
+    assert await store.get_bans() == (true,)
 
 
 async def test_a_claim_has_one_holder_who_may_renew_it(stores: Place) -> None:
@@ -286,12 +331,15 @@ async def test_what_is_no_quote_or_report_counts_as_none_and_is_overwritten(
     await store.get(ETH)
     stores.write("quote", record)
     stores.write("report", record)
+    stores.write("ban", record)
     assert await store.get(ETH) is None
-    assert await store.get_reports(ETH) == ()
+    assert (await store.get_reports(ETH), await store.get_bans()) == ((), ())
     quote, reports = a_new_quote(after_ms=5), (SourceReport("a", "closed"),)
+    ban = Ban("a", None, CLOCK.wall_ms() + 90_000, "banned")
     assert await store.put(quote) is True
     await store.put_reports(ETH, reports)
-    assert (await store.get(ETH), await store.get_reports(ETH)) == (quote, reports)
+    await store.put_ban(ban)
+    assert (await store.get(ETH), await store.get_reports(ETH), await store.get_bans()) == (quote, reports, (ban,))
 
 
 async def test_a_store_may_be_closed_twice_and_before_its_first_use(stores: Place) -> None:
@@ -582,6 +630,11 @@ async def test_keys_of_the_wrong_type_count_as_none_and_are_overwritten(
     store, quote = in_redis.open(), a_new_quote()
     for kind in ("quote", "sources", "claim"):
         control(redis_server, "RPUSH", f"test:v1:{kind}:{ETH.slug}", "x")
+    control(redis_server, "SET", "test:v1:bans", "x")
+    ban = Ban("a", None, CLOCK.wall_ms() + 60_000, "banned")
+    assert await store.get_bans() == ()
+    await store.put_ban(ban)
+    assert await store.get_bans() == (ban,)
     assert (await store.get(ETH), await store.get_reports(ETH)) == (None, ())
     await store.release(ETH.slug, "a")
     assert await store.put(quote) is True

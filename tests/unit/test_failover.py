@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from fastprice.application.bans import UNLISTED_SECONDS, Bans
 from fastprice.application.events import SourceBack, SourceCooling, SourceLost, SourceSkipped
 from fastprice.application.failover import MAX_LAG_MS, MAX_TRADE_LAG_MS, Failover, FailoverLimits
-from fastprice.application.ports import SourceReport
+from fastprice.application.ports import Ban, SourceReport
 from fastprice.domain.errors import (
-    Banned, Blocked, InvalidQuote, NoSource, RateLimited, SourceDown, SourceError, SourceRefused, SourceRejected,
-    SourceTimeout, UnknownSymbol
+    Banned, Blocked, ClaimOver, InvalidQuote, NoSource, RateLimited, SourceDown, SourceError, SourceRefused,
+    SourceRejected, SourceTimeout, UnknownSymbol
 )
 from fastprice.domain.quote import Pair, Quote, SourceTime
-from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, RecordingEvents, a_quote, settle
+from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, FakeStore, RecordingEvents, a_quote, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +36,10 @@ class World:
         self.held = a_quote(held) if held else None
         self.breakers = {source.name: "closed" for source in self.sources}
         limits = FailoverLimits(deadline, attempt, STALL, FRESH_LAG_MS, max_deviation=0.05)
+        self.store = FakeStore(self.clock)
+        bans = Bans(self.store, 1.0, self.clock, self.events)
         self.failover = Failover(
-            self.sources, limits, lambda pair: self.held, self.breakers.__getitem__, self.clock, self.events
+            self.sources, limits, lambda pair: self.held, self.breakers.__getitem__, bans, self.clock, self.events
         )
 
     @property
@@ -186,18 +189,26 @@ async def test_a_cool_down_counts_for_every_pair() -> None:
     assert world.calls == "1/2"
 
 
-async def test_a_cool_down_learned_from_another_worker_is_obeyed_and_a_shorter_one_changes_nothing() -> None:
-    world, other = World(["100"], ["101"]), World([Banned("banned for a while", 60.0)], ["101"])
-    await other.fetch()
-    reports = other.failover.reports(ETH)
-    assert (reports[0].cooldown_until_ms, reports[0].cooldown_reason) == (START_MS + 60_000, "banned for a while")
-    world.failover.learn(reports)
-    world.failover.learn([SourceReport("a", "closed", cooldown_until_ms=START_MS + 1)])
-    world.failover.learn([SourceReport("unheard of", "closed", cooldown_until_ms=START_MS + 90_000)])
-    await world.clock.advance(59.9)
-    assert (await world.fetch()).source == "b"
-    await world.clock.advance(0.1)
-    assert (await world.fetch()).source == "a"
+async def test_a_ban_is_reported_and_stored_before_the_next_source_is_asked() -> None:
+    world = World([Banned("banned for a while", 60.0)], ["101"])
+    world.sources[1].gate = asyncio.Event()
+    fetching = asyncio.create_task(world.fetch())
+    await settle()
+    assert await world.store.get_bans() == (Ban("a", None, START_MS + 60_000, "banned for a while"),)
+    world.sources[1].gate.set()
+    await fetching
+    report = world.report("a")
+    assert (report.cooldown_until_ms, report.cooldown_reason) == (START_MS + 60_000, "banned for a while")
+    await world.clock.advance(60)
+    assert world.report("a").cooldown_until_ms is None
+
+
+async def test_a_round_whose_claim_is_over_ends_at_once_and_is_no_sources_fault() -> None:
+    world = World([ClaimOver("over")], ["101"])
+    with pytest.raises(ClaimOver):
+        await world.fetch()
+    assert world.calls == "1/0"
+    assert world.events.of(SourceLost) == [] and world.report("a").last_error is None
 
 
 async def test_a_cooling_source_gives_its_reason_when_nobody_answers() -> None:
@@ -208,13 +219,16 @@ async def test_a_cooling_source_gives_its_reason_when_nobody_answers() -> None:
     assert world.calls == "1/2"
 
 
-async def test_an_unlisted_pair_is_never_asked_for_again_but_another_pair_is() -> None:
+async def test_an_unlisted_pair_is_not_asked_for_again_for_a_day_but_another_pair_is() -> None:
     world = World([UnknownSymbol("no such symbol"), "100"], ["101"])
     await world.fetch(ETH)
-    await world.clock.advance(1e7)
+    await world.clock.advance(UNLISTED_SECONDS - 0.001)
     assert (await world.fetch(ETH)).source == "b"
     assert world.calls == "1/2"
     assert (await world.fetch(BTC)).source == "a"
+    assert world.report("a").cooldown_until_ms is None, "the source is not banned, only the pair is unknown there"
+    await world.clock.advance(0.001)
+    assert (await world.fetch(ETH)).source == "a"
 
 
 # Prices by source against a held price of 100 and a deviation of 5 %: the source believed, or None.

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastprice.application.ports import SourceReport
-from fastprice.application.records import dump_quote, dump_reports, load_quote, load_reports
+from fastprice.application.ports import Ban, SourceReport
+from fastprice.application.records import (
+    dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
+)
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
 FULL = a_quote("0.0001000", bid="0.00009", ask="0.00011", volume_24h="0", source_time_ms=START_MS - 5)
@@ -28,6 +30,26 @@ def test_a_quote_is_read_back_as_it_was_written(quote: Any) -> None:
 def test_reports_are_read_back_as_they_were_written(reports: Any) -> None:
     record = dump_reports(reports)
     assert load_reports(record, ETH) == load_reports(record.encode(), ETH) == reports
+
+
+@pytest.mark.parametrize("ban", [Ban("a", None, START_MS, 'é "x"'), Ban("a", ETH, START_MS, "")], ids=["all", "one"])
+def test_a_ban_is_read_back_as_it_was_written(ban: Ban) -> None:
+    record = dump_ban(ban)
+    assert load_ban(record) == load_ban(record.encode()) == ban
+
+
+BAN_CHANGES: dict[str, dict[str, Any]] = {
+    "an older version": {"v": 0}, "no version": {"v": ...}, "no source": {"source": ...}, "no pair": {"pair": ...},
+    "a number for a source": {"source": 5}, "what is no pair": {"pair": "eth"}, "a number for a pair": {"pair": 5},
+    "no time": {"until_ms": ...}, "null for a time": {"until_ms": None}, "true for a time": {"until_ms": True},
+    "seconds for a time": {"until_ms": START_MS // 1000}, "a boundless time": {"until_ms": 10**400},
+    "null for a reason": {"reason": None}, "one field too many": {"x": 1},
+}
+
+
+@pytest.mark.parametrize("members", BAN_CHANGES.values(), ids=BAN_CHANGES)
+def test_what_is_not_exactly_a_ban_of_ours_counts_as_none(members: dict[str, Any]) -> None:
+    assert load_ban(changed(dump_ban(Ban("a", ETH, START_MS, "x")), **members)) is None
 
 
 def changed(record: str, **members: Any) -> str:
@@ -61,7 +83,7 @@ QUOTE_CHANGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("record", GARBAGE.values(), ids=GARBAGE)
 def test_what_is_no_record_counts_as_none(record: str | bytes) -> None:
-    assert (load_quote(record, ETH), load_reports(record, ETH)) == (None, ())
+    assert (load_quote(record, ETH), load_reports(record, ETH), load_ban(record)) == (None, (), None)
 
 
 @pytest.mark.parametrize("members", QUOTE_CHANGES.values(), ids=QUOTE_CHANGES)

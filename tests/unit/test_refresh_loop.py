@@ -7,12 +7,14 @@ from collections import Counter
 
 import pytest
 
+from fastprice.application.bans import Bans
 from fastprice.application.events import CoordinationBack, CoordinationLost, FreshnessMoved
 from fastprice.application.failover import Failover, FailoverLimits
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.leases import LeasedSource, Leases
 from fastprice.application.refresh_loop import CLAIM_INTERVALS, FOLLOWER_JITTER, Pace, RefreshLoop
 from fastprice.application.refresh_price import RefreshPrice
-from fastprice.domain.errors import RateLimited, SourceDown
+from fastprice.domain.errors import ClaimOver, RateLimited, SourceDown
 from fastprice.domain.quote import AgeLimits, Pair, Quote
 from tests.fakes import BTC, ETH, FakeClock, FakeSource, FakeStore, RecordingEvents, Shelf, a_quote
 
@@ -34,13 +36,15 @@ class Worker:
         self.events = RecordingEvents()
         self.store = FakeStore(fleet.clock, fleet.shelf)
         self.latest = LatestPrice(pairs, LIMITS, self._render, fleet.clock, self.events)
+        self.leases = Leases(fleet.clock)
+        bans = Bans(self.store, INTERVAL, fleet.clock, self.events)
         self.failover = Failover(
-            [fleet.source], FailoverLimits(600.0, 0.0, 30.0, 7_000, 0.05), self.latest.held, lambda name: "closed",
-            fleet.clock, self.events,
+            [LeasedSource(fleet.source, self.leases)], FailoverLimits(600.0, 0.0, 30.0, 7_000, 0.05), self.latest.held, lambda name: "closed",
+            bans, fleet.clock, self.events,
         )
-        refresh = RefreshPrice(self.failover, self.store, self.latest, INTERVAL, fleet.clock, self.events)
+        refresh = RefreshPrice(self.failover, bans, self.store, self.latest, INTERVAL, fleet.clock, self.events)
         pace = Pace(name, INTERVAL, random.Random(name).random)
-        self.loop = RefreshLoop(refresh, self.store, self.latest, pace, fleet.clock, self.events)
+        self.loop = RefreshLoop(refresh, self.store, self.latest, pace, self.leases, fleet.clock, self.events)
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -142,6 +146,35 @@ async def test_a_dead_holder_is_replaced_once_its_claim_is_over() -> None:
         await fleet.clock.advance(10 * INTERVAL)
         assert fleet.calls == calls + 10
         assert {worker.price for worker in fleet.workers if worker is not dead} == {str(1_000 + fleet.calls)}
+
+
+async def test_a_lease_ends_no_later_than_the_claim_however_long_the_store_took_to_grant_it() -> None:
+    fleet = Fleet(1)
+    (worker,) = fleet.workers
+    granted = worker.store.claim
+
+    async def slowly(name: str, holder: str, seconds: float) -> bool:
+        claimed = await granted(name, holder, seconds)
+        fleet.clock.now += 0.5
+        return claimed
+
+    worker.store.claim = slowly  # type: ignore[method-assign]
+    assert await worker.loop.tick(ETH)
+    fleet.clock.now += CLAIM - 0.501
+    assert worker.leases.holds(ETH)
+    fleet.clock.now += 0.001
+    assert not worker.leases.holds(ETH)
+    await worker.stop()
+
+
+async def test_a_worker_that_was_refused_the_claim_asks_nobody() -> None:
+    async with Fleet(2) as fleet:
+        follower = next(worker for worker in fleet.workers if worker is not fleet.holder)
+        await fleet.clock.advance(5 * INTERVAL)
+        calls = fleet.calls
+        with pytest.raises(ClaimOver):
+            await follower.failover.fetch(ETH)
+        assert fleet.calls == calls
 
 
 async def test_a_holder_that_stops_cleanly_hands_its_claim_over() -> None:

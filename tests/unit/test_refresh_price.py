@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from fastprice.application.bans import Bans
 from fastprice.application.events import CacheRead, Refreshed, RefreshFailing, RefreshRecovered
 from fastprice.application.failover import Failover, FailoverLimits
 from fastprice.application.latest_price import LatestPrice
-from fastprice.application.ports import SourceReport
+from fastprice.application.ports import Ban
 from fastprice.application.refresh_price import RefreshPrice
-from fastprice.domain.errors import RateLimited, SourceDown
+from fastprice.domain.errors import ClaimOver, RateLimited, SourceDown
 from fastprice.domain.quote import AgeLimits, Quote
 from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, FakeStore, RecordingEvents, a_quote, settle
 
@@ -30,11 +31,12 @@ class World:
         self.store = FakeStore(self.clock)
         self.other = FakeStore(self.clock, self.store.shelf)
         self.latest = LatestPrice((ETH, BTC), AgeLimits(5_000, 60_000), str, self.clock, self.events)
+        bans = Bans(self.store, INTERVAL, self.clock, self.events)
         failover = Failover(
             [self.source], FailoverLimits(600.0, 0.0, 30.0, 7_000, 0.05), self.latest.held, lambda name: "closed",
-            self.clock, self.events,
+            bans, self.clock, self.events,
         )
-        self.refresh = RefreshPrice(failover, self.store, self.latest, INTERVAL, self.clock, self.events)
+        self.refresh = RefreshPrice(failover, bans, self.store, self.latest, INTERVAL, self.clock, self.events)
 
     @property
     def price(self) -> str | None:
@@ -145,7 +147,7 @@ async def test_a_store_that_fails_never_prevents_serving() -> None:
     world.store.failure = "no answer in time"
     await world.fly()
     assert (world.price, world.results) == ("100", ["fetched"])
-    assert [op for op in world.store.operations if op != "get_reports"] == ["get", "put", "put_reports"]
+    assert [op for op in world.store.operations if op != "get_reports"] == ["get", "get_bans", "put", "put_reports"]
     assert world.refresh.reports[ETH][0].quote == world.latest.held(ETH)
     assert world.events.of(CacheRead) == []
 
@@ -179,9 +181,10 @@ async def test_a_defect_is_logged_and_the_next_flight_starts_anew(caplog: pytest
 async def test_reports_reach_the_other_workers_after_good_and_bad_rounds() -> None:
     world = World("100", SourceDown("refused"))
     other = World("1")
+    bans = Bans(world.other, INTERVAL, other.clock, other.events)
     other.refresh = RefreshPrice(
-        Failover([], FailoverLimits(1, 0, 1, 1, 1), other.latest.held, str, other.clock, other.events),
-        world.other, other.latest, INTERVAL, other.clock, other.events,
+        Failover([], FailoverLimits(1, 0, 1, 1, 1), other.latest.held, str, bans, other.clock, other.events),
+        bans, world.other, other.latest, INTERVAL, other.clock, other.events,
     )
     await world.fly()
     await other.refresh.adopt(ETH)
@@ -202,18 +205,23 @@ async def test_adopting_from_a_store_that_fails_keeps_what_we_have() -> None:
     assert (world.price, world.refresh.reports) == ("100", before)
 
 
-async def test_a_new_claimant_leaves_alone_what_the_one_before_was_told_to_leave_alone() -> None:
+async def test_whom_another_worker_was_told_to_leave_alone_is_left_alone() -> None:
     world = World("100")
-    until_ms = START_MS + 5_000
-    await world.other.put_reports(ETH, (SourceReport("a", "closed", None, until_ms, "asked too often"),))
-    await world.refresh.adopt(ETH)
-    world.refresh.learn(ETH)
-    world.refresh.learn(BTC)
+    await world.other.put_ban(Ban("a", None, START_MS + 5_000, "asked too often"))
     await world.fly()
     assert (world.source.calls, world.results) == (0, ["failed"])
     await world.clock.advance(5)
     await world.fly()
     assert (world.source.calls, world.price) == (1, "100")
+
+
+async def test_a_flight_whose_claim_is_over_stores_nothing_and_is_no_failure() -> None:
+    world = World("100", ClaimOver("over"))
+    await world.fly()
+    await world.clock.advance(INTERVAL)
+    await world.fly()
+    assert world.results == ["fetched"] and len(world.store.shelf.puts) == 1
+    assert world.events.of(RefreshFailing) == []
 
 
 async def test_closing_ends_every_flight_and_leaves_none_behind() -> None:

@@ -75,6 +75,7 @@ class ExchangeSource:
         self.name, self.source_time = exchange.name, exchange.source_time
         self._exchange = exchange
         self._base_url = base_url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session = session
         self._clock = clock
@@ -85,6 +86,9 @@ class ExchangeSource:
         outcome = "timeout"  # A cancelled call ran out of its caller's time.
         try:
             quote = self._exchange.parse(pair, await self._get(self._exchange.target(pair)))
+            if self._clock.monotonic() - started > self._timeout_seconds:
+                # It came in time but was read later: this process, or its machine, was asleep meanwhile.
+                raise SourceTimeout(f"its answer was read more than {self._timeout_seconds:g} s after the question")
             outcome = "ok"
             return quote
         except SourceError as error:
@@ -98,7 +102,7 @@ class ExchangeSource:
             async with self._session.get(self._base_url + target, self._timeout) as response:
                 return await self._read(response)
         except TimeoutError:
-            raise SourceTimeout(f"no answer within {self._timeout.total:g} s") from None
+            raise SourceTimeout(f"no answer within {self._timeout_seconds:g} s") from None
         except aiohttp.ClientPayloadError:
             raise InvalidQuote("the answer broke off") from None
         except aiohttp.InvalidURL:
