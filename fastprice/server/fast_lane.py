@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 from fastprice.interface.prepared import PreparedCondition, PreparedPrice
 from fastprice.server.careful_http import MAX_HEAD_BYTES, CarefulProtocol
 
-# The bounds of what a worker learns: at most 2 MiB of heads.
+# The bounds of what a worker learns: at most 1 MiB of heads.
 MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
 # Headers that make a request something else than a plain question.
 UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
@@ -38,7 +38,7 @@ class Lane:
         self.counts = [0, 0, 0, 0]
         self.seconds = 0.0
         self.slow: list[float] = []
-        self._seen: set[bytes] = set()
+        self._seen: set[int] = set()
         self._reader = PlainRequest()
 
     def read(self, data: bytes) -> Prepared | None:
@@ -74,10 +74,12 @@ class Lane:
         """
         if len(head) > MAX_LEARNED_BYTES:
             return
-        if head not in self._seen:
+        # The hash is known already, from the look-up before; the bytes themselves need not be kept.
+        mark = hash(head)
+        if mark not in self._seen:
             if len(self._seen) >= MAX_SEEN:
                 self._seen.clear()
-            self._seen.add(head)
+            self._seen.add(mark)
             return
         if len(self.learned) >= MAX_LEARNED:
             self.learned.clear()
@@ -176,7 +178,14 @@ class FastLaneProtocol(CarefulProtocol):
         now = lane.clock()
         if now > prepared.valid_until and not prepared.renew(now):
             return False
-        self._send(prepared.message)
+        message = prepared.message
+        # To the kernel at once; what that does not take, and every error, is the transport's.
+        try:
+            sent = os.write(self._socket, message)
+        except OSError:
+            sent = 0
+        if sent < len(message):
+            self.transport.write(message[sent:])
         lane.counts[prepared.kind] += 1
         self.touched = True
         self.server_state.total_requests += 1
@@ -185,12 +194,3 @@ class FastLaneProtocol(CarefulProtocol):
         if elapsed > QUICK_SECONDS:
             lane.slow.append(elapsed)
         return True
-
-    def _send(self, message: bytes) -> None:
-        """Hand it to the kernel at once; what that does not take, and every error, is the transport's."""
-        try:
-            sent = os.write(self._socket, message)
-        except OSError:
-            sent = 0
-        if sent < len(message):
-            self.transport.write(message[sent:])
