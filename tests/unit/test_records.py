@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastprice.application.ports import Ban, SourceReport
-from fastprice.application.records import (
-    dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
-)
+from fastprice.application.records import dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
 FULL = a_quote("0.0001000", bid="0.00009", ask="0.00011", volume_24h="0", source_time_ms=START_MS - 5)
