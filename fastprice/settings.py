@@ -19,8 +19,11 @@ SOURCES = ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "k
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 # Options of a Redis URL; any other one would be a mistake that shows only at the first connection.
 REDIS_OPTIONS = {"db": "[0-9]+", "username": ".+", "password": ".+"}
-TLS_OPTIONS = {"ssl_cert_reqs": "none|optional|required"} | dict.fromkeys(
-    ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"), ".+"
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_OPTIONS = {"ssl_cert_reqs": "none|optional|required"} | dict.fromkeys(TLS_FILES, ".+")
+REDIS_ACCEPTED = (
+    "the redis://, rediss:// or unix:// URL of one server, neither Sentinel nor Cluster, with files that can be read,"
+    " or empty"
 )
 MAX_SECONDS = 86_400.0
 
@@ -88,7 +91,7 @@ class Settings:
             breaker_fail_max=read("BREAKER_FAIL_MAX", "5", _whole(1, 1000), "a whole number from 1 to 1000"),
             breaker_reset=read.seconds("BREAKER_RESET", "30", least=0.01),
             max_deviation=read("MAX_DEVIATION", "0.05", _number(0.0001, 1), "a share from 0.0001 to 1"),
-            redis_url=read("REDIS_URL", "", _redis_url, "a redis://, rediss:// or unix:// URL, or empty"),
+            redis_url=read("REDIS_URL", "", _redis_url, REDIS_ACCEPTED),
             redis_timeout=read.seconds("REDIS_TIMEOUT", "0.1", least=0.001),
             cache_prefix=read("CACHE_PREFIX", "fastprice", _prefix, "1 to 64 letters, digits, and any of . _ : -"),
             store_dir=read("STORE_DIR", "", _directory, "a directory of this user that can be written to, or made"),
@@ -230,12 +233,15 @@ def _http_url(text: str) -> str:
 def _redis_url(text: str) -> str:
     parts = _url(text)
     local, options = parts.scheme == "unix", REDIS_OPTIONS | (TLS_OPTIONS if parts.scheme == "rediss" else {})
-    if text and (parts.scheme not in REDIS_SCHEMES or not (parts.path if local else parts.hostname)):
+    # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
+    if text and (parts.scheme not in REDIS_SCHEMES or not (parts.path if local else parts.hostname) or "#" in text):
         raise ValueError(text)
     if not local:
         _matching("/?|/[0-9]+", parts.path)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         _matching(options.get(name, "(?!)"), value)
+        if name in TLS_FILES and not (Path(value).is_file() and os.access(value, os.R_OK)):
+            raise ValueError(value)
     return text
 
 

@@ -21,7 +21,8 @@ from fastprice.application.records import dump_quote
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Quote
 from fastprice.infrastructure.clock import SystemClock
-from fastprice.infrastructure.redis_store import RedisStore, place
+from fastprice.infrastructure.redis_store import RedisStore
+from fastprice.infrastructure.redis_store.link import place
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from tests.conftest import RedisServer, free_port
 from tests.fakes import BTC, ETH, FakeClock, FakeStore, RecordingEvents, Shelf, a_quote
@@ -686,7 +687,7 @@ async def test_garbage_on_the_channel_is_no_news(
 ) -> None:
     one, two = in_redis.open(), in_redis.open()
     await two.news(0.01)
-    control(redis_server, "PUBLISH", "test:v1:news", message)
+    control(redis_server, "PUBLISH", "test:v1:news:0", message)
     quote, heard = a_new_quote(), list[Quote]()
     await one.put(quote)
 

@@ -48,7 +48,6 @@ LONG_MODULES = {
     "settings": "one variable after the other, and how each is read",
     "infrastructure.exchanges.reply": "the rules that nine parsers share",
     "infrastructure.prometheus": "one definition for each metric of the contract",
-    "infrastructure.redis_store": "a third of it are the scripts that make its operations atomic",
     "infrastructure.sqlite_store": "half of it is what makes a shared file outlive damage, removal and siblings",
     "interface.openapi": "a document, not code",
 }

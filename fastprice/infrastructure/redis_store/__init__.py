@@ -4,13 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError, ResponseError
 
 from fastprice.application.events import StoreAsked
@@ -20,12 +15,13 @@ from fastprice.application.records import (
 )
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
+from fastprice.infrastructure.redis_store.link import RedisLink
 
 # Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
 LAYOUT = "v1"
-MAX_CONNECTIONS = 8
 
-# Both scripts survive a key of the wrong type, and a claim that nobody set an end to: what is not ours is overwritten.
+# Both scripts survive a key of the wrong type, and a claim with no end or one that none of us can have set: what is not
+# ours is overwritten. Who may not publish, for want of a right to the channel, has stored the quote all the same.
 _PUT = """
 local held = redis.pcall('GET', KEYS[1])
 if type(held) == 'string' then
@@ -34,12 +30,13 @@ if type(held) == 'string' then
   if at and at >= tonumber(ARGV[2]) and at <= tonumber(ARGV[3]) then return 0 end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
-redis.call('PUBLISH', KEYS[2], ARGV[5])
+redis.pcall('PUBLISH', KEYS[2], ARGV[5])
 return 1
 """
 _CLAIM = """
 local holder = redis.pcall('GET', KEYS[1])
-if type(holder) == 'string' and holder ~= ARGV[1] and redis.call('PTTL', KEYS[1]) >= 0 then return 0 end
+local left = redis.call('PTTL', KEYS[1])
+if type(holder) == 'string' and holder ~= ARGV[1] and left >= 0 and left <= tonumber(ARGV[3]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
@@ -63,18 +60,19 @@ class RedisStore:
     def __init__(
         self, url: str, prefix: str, timeout_seconds: float, keep_seconds: float, clock: Clock, events: Events
     ) -> None:
-        self._place = place(url)
+        self._link = RedisLink(url, timeout_seconds)
         self._prefix = f"{prefix}:{LAYOUT}"
         self._timeout = timeout_seconds
         self._keep_ms = round(keep_seconds * 1000)
         self._clock = clock
         self._events = events
-        self._redis = _client(url, timeout_seconds)
+        self._redis = self._link.redis
         self._put = self._redis.register_script(_PUT)
         self._claim = self._redis.register_script(_CLAIM)
         self._put_ban = self._redis.register_script(_PUT_BAN)
         self._release = self._redis.register_script(_RELEASE)
         self._subscription: PubSub | None = None
+        self._doubtful = False
 
     async def get(self, pair: Pair) -> Quote | None:
         record = await self._do("get", lambda: self._untyped(self._redis.get(self._key("quote", pair.slug))))
@@ -112,7 +110,8 @@ class RedisStore:
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         key = self._key("claim", name)
-        args: list[str | int] = [holder, round(seconds * 1000)]
+        lasts_ms = round(seconds * 1000)
+        args: list[str | int] = [holder, lasts_ms, lasts_ms + MAX_SKEW_MS]
         return bool(await self._do("claim", lambda: self._claim([key], args)))
 
     async def release(self, name: str, holder: str) -> None:
@@ -120,9 +119,11 @@ class RedisStore:
 
     async def news(self, seconds: float) -> tuple[Quote, ...]:
         """See QuoteStore; a lost subscription costs nothing but the hint until it stands again."""
+        started = self._clock.monotonic()
         try:
             message = await self._listen(seconds)
         except (RedisError, OSError):
+            self._events(StoreAsked("news", "error", self._clock.monotonic() - started))
             await self._unsubscribe()
             await self._clock.sleep(seconds)
             return ()
@@ -145,7 +146,8 @@ class RedisStore:
 
     @property
     def _channel(self) -> str:
-        return f"{self._prefix}:news"
+        # Keys are apart in databases of different numbers; channels are not.
+        return f"{self._prefix}:news:{self._link.db}"
 
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}:{kind}:{name}"
@@ -163,14 +165,20 @@ class RedisStore:
         try:
             # The client's own limit is per read and per write; this one is for the operation, its connect included.
             async with asyncio.timeout(self._timeout):
+                await self._link.check()
                 result = await operation()
         except (RedisError, OSError) as error:
             self._events(StoreAsked(op, "error", self._clock.monotonic() - started))
-            raise StoreUnavailable(f"Redis at {self._place}: {_reason(error)}") from error
+            self._doubtful = True
+            raise StoreUnavailable(f"Redis at {self._link.place}: {self._link.failed(error)}") from error
         self._events(StoreAsked(op, "ok", self._clock.monotonic() - started))
         return result
 
     async def _listen(self, seconds: float) -> dict[str, Any] | None:
+        if self._doubtful:
+            # The subscription's own connection may have died too, and would be silent about it for ever.
+            await self._unsubscribe()
+            self._doubtful = False
         if self._subscription is None:
             self._subscription = self._redis.pubsub()
             async with asyncio.timeout(self._timeout):
@@ -181,38 +189,7 @@ class RedisStore:
     async def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            try:
-                await subscription.aclose()  # type: ignore[no-untyped-call]
-            except (RedisError, OSError):
-                pass  # It was broken already: that is why it is given up.
-
-
-def place(url: str) -> str:
-    """Where a Redis URL leads, without the secrets it may carry."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    return f"{parts.hostname}:{parts.port or 6379}{parts.path.rstrip('/')}"
-
-
-def _client(url: str, timeout_seconds: float) -> Redis:
-    # Left to itself the client would wait 5 s, eleven times over (redis-py 8 defaults). Protocol 2 keeps its check
-    # for connections that died while idle, which protocol 3's maintenance notifications switch off.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        protocol=2,
-        max_connections=MAX_CONNECTIONS,
-        timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
-        driver_info=DriverInfo(name="fastprice", lib_version=None),
-    )
-    return Redis.from_pool(pool)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
-        return "no answer in time"
-    return (str(error) or type(error).__name__).splitlines()[0][:120].rstrip(".")
+            # It may be broken already: that is why it is given up.
+            with contextlib.suppress(RedisError, OSError):
+                async with asyncio.timeout(self._timeout):
+                    await subscription.aclose()  # type: ignore[no-untyped-call]

@@ -1,0 +1,317 @@
+"""Every way to name a Redis, with a real one behind it: by address, over TLS, by socket, with a name, in a database."""
+
+import asyncio
+import contextlib
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from fastprice.domain.errors import StoreUnavailable
+from fastprice.infrastructure.clock import SystemClock
+from fastprice.infrastructure.redis_store import RedisStore
+from tests.conftest import RedisServer, free_port, wait_for_port
+from tests.fakes import ETH, RecordingEvents, a_quote
+
+pytestmark = pytest.mark.anyio
+
+CLOCK = SystemClock()
+# Time for a handshake on the busiest machine.
+SECONDS = 5.0
+NAME, SECRET = "pri ce@s", "hun:ter/2?#%@é"
+CLUSTER = "it is a node of a Redis Cluster, which is not supported; REDIS_URL must name one Redis server"
+
+
+@contextlib.asynccontextmanager
+async def store_at(url: str, seconds: float = SECONDS) -> AsyncIterator[RedisStore]:
+    store = RedisStore(url, "test", seconds, 60.0, CLOCK, RecordingEvents())
+    yield store
+    await store.close()
+
+
+async def works(url: str) -> None:
+    """Everything that a store does is done by the Redis that the URL names."""
+    async with store_at(url) as one, store_at(url) as two:
+        await two.news(0.01)
+        held = a_quote(at_ms=CLOCK.wall_ms())
+        heard = asyncio.create_task(two.news(60))
+        assert await one.put(held) is True
+        assert await two.get(ETH) == held
+        assert (await one.claim("eth", "a", 60), await two.claim("eth", "b", 60)) == (True, False)
+        await one.put_reports(ETH, ())
+        await one.release("eth", "a")
+        async with asyncio.timeout(60):
+            assert await heard == (held,)
+
+
+async def refused(url: str) -> str:
+    """The one line in which it fails, the same whatever is asked."""
+    async with store_at(url) as store:
+        lines = set()
+        for operation in (store.get(ETH), store.put(a_quote()), store.claim("eth", "a", 60), store.get_reports(ETH)):
+            with pytest.raises(StoreUnavailable) as caught:
+                await operation
+            lines.add(str(caught.value))
+    assert len(lines) == 1, lines
+    line = lines.pop()
+    assert line.isprintable() and len(line) < 250
+    for secret in (NAME, SECRET, quote(NAME, safe=""), quote(SECRET, safe="")):
+        assert secret not in line
+    return line
+
+
+def with_name(url: str, name: str = NAME, password: str = SECRET) -> str:
+    """The URL with a name and a password in it, encoded."""
+    return url.replace("://", f"://{quote(name, safe='')}:{quote(password, safe='')}@")
+
+
+def allow(server: RedisServer, *rights: str, name: str = "prices") -> None:
+    with redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", name, "reset", "on", f">{SECRET}", *rights)
+
+
+@pytest.fixture
+def bare_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that the test starts as it needs it."""
+    server = RedisServer(tmp_path, free_port())
+    yield server
+    server.stop()
+
+
+async def test_by_address(redis_server: RedisServer) -> None:
+    await works(redis_server.url)
+    await works(redis_server.url.replace("127.0.0.1", "localhost"))
+
+
+async def test_by_socket(bare_server: RedisServer, tmp_path: Path) -> None:
+    path = tmp_path / "r.sock"
+    bare_server.start("--unixsocket", str(path))
+    await works(f"unix://{path}")
+    allow(bare_server, "~test:*", "&test:*", "+@all")
+    await works(with_name(f"unix://{path}?db=5", "prices"))
+    assert await refused(f"unix://{path}.gone") == (
+        f"Redis at unix://{path}.gone: Error 2 connecting to {path}.gone. No such file or directory"
+    )
+
+
+async def test_with_a_password_alone(bare_server: RedisServer) -> None:
+    bare_server.start("--requirepass", SECRET)
+    await works(bare_server.url.replace("://", f"://:{quote(SECRET, safe='')}@"))
+    await works(f"{bare_server.url}?password={quote(SECRET, safe='')}")
+    assert (await refused(bare_server.url)).endswith(": it wants a password, and REDIS_URL has none")
+    assert "invalid" in await refused(with_name(bare_server.url, "default", "wrong"))
+
+
+async def test_with_a_name_and_a_password_that_need_encoding(bare_server: RedisServer, tmp_path: Path) -> None:
+    # The rules of names are Redis's own: no blanks. Passwords may be anything.
+    name = "pri@ce:s/%"
+    (tmp_path / "users.acl").write_text(f"user {name} on >{SECRET} ~test:* &test:* +@all\nuser default off\n")
+    bare_server.start("--aclfile", str(tmp_path / "users.acl"))
+    await works(with_name(bare_server.url, name))
+    assert "invalid" in await refused(with_name(bare_server.url, name, "wrong"))
+    assert (await refused(bare_server.url)).endswith(": it wants a password, and REDIS_URL has none")
+
+
+async def test_without_a_right_to_the_channel_only_the_news_are_missing(redis_server: RedisServer) -> None:
+    allow(redis_server, "~test:*", "resetchannels", "+@all")
+    async with store_at(with_name(redis_server.url, "prices")) as store:
+        assert await store.news(0.01) == ()
+        held = a_quote(at_ms=CLOCK.wall_ms())
+        assert await store.put(held) is True
+        assert await store.get(ETH) == held
+
+
+async def test_without_a_right_to_the_keys_it_says_so(redis_server: RedisServer) -> None:
+    allow(redis_server, "~other:*", "+@all", "-hello")
+    async with store_at(with_name(redis_server.url, "prices")) as store:
+        with pytest.raises(StoreUnavailable, match="permissions"):
+            await store.get(ETH)
+
+
+async def test_databases_of_different_numbers_share_nothing(redis_server: RedisServer) -> None:
+    urls = [redis_server.url, redis_server.url.removesuffix("0") + "3", redis_server.url.removesuffix("/0") + "?db=5"]
+    for url in urls:
+        await works(url)
+    async with contextlib.AsyncExitStack() as opened:
+        one, two, three = [await opened.enter_async_context(store_at(url)) for url in urls]
+        for store in (two, three):
+            await store.news(0.01)
+        newer = a_quote("777", at_ms=CLOCK.wall_ms() + 60)
+        await one.put(newer)
+        for store in (two, three):
+            assert await store.get(ETH) != newer
+            await store.news(0.01)
+            last = a_quote("888", at_ms=CLOCK.wall_ms() + 70)
+            await store.put(last)
+            assert await store.news(SECONDS) == (last,)
+
+
+# ---- TLS ----
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ca.pem`, and what it vouches for as 127.0.0.1: `server.pem` with `server.key`, and `client.*` likewise."""
+    place = tmp_path_factory.mktemp("tls")
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(place, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority")
+    (place / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    for who in ("server", "client"):
+        openssl(place, "req", *key, "-keyout", f"{who}.key", "-out", f"{who}.csr", "-subj", f"/CN={who}")
+        openssl(place, "x509", "-req", "-in", f"{who}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-extfile", "names", "-out", f"{who}.pem")  # fmt: skip
+    return place
+
+
+def openssl(place: Path, *words: str) -> None:
+    assert shutil.which("openssl"), "openssl is missing: install it with your system's package manager"
+    subprocess.run(["openssl", *words], cwd=place, check=True, capture_output=True, timeout=60)
+
+
+@pytest.fixture
+def tls_server(bare_server: RedisServer, certificates: Path) -> RedisServer:
+    start_with_tls(bare_server, certificates)
+    return bare_server
+
+
+def start_with_tls(server: RedisServer, certificates: Path, clients: str = "no") -> None:
+    files = {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}
+    options = [word for name, file in files.items() for word in (f"--tls-{name}-file", str(certificates / file))]
+    server.start("--port", "0", "--tls-port", str(server.port), "--tls-auth-clients", clients, *options)
+
+
+def tls_url(server: RedisServer, **options: object) -> str:
+    query = "&".join(f"ssl_{name}={quote(str(value), safe='')}" for name, value in options.items())
+    return server.url.replace("redis://", "rediss://") + (f"?{query}" if query else "")
+
+
+async def test_over_tls_with_an_authority_of_ones_own(tls_server: RedisServer, certificates: Path) -> None:
+    await works(tls_url(tls_server, ca_certs=certificates / "ca.pem"))
+
+
+async def test_over_tls_a_certificate_that_nobody_vouches_for_is_refused(tls_server: RedisServer) -> None:
+    line = await refused(tls_url(tls_server))
+    assert line.startswith(f"Redis at 127.0.0.1:{tls_server.port}/0: its certificate is not trusted: ")
+    await works(tls_url(tls_server, cert_reqs="none"))
+
+
+async def test_over_tls_a_certificate_for_another_name_is_refused(tls_server: RedisServer, certificates: Path) -> None:
+    url = tls_url(tls_server, ca_certs=certificates / "ca.pem").replace("127.0.0.1", "localhost")
+    line = await refused(url)
+    assert "its certificate is not trusted: " in line and "localhost" in line
+
+
+async def test_over_tls_with_a_certificate_of_the_client(bare_server: RedisServer, certificates: Path) -> None:
+    start_with_tls(bare_server, certificates, clients="yes")
+    files = {name: certificates / f"client.{end}" for name, end in (("certfile", "pem"), ("keyfile", "key"))}
+    await works(tls_url(bare_server, ca_certs=certificates / "ca.pem", **files))
+    async with store_at(tls_url(bare_server, ca_certs=certificates / "ca.pem")) as store:
+        with pytest.raises(StoreUnavailable):
+            await store.get(ETH)
+
+
+# ---- what is no single server ----
+
+
+@contextlib.contextmanager
+def sentinel(directory: Path) -> Iterator[int]:
+    """A Sentinel that watches nothing; yields its port."""
+    port = free_port()
+    file = directory / "sentinel.conf"
+    file.write_text(f"port {port}\nbind 127.0.0.1\ndir {directory}\n")
+    process = subprocess.Popen(["redis-server", str(file), "--sentinel"], stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_sentinel_is_told_from_a_server(tmp_path: Path) -> None:
+    with sentinel(tmp_path) as port:
+        for url in (f"redis://127.0.0.1:{port}", f"redis://127.0.0.1:{port}/0"):
+            line = await refused(url)
+            assert line.endswith(
+                ": it is a Sentinel, which keeps no prices; REDIS_URL must name one Redis server, the primary it watches"
+            )
+        assert "REDIS_URL must name one Redis server" in await refused(f"redis://127.0.0.1:{port}/2")
+
+
+def start_as_node(server: RedisServer) -> None:
+    # A node listens on a second port, 10,000 higher: that one must be none of the system's for outgoing connections.
+    server.port = next(port for port in iter(free_port, None) if port < 22_000)
+    server.start("--cluster-enabled", "yes")
+
+
+@pytest.mark.parametrize("slots", ["0", "16383"], ids=["one slot", "every slot"])
+async def test_a_node_of_a_cluster_is_told_from_a_server_whatever_it_could_hold(
+    bare_server: RedisServer, slots: str
+) -> None:
+    start_as_node(bare_server)
+    with redis.Redis(port=bare_server.port) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", slots)
+    assert (await refused(bare_server.url)).startswith(f"Redis at 127.0.0.1:{bare_server.port}/0: {CLUSTER}")
+
+
+async def test_a_server_that_takes_the_place_of_another_kind_is_taken(bare_server: RedisServer) -> None:
+    start_as_node(bare_server)
+    async with store_at(bare_server.url) as store:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="Cluster"):
+                await store.claim("eth", "a", 60)
+        bare_server.stop()
+        bare_server.start()
+        with contextlib.suppress(StoreUnavailable):  # It may still have to find out that its connection is dead.
+            await store.claim("eth", "a", 60)
+        assert await store.claim("eth", "a", 60) is True
+        bare_server.stop()
+        bare_server.start("--cluster-enabled", "yes")
+        with pytest.raises(StoreUnavailable):
+            await store.claim("eth", "a", 60)
+        with pytest.raises(StoreUnavailable, match="Cluster"):
+            await store.claim("eth", "a", 60)
+
+
+# What a server, or something in between, may say of itself or repeat of what it was told; and what we make of it.
+ANSWERS: dict[str, tuple[bytes, str]] = {
+    "moved": (b"-MOVED 3999 10.0.0.9:6381\r\n", CLUSTER),
+    "ask": (b"-ASK 3999 10.0.0.9:6381\r\n", CLUSTER),
+    "slots": (b"-CROSSSLOT Keys in request don't hash to the same slot\r\n", CLUSTER),
+    "cluster down": (b"-CLUSTERDOWN Hash slot not served\r\n", CLUSTER),
+    "knows nothing": (
+        b"-ERR unknown command 'x', with args beginning with: '" + SECRET.encode() + b"'\r\n",
+        "it does not know X; REDIS_URL must name one Redis server",
+    ),
+    "repeats": (b"-ERR not " + SECRET.encode() + b" nor " + quote(SECRET, safe="").encode() + b"\r\n", "not *** nor ***"),
+    "no Redis": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "Protocol"),
+    "hangs up": (b"", "Connection closed by server"),
+}
+
+
+@pytest.mark.parametrize(("answer", "line"), ANSWERS.values(), ids=ANSWERS)
+async def test_what_a_server_says_is_told_in_words_that_help_and_without_secrets(answer: bytes, line: str) -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while answer and await reader.read(1 << 16):
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        # Answers that are errors go for the first command too, which is AUTH where there is a password.
+        assert line in await refused(f"redis://127.0.0.1:{port}?password={quote(SECRET, safe='')}")
+
+
+async def test_a_server_without_auth_does_not_make_us_tell_the_password(bare_server: RedisServer) -> None:
+    bare_server.start("--rename-command", "AUTH", "")
+    line = await refused(with_name(bare_server.url))
+    assert line.endswith("it does not know AUTH; REDIS_URL must name one Redis server")
+
+
+async def test_a_server_without_hello_is_taken_for_what_it_can(bare_server: RedisServer) -> None:
+    bare_server.start("--rename-command", "HELLO", "")
+    await works(bare_server.url)
