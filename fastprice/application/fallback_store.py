@@ -10,17 +10,25 @@ from fastprice.domain.quote import Pair, Quote
 
 Result = TypeVar("Result")
 
-# While the shared store is lost it is tried once a second: one cheap operation, and back well within five.
-RETRY_SECONDS = 1.0
-# The claim under which one worker of the machine gets to announce that the shared store went or came.
+# How often a worker tries the shared store that fails it, and looks how the others of its machine fare: well within
+# the five seconds after which all of them are to be back.
+TURN_SECONDS = 1.0
+# Claimed in the local store by one of those whom the shared one fails, for as long as it does.
+CUT_OFF_CLAIM = "cut off"
+CUT_OFF_SECONDS = 1.8
+# Over before it begins: it tells whether somebody holds a claim, and keeps nobody from it.
+LOOK_SECONDS = -0.05
+# The claim under which one worker of the machine gets to announce that the shared store is back.
 ANNOUNCE_CLAIM = "announce"
 ANNOUNCE_SECONDS = 5.0
+FOLLOWED = "another worker of this machine cannot use it"
 
 
 class FallbackStore:
-    """Uses the shared store; from its first failure on the local one, trying the shared one again once a second.
+    """Uses the shared store until it fails one worker of this machine; then all of them use the local one.
 
-    Only a claim tries it: it writes, so a store that is full or read-only is not taken for back because it answers.
+    Together, because a failure may well strike only some of them, as that of a server which takes no more clients:
+    apart they would be two callers on one machine.
     """
 
     def __init__(self, shared: QuoteStore, local: QuoteStore, holder: str, clock: Clock, events: Events) -> None:
@@ -30,7 +38,8 @@ class FallbackStore:
         self._holder = holder
         self._clock = clock
         self._events = events
-        self._retry_at = 0.0
+        self._fails = False
+        self._turn_at = clock.monotonic()
 
     async def get(self, pair: Pair) -> Quote | None:
         return await self._either(lambda store: store.get(pair))
@@ -51,45 +60,66 @@ class FallbackStore:
         await self._either(lambda store: store.put_ban(ban))
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
-        return await self._either(lambda store: store.claim(name, holder, seconds), probe=True)
+        return await self._either(lambda store: store.claim(name, holder, seconds))
 
     async def release(self, name: str, holder: str) -> None:
         await self._either(lambda store: store.release(name, holder))
 
     async def news(self, seconds: float) -> tuple[Quote, ...]:
-        # Waiting is no probe: it must not find out that the shared store is gone by waiting on it.
-        return await (self._local if self.lost else self._shared).news(seconds)
+        # What every worker does all the time, whatever its interval; no request and no claim waits on a turn.
+        if self._clock.monotonic() >= self._turn_at:
+            await self._turn()
+            self._turn_at = self._clock.monotonic() + TURN_SECONDS
+        wait = min(seconds, self._turn_at - self._clock.monotonic())
+        return await (self._local if self.lost else self._shared).news(wait)
 
     async def close(self) -> None:
         await self._shared.close()
         await self._local.close()
 
-    async def _either(self, operation: Callable[[QuoteStore], Awaitable[Result]], probe: bool = False) -> Result:
-        if self.lost and not (probe and self._clock.monotonic() >= self._retry_at):
-            return await operation(self._local)
-        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
-        try:
-            result = await operation(self._shared)
-        except StoreUnavailable as error:
-            await self._went(str(error))
-            return await operation(self._local)
-        if probe:
-            await self._came()
-        return result
+    async def _either(self, operation: Callable[[QuoteStore], Awaitable[Result]]) -> Result:
+        if self.lost is None:
+            try:
+                return await operation(self._shared)
+            except StoreUnavailable as error:
+                await self._failed(str(error))
+        return await operation(self._local)
 
-    async def _went(self, reason: str) -> None:
+    async def _turn(self) -> None:
+        if self._fails:
+            await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
+            await self._retry()
+        if self._fails:
+            await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
+        elif not await self._is_mine(CUT_OFF_CLAIM, LOOK_SECONDS):
+            self._went(FOLLOWED, announce=False)
+        elif self.lost is not None and not self._fails:
+            self.lost = None
+            self._events(StoreBack(await self._is_mine(ANNOUNCE_CLAIM, ANNOUNCE_SECONDS)))
+
+    async def _retry(self) -> None:
+        try:
+            # Of a name of its own, so that it writes: a store that is full or read-only is not back because it answers.
+            await self._shared.claim(f"retry {self._holder}", self._holder, TURN_SECONDS)
+        except StoreUnavailable as error:
+            self.lost = str(error)
+        else:
+            self._fails, self.lost = False, FOLLOWED
+
+    async def _failed(self, reason: str) -> None:
+        """Whoever is the first of the machine to be failed tells of it; those that fail or follow later do not."""
+        if self._fails:
+            return  # Another operation was under way at the same time.
+        self._fails = True
+        self._went(reason, await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS))
+
+    def _went(self, reason: str, announce: bool) -> None:
         if self.lost is None:
             self.lost = reason
-            self._events(StoreLost(reason, await self._may_announce()))
-        self.lost = reason
+            self._events(StoreLost(reason, announce))
 
-    async def _came(self) -> None:
-        if self.lost is not None:
-            self.lost = None
-            self._events(StoreBack(await self._may_announce()))
-
-    async def _may_announce(self) -> bool:
+    async def _is_mine(self, claim: str, seconds: float) -> bool:
         try:
-            return await self._local.claim(ANNOUNCE_CLAIM, self._holder, ANNOUNCE_SECONDS)
+            return await self._local.claim(claim, self._holder, seconds)
         except StoreUnavailable:
-            return True
+            return True  # With no local store there is nobody to agree with.

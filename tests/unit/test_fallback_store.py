@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from fastprice.application.events import StoreBack, StoreLost
-from fastprice.application.fallback_store import RETRY_SECONDS, FallbackStore
+from fastprice.application.fallback_store import (
+    ANNOUNCE_SECONDS, CUT_OFF_SECONDS, FOLLOWED, TURN_SECONDS, FallbackStore
+)
 from fastprice.application.ports import QuoteStore, SourceReport
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import Pair, Quote
@@ -46,9 +48,18 @@ class World:
         for shared in self.shared:
             shared.failure = reason
 
-    async def claim(self) -> None:
-        for number, store in enumerate(self.stores):
-            await store.claim("eth", f"worker {number}", 2)
+    async def claim(self) -> list[bool]:
+        return [await store.claim("eth", f"worker {number}", 2) for number, store in enumerate(self.stores)]
+
+    async def turn(self) -> None:
+        """Every worker has waited for news, until it is time for its next look around."""
+        await self.clock.advance(TURN_SECONDS)
+        for store in self.stores:
+            await store.news(0)
+
+    def told(self, announced: bool = False) -> Counter[type]:
+        events = [event for events in self.events for event in events.of(StoreLost, StoreBack)]
+        return Counter(type(event) for event in events if event.announce or not announced)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -81,37 +92,128 @@ async def test_while_it_is_lost_it_is_tried_once_a_second_and_by_one_operation_o
     for _ in range(100):
         for operation in OPERATIONS.values():
             await operation(world.stores[0])
-        await world.clock.advance(RETRY_SECONDS / 10)
+        await world.stores[0].news(0)
+        await world.clock.advance(TURN_SECONDS / 10)
     tries = Counter(world.shared[0].operations)
-    assert tries == {"get": 1, "claim": 9}
+    assert tries == {"get": 1, "claim": 10}
     assert len(world.events[0].all) == 1
 
 
-async def test_it_is_back_by_itself_and_told_once() -> None:
-    world = World()
+async def test_no_claim_waits_for_a_lost_store() -> None:
+    clock, events = FakeClock(), RecordingEvents()
+    shared = Stuck(clock)
+    store = FallbackStore(shared, FakeStore(clock), "me", clock, events)
+    shared.failure = DOWN
+    await store.claim("eth", "me", 2)
+    shared.gate = asyncio.Event()
+    await clock.advance(TURN_SECONDS)
+    listening = asyncio.create_task(store.news(1))
+    await settle()
+    assert shared.waiting == 1
+    assert await store.claim("eth", "me", 2) is True
+    shared.failure = None
+    shared.gate.set()
+    await settle()
+    assert store.lost is None
+    listening.cancel()
+
+
+class Stuck(FakeStore):
+    """A store whose claims wait for the gate, once there is one."""
+
+    gate: asyncio.Event | None = None
+    waiting = 0
+
+    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
+        return await super().claim(name, holder, seconds)
+
+
+async def test_it_is_back_by_itself_within_two_turns_and_told_once() -> None:
+    world = World(workers=8)
     world.fail(DOWN)
     await world.claim()
+    await world.turn()
     world.fail(None)
-    await world.clock.advance(RETRY_SECONDS - 0.001)
-    await world.claim()
-    assert world.stores[0].lost == DOWN
-    await world.clock.advance(0.001)
-    await world.claim()
-    assert world.stores[0].lost is None
-    local_operations = len(world.local[0].operations)
+    await world.turn()
+    await world.turn()
+    assert 2 * TURN_SECONDS < 5
+    assert [store.lost for store in world.stores] == [None] * 8
+    assert world.told() == {StoreLost: 8, StoreBack: 8}
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+    for local in world.local:
+        local.operations.clear()
     for operation in OPERATIONS.values():
         await operation(world.stores[0])
-    assert len(world.local[0].operations) == local_operations
-    assert world.events[0].all == [StoreLost(DOWN, announce=True), StoreBack(announce=True)]
+    assert world.local[0].operations == []
+
+
+@pytest.mark.parametrize("turns", [0, 1, 30])
+async def test_a_machine_tells_once_of_a_loss_however_rarely_its_workers_use_the_store(turns: int) -> None:
+    world = World(workers=4)
+    world.fail(DOWN)
+    for number, store in enumerate(world.stores):
+        await store.claim("eth", f"worker {number}", 2)
+        for _ in range(turns):
+            await world.turn()
+    world.fail(None)
+    for _ in range(3):
+        await world.turn()
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
+async def test_workers_follow_one_that_is_cut_off_and_are_one_caller_with_it() -> None:
+    world = World(workers=4)
+    assert await world.claim() == [True, False, False, False]
+    world.shared[2].failure = DOWN
+    assert await world.claim() == [True, False, True, False], "it knows of no caller on the local store yet"
+    for _ in range(10):
+        await world.turn()
+        assert [store.lost for store in world.stores] == [FOLLOWED, FOLLOWED, DOWN, FOLLOWED]
+        assert (await world.claim()).count(True) == 1
+    assert world.told(announced=True) == {StoreLost: 1}
+    world.shared[2].failure = None
+    await world.turn()
+    await world.turn()
+    assert [store.lost for store in world.stores] == [None] * 4
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
+async def test_a_cut_off_worker_that_dies_holds_nobody_back() -> None:
+    world = World(workers=2)
+    world.shared[0].failure = DOWN
+    await world.claim()
+    await world.turn()
+    assert world.stores[1].lost == FOLLOWED
+    del world.stores[0]
+    await world.turn()
+    await world.turn()
+    assert CUT_OFF_SECONDS < 2 * TURN_SECONDS and world.stores[0].lost is None
+
+
+async def test_a_second_loss_is_told_again() -> None:
+    world = World(workers=3)
+    for _ in range(5):
+        world.fail(DOWN)
+        await world.claim()
+        world.fail(None)
+        await world.turn()
+        await world.turn()
+        await world.clock.advance(ANNOUNCE_SECONDS)
+    assert world.told(announced=True) == {StoreLost: 5, StoreBack: 5}
 
 
 class ReadOnly(FakeStore):
-    """A store that can be read but not written to: full, or a replica."""
+    """A store that can be read but not written to: full, or a replica. It tells that somebody else holds a claim."""
 
     async def put(self, quote: Quote) -> bool:
         raise StoreUnavailable("read-only")
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
+        if name == "held by another":
+            return False
         raise StoreUnavailable("read-only")
 
 
@@ -121,8 +223,9 @@ async def test_a_store_that_can_only_be_read_is_lost_once_and_not_back_at_every_
     store = FallbackStore(ReadOnly(clock), local, "me", clock, events)
     for _ in range(50):
         await store.get(ETH)
-        assert await store.claim("eth", "me", 2) is True
         await store.put(a_quote(at_ms=clock.wall_ms()))
+        assert await store.claim("held by another", "me", 2) is True
+        await store.news(0)
         assert await store.get(ETH) == await local.get(ETH)
         await clock.advance(0.3)
     assert events.all == [StoreLost("read-only", announce=True)]
@@ -152,19 +255,6 @@ async def test_an_answer_to_a_question_from_before_the_loss_does_not_end_it() ->
     assert (store.lost, events.all) == (DOWN, [StoreLost(DOWN, announce=True)])
 
 
-async def test_one_worker_of_a_machine_announces_and_the_others_do_not() -> None:
-    world = World(workers=8)
-    world.fail(DOWN)
-    await world.claim()
-    await world.clock.advance(RETRY_SECONDS)
-    world.fail(None)
-    await world.claim()
-    assert {type(event) for events in world.events for event in events.all} == {StoreLost, StoreBack}
-    told = [event for events in world.events for event in events.of(StoreLost, StoreBack)]
-    assert Counter(type(event) for event in told) == {StoreLost: 8, StoreBack: 8}
-    assert Counter(type(event) for event in told if event.announce) == {StoreLost: 1, StoreBack: 1}
-
-
 async def test_with_no_store_at_all_the_loss_is_announced_and_the_failure_passed_on() -> None:
     world = World()
     world.fail(DOWN)
@@ -182,7 +272,7 @@ async def test_news_are_awaited_where_they_are_stored_and_never_find_out_a_loss(
     world.fail(DOWN)
     await store.claim("eth", "me", 2)
     await FakeStore(world.clock, world.local[0].shelf).put(QUOTE)
-    assert await store.news(1) == (QUOTE,)
+    assert await store.news(0.5) == (QUOTE,)
     assert world.shared[0].operations == ["news", "claim"]
 
 
