@@ -58,6 +58,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan."""
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
+    metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
     observers: list[Events] = [metrics, log_event]
     events = _tell_all(observers)
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.

@@ -35,7 +35,7 @@ def serve() -> None:
     _check_port(settings.host, settings.port)
     from fastprice import bootstrap
     from fastprice.infrastructure.logging_setup import logging_config
-    from fastprice.infrastructure.prometheus import share_between_workers
+    from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
     from fastprice.server.gunicorn_conf import Gunicorn, Processes
 
     log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
@@ -51,6 +51,7 @@ def serve() -> None:
             log_config=log_config,
             app=partial(bootstrap.build, settings),
             after_fork=partial(share_between_workers, metrics),
+            after_death=partial(forget_worker, metrics),
             ready=partial(_announce, settings),
         )
         Gunicorn(processes).run()

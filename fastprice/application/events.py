@@ -96,6 +96,14 @@ class FreshnessMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimMoved:
+    """This worker took the claim of a pair, and asks the sources from now on; or it has it no longer."""
+
+    pair: Pair
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CacheRead:
     """A tier was looked up: `hit`, `stale` or `miss`."""
 
@@ -151,6 +159,7 @@ Event = (
     | RefreshRecovered
     | QuoteTaken
     | FreshnessMoved
+    | ClaimMoved
     | CacheRead
     | StoreAsked
     | StoreLost

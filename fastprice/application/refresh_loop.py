@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fastprice.application.events import CoordinationBack, CoordinationLost, FreshnessMoved
+from fastprice.application.events import ClaimMoved, CoordinationBack, CoordinationLost, FreshnessMoved
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.leases import Leases
 from fastprice.application.ports import Clock, Events, QuoteStore
@@ -81,10 +81,14 @@ class RefreshLoop:
         asked_at = self._clock.monotonic()
         holds = await self._claimed(pair)
         if not holds:
-            self._holding.discard(pair)
+            if pair in self._holding:
+                self._holding.discard(pair)
+                self._events(ClaimMoved(pair, held=False))
             await self._refresh.adopt(pair)
         else:
-            self._holding.add(pair)
+            if pair not in self._holding:
+                self._holding.add(pair)
+                self._events(ClaimMoved(pair, held=True))
             self._leases.renew(pair, asked_at + self._pace.claim_seconds)
             self._refresh.flight(pair)
         self._watch_freshness(pair)
@@ -138,6 +142,7 @@ class RefreshLoop:
         return claimed
 
     async def _release(self, pair: Pair) -> None:
+        self._events(ClaimMoved(pair, held=False))
         try:
             await self._store.release(pair.slug, self._pace.holder)
         except StoreUnavailable:

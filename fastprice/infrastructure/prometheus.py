@@ -7,7 +7,7 @@ import platform
 import struct
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from fastprice.application.events import CacheRead, Event, Refreshed, SourceAsked, SourceSkipped, StoreAsked
+from fastprice.application.events import (
+    CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, Refreshed, SourceAsked, SourceSkipped, StoreAsked,
+    StoreBack, StoreLost
+)
 from fastprice.application.ports import SourceReport
-from fastprice.domain.quote import Quote
+from fastprice.domain.quote import AgeLimits, Pair, Quote
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +45,12 @@ def share_between_workers(directory: Path, slot: int) -> None:
             logger.warning("metrics file %s is damaged: it is begun anew", name.name)
             name.unlink(missing_ok=True)
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
+
+
+def forget_worker(directory: Path, slot: int) -> None:
+    """Count a dead worker no longer among the living; what it counted stays."""
+    for name in directory.glob(f"gauge_live*_{slot}.db"):
+        name.unlink(missing_ok=True)
 
 
 class _Collector(MultiProcessCollector):
@@ -75,6 +84,7 @@ class Metrics:
         self._http_buckets = [0] * (len(HTTP_BUCKETS) + 1)
         self._http_seconds = 0.0
         self._symbols: set[str] = set()
+        self._works: dict[str, bool] = {}
         self._children: dict[tuple[Any, ...], Any] = {}
         self._make_request_metrics()
         self._make_upstream_metrics()
@@ -91,6 +101,10 @@ class Metrics:
         self.price_fetched = self._gauge(
             "price_fetched_timestamp_seconds", "When the exchange gave the price served now.", "symbol"
         )
+        self.age_limit = self._gauge(
+            "price_age_limit_seconds", "Up to which age a price is fresh, and up to which it is served.", "freshness",
+            mode="max",
+        )
 
     def _make_upstream_metrics(self) -> None:
         self.upstream_requests = self._counter("upstream_requests", "Calls to sources.", "source", "outcome")
@@ -102,12 +116,27 @@ class Metrics:
             "source_cooldown_until_timestamp_seconds", "Until when a source is left alone; 0 is not at all.", "source"
         )
         self.refreshes = self._counter("refreshes", "Refreshes by result.", "result")
+        self.claims = self._gauge("claims", "Living workers that ask the sources.", "symbol", mode="livesum")
 
     def _make_store_metrics(self) -> None:
         self.redis_operations = self._counter("redis_operations", "Operations on Redis.", "op", "result")
         self.redis_duration = self._histogram(
             "redis_operation_duration_seconds", "Time of an operation on Redis.", STORE_BUCKETS
         )
+        self.workers = self._gauge("workers", "Living workers, by the store in use.", "store", mode="livesum")
+
+    def begin(self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str]) -> None:
+        """Show what is known before anything happens, `stores` being those of this worker, the preferred one first.
+
+        A pair that never gets a price is then seen to have none; and who reads the metrics need not know the settings.
+        """
+        self._symbols = {pair.symbol for pair in pairs}
+        for symbol in self._symbols:
+            self._child(self.claims, symbol).set(0)
+        self._child(self.age_limit, "fresh").set(limits.fresh_ms / 1000)
+        self._child(self.age_limit, "stale").set(limits.stale_ms / 1000)
+        self._works = dict.fromkeys(stores, True)
+        self._show_store()
 
     def __call__(self, event: Event) -> None:
         """Count an event; those that are only for the log pass."""
@@ -204,6 +233,19 @@ class Metrics:
     def _cache_read(self, event: CacheRead) -> None:
         self._child(self.cache_requests, event.tier, event.result).inc()
 
+    def _claim_moved(self, event: ClaimMoved) -> None:
+        self._child(self.claims, event.pair.symbol).set(event.held)
+
+    def _show_store(self) -> None:
+        """Count this worker under the first store that works, and under no other."""
+        used = next((store for store, works in self._works.items() if works), "none")
+        for store in (*self._works, "none"):
+            self._child(self.workers, store).set(store == used)
+
+    def _store_moved(self, store: str, works: bool) -> None:
+        self._works[store] = works
+        self._show_store()
+
     def _store_asked(self, event: StoreAsked) -> None:
         self._child(self.redis_operations, event.op, event.result).inc()
         self.redis_duration.observe(event.seconds)
@@ -215,6 +257,11 @@ _COUNTED: dict[type, Callable[[Metrics, Any], None]] = {
     Refreshed: Metrics._refreshed,
     CacheRead: Metrics._cache_read,
     StoreAsked: Metrics._store_asked,
+    ClaimMoved: Metrics._claim_moved,
+    StoreLost: lambda metrics, event: metrics._store_moved("redis", False),
+    StoreBack: lambda metrics, event: metrics._store_moved("redis", True),
+    CoordinationLost: lambda metrics, event: metrics._store_moved("embedded", False),
+    CoordinationBack: lambda metrics, event: metrics._store_moved("embedded", True),
 }
 
 

@@ -22,8 +22,8 @@ class Processes:
     """How many processes listen where, and what they are told; times in seconds.
 
     `app` builds one worker's application. `after_fork(slot)` runs first in each worker: slots are small numbers that
-    no two living workers share and that a dead worker's successor takes over. `ready(addresses)` runs once, in the
-    master, when it listens.
+    no two living workers share and that a dead worker's successor takes over. In the master, `ready(addresses)` runs
+    once, when it listens, and `after_death(slot)` whenever a worker has ended, before its successor starts.
     """
 
     bind: str
@@ -34,6 +34,7 @@ class Processes:
     log_config: dict[str, Any]
     app: Callable[[], ASGIApp]
     after_fork: Callable[[int], None]
+    after_death: Callable[[int], None]
     ready: Callable[[list[str]], None]
 
 
@@ -71,6 +72,7 @@ def options(processes: Processes) -> dict[str, Any]:
         "proc_name": "fastprice",
         "pre_fork": give_slot,
         "post_fork": lambda server, worker: worker.call_first(partial(processes.after_fork, worker.slot)),
+        "child_exit": lambda server, worker: processes.after_death(worker.slot),
         "when_ready": lambda server: before_the_fork(processes, [str(listener) for listener in server.LISTENERS]),
     }
 

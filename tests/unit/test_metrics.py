@@ -1,5 +1,6 @@
 """What is counted, under which labels, and that the sums are right across workers that come and go."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastprice.application.events import (
-    BreakerMoved, CacheRead, Event, QuoteTaken, Refreshed, SourceAsked, SourceSkipped, StoreAsked
+    BreakerMoved, CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, QuoteTaken, Refreshed, SourceAsked,
+    SourceSkipped, StoreAsked, StoreBack, StoreLost
 )
 from fastprice.application.ports import SourceReport
+from fastprice.domain.quote import AgeLimits
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
@@ -30,8 +33,13 @@ DOCUMENTED = {
     "redis_operations_total": {"op", "result"},
     "redis_operation_duration_seconds": set(),
     "refreshes_total": {"result"},
+    "price_age_limit_seconds": {"freshness"},
+    "claims": {"symbol"},
+    "workers": {"store"},
     "build_info": {"version", "python"},
 }
+
+LIMITS = AgeLimits(fresh_ms=5_000, stale_ms=60_000)
 
 
 @pytest.fixture
@@ -67,6 +75,7 @@ COUNTED: list[tuple[Event, str, dict[str, str]]] = [
     (SourceAsked("okx", "ok", 1.0), "upstream_request_duration_seconds_sum", {"source": "okx"}),
     (SourceSkipped("okx"), "upstream_requests_total", {"source": "okx", "outcome": "rejected"}),
     *((Refreshed(ETH, result), "refreshes_total", {"result": result}) for result in ("fetched", "adopted", "failed")),
+    (ClaimMoved(ETH, held=True), "claims", {"symbol": "ETH-USDT"}),
     (CacheRead("l2", "hit"), "cache_requests_total", {"tier": "l2", "result": "hit"}),
     (CacheRead("l2", "miss"), "cache_requests_total", {"tier": "l2", "result": "miss"}),
     (StoreAsked("get", "ok", 1.0), "redis_operations_total", {"op": "get", "result": "ok"}),
@@ -95,6 +104,7 @@ def test_an_event_that_is_only_for_the_log_changes_no_metric(metrics: Metrics, e
 
 
 def test_the_documented_metrics_are_there_with_their_labels_and_no_others(metrics: Metrics) -> None:
+    metrics.begin([ETH], LIMITS, ("redis", "embedded"))
     for event, _, _ in COUNTED:
         metrics(event)
     metrics.count_request("/", "GET", 200, 0.001)
@@ -170,14 +180,66 @@ def test_gauges_show_the_prices_served_and_how_the_worst_of_each_source_stands(m
     assert value(metrics, "source_cooldown_until_timestamp_seconds", source="a") == 0
 
 
+def test_a_pair_that_has_no_price_is_seen_to_have_none_whoever_shows_it(metrics: Metrics) -> None:
+    metrics.begin([ETH, BTC], LIMITS, ("embedded",))
+    metrics.show([a_quote("3120.45")], [])
+    assert value(metrics, "price", symbol="ETH-USDT") == 3120.45
+    assert math.isnan(value(metrics, "price", symbol="BTC-USDT") or 0)
+    assert value(metrics, "price_fetched_timestamp_seconds", symbol="BTC-USDT") is None
+
+
+def test_the_limits_of_age_are_shown_so_that_alerts_need_not_know_the_settings(metrics: Metrics) -> None:
+    metrics.begin([ETH], LIMITS, ("embedded",))
+    assert value(metrics, "price_age_limit_seconds", freshness="fresh") == 5
+    assert value(metrics, "price_age_limit_seconds", freshness="stale") == 60
+
+
+def test_a_claim_counts_for_as_long_as_it_is_held(metrics: Metrics) -> None:
+    metrics.begin([ETH, BTC], LIMITS, ("embedded",))
+    for held in (True, False, True):
+        metrics(ClaimMoved(BTC, held=held))
+        assert value(metrics, "claims", symbol="BTC-USDT") == held
+        assert value(metrics, "claims", symbol="ETH-USDT") == 0
+
+
+# What befalls the stores of a worker, and the one it is counted under then.
+STORES: list[tuple[tuple[str, ...], list[tuple[Event, str]]]] = [
+    (("embedded",), [(CoordinationLost("x"), "none"), (CoordinationBack(), "embedded")]),
+    (("redis", "embedded"), [
+        (StoreLost("x", announce=False), "embedded"), (StoreBack(announce=False), "redis"),
+        (StoreLost("x", announce=True), "embedded"), (CoordinationLost("x"), "none"), (StoreBack(announce=True), "redis"),
+        (CoordinationBack(), "redis"),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stores", "story"), STORES, ids=["embedded", "redis"])
+def test_a_worker_counts_under_the_store_that_works_for_it_and_no_other(
+    metrics: Metrics, stores: tuple[str, ...], story: list[tuple[Event, str]]
+) -> None:
+    metrics.begin([ETH], LIMITS, stores)
+
+    def used() -> dict[str, float]:
+        shown = samples(metrics.exposition().decode()).items()
+        return {dict(labels)["store"]: number for (name, labels), number in shown if name == "workers"}
+
+    every = {*stores, "none"}
+    assert used() == {store: store == stores[0] for store in every}
+    for event, store in story:
+        metrics(event)
+        assert used() == {each: each == store for each in every}, event
+
+
 # ---- across processes: the library's kind of value is set per process, so each of these is one of its own ----
 
 WORKER = """
 import logging, os, signal, sys
 from pathlib import Path
+from fastprice.application.events import ClaimMoved
 from fastprice.application.ports import SourceReport
-from fastprice.infrastructure.prometheus import Metrics, share_between_workers
-from tests.fakes import a_quote
+from fastprice.domain.quote import AgeLimits
+from fastprice.infrastructure.prometheus import Metrics, forget_worker, share_between_workers
+from tests.fakes import ETH, a_quote
 
 logging.basicConfig(format="%(message)s")
 directory = Path(sys.argv[1])
@@ -240,6 +302,25 @@ def test_generations_of_workers_leave_no_more_files_than_one(tmp_path: Path) -> 
         counts.append(len(list(tmp_path.iterdir())))
     shown, _ = run(tmp_path, "print(worker(0).exposition().decode())")
     assert len(set(counts)) == 1 and requests(shown) == (10, 10, 5.0)
+
+
+def test_a_dead_worker_is_no_longer_among_the_living_and_its_counts_stay(tmp_path: Path) -> None:
+    living = "worker({0}, 3).begin([ETH], AgeLimits(5_000, 60_000), ['embedded'])"
+    holding = "; Metrics('1')(ClaimMoved(ETH, held=True))"
+
+    def alive(shown: Samples) -> list[float | None]:
+        return [value(shown, "workers", store="embedded"), value(shown, "claims", symbol="ETH-USDT")]
+
+    run(tmp_path, living.format(0) + holding)
+    run(tmp_path, living.format(1))
+    shown, _ = run(tmp_path, SCRAPE)
+    assert alive(shown) == [2, 1] and requests(shown) == (6, 6, 3.0)
+    run(tmp_path, "forget_worker(directory, 0)")
+    shown, _ = run(tmp_path, SCRAPE)
+    assert alive(shown) == [1, 0] and requests(shown) == (6, 6, 3.0)
+    run(tmp_path, living.format(0))
+    shown, _ = run(tmp_path, SCRAPE)
+    assert alive(shown) == [2, 0] and requests(shown) == (9, 9, 4.5)
 
 
 DAMAGE: dict[str, Any] = {

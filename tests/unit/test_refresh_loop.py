@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from fastprice.application.bans import Bans
-from fastprice.application.events import CoordinationBack, CoordinationLost, FreshnessMoved
+from fastprice.application.events import ClaimMoved, CoordinationBack, CoordinationLost, FreshnessMoved
 from fastprice.application.failover import Failover, FailoverLimits
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.leases import LeasedSource, Leases
@@ -185,6 +185,15 @@ async def test_a_holder_that_stops_cleanly_hands_its_claim_over() -> None:
         assert ETH.slug not in fleet.shelf.claims
         await fleet.clock.advance(LONGEST_LOOK)
         assert fleet.calls > calls and fleet.holder is not left
+
+
+async def test_tells_once_of_every_claim_taken_lost_and_given_back() -> None:
+    async with Fleet(1) as fleet:
+        worker, = fleet.workers
+        await fleet.clock.advance(3 * INTERVAL)
+        fleet.shelf.claims[ETH.slug] = ("someone else", fleet.clock.wall_ms() + 2_500)
+        await fleet.clock.advance(10 * INTERVAL)
+    assert [event.held for event in worker.events.of(ClaimMoved)] == [True, False, True, False]
 
 
 async def test_a_stopping_follower_leaves_the_claim_alone() -> None:
