@@ -1,4 +1,4 @@
-# `make` prints what there is. Every target sets up what it needs: a virtual environment from the lock, redis-server.
+# `make` prints what there is. Every target sets up what it needs: a virtual environment from the lock, redis-server, …
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -35,6 +35,11 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
 redis-server:
 	@command -v redis-server >/dev/null || { echo "installing redis-server, for the tests ..."; .ci/install redis-server; }
 
+.PHONY: prometheus
+prometheus: $(VENV)/dev.done
+	@PATH="$(BIN):$$PATH"; command -v promtool >/dev/null && command -v prometheus >/dev/null || \
+	{ echo "fetching prometheus and promtool into $(BIN), for the tests ..."; .ci/unpack prometheus $(BIN) prometheus promtool; }
+
 .PHONY: hey
 hey:
 	@command -v hey >/dev/null || { echo "installing hey, for the load test ..."; .ci/install hey; }
@@ -52,7 +57,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 	@$(BIN)/fastprice quote
 
 .PHONY: test
-test: $(VENV)/dev.done redis-server lint types  ## lint, types, and every test with coverage
+test: $(VENV)/dev.done redis-server prometheus lint types  ## lint, types, and every test with coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term
 
 .PHONY: lint

@@ -1,18 +1,32 @@
 """What is seen of several replicas from outside: their own metrics, and what a real Prometheus makes of them."""
 
+import asyncio
+import contextlib
+import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastprice.market import Market
-from tests.conftest import RedisServer
-from tests.service import Service, polling, running
+from tests.conftest import RedisServer, free_port, wait_for_port
+from tests.service import PATIENCE, Service, polling, running
 
 pytestmark = pytest.mark.anyio
+
+DOCKER = Path(__file__).parents[2] / "docker"
+# The exporters are not run here.
+EXPORTERS = ("redis_", "nginx_")
 
 
 async def living(*services: Service) -> Counter[str]:
@@ -55,3 +69,56 @@ async def test_metrics_tell_who_lives_who_asks_and_over_which_store(
         await until_living({"redis": 3, "callers": 1}, one, two)
         await one.stop()
         await until_living({"redis": 2, "callers": 1}, two)
+
+
+@contextlib.contextmanager
+def prometheus(directory: Path, *services: Service) -> Iterator[str]:
+    """A real Prometheus with the rules of the repository, on a free port, at a quicker beat."""
+    program = shutil.which("prometheus", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    assert program, "prometheus is missing: `make prometheus` fetches it"
+    config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
+    config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
+    config["rule_files"] = [str(DOCKER / "prometheus/rules/*.yml")]
+    targets = [f"127.0.0.1:{service.port}" for service in services]
+    config["scrape_configs"] = [{"job_name": "fastprice", "static_configs": [{"targets": targets}]}]
+    file, port = directory / "prometheus.yml", free_port()
+    file.write_text(json.dumps(config))
+    words = [f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
+    process = subprocess.Popen([program, *words, "--log.level=error"])
+    try:
+        wait_for_port(port, process)
+        yield f"http://127.0.0.1:{port}/api/v1"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+async def asked(session: aiohttp.ClientSession, url: str, **parameters: str) -> Any:
+    async with session.get(url, params=parameters) as response:
+        return (await response.json())["data"]
+
+
+async def test_a_real_prometheus_evaluates_every_rule_and_every_panel_has_data(
+    market: Market, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    panels = json.loads((DOCKER / "grafana/dashboards/fastprice.json").read_text())["panels"]
+    expressions = {target["expr"] for panel in panels for target in panel.get("targets", ())}
+    waiting = {text for text in expressions if not text.startswith(EXPORTERS)}
+    assert len(waiting) > 25
+    environ = {"REDIS_URL": redis_server.url}
+    async with running(market, tmp_path / "a", **environ) as one, running(market, tmp_path / "b", **environ) as two:
+        with prometheus(tmp_path, one, two) as url:
+            for _ in polling():
+                await one.from_many_workers(4)
+                for text in list(waiting):
+                    with contextlib.suppress(aiohttp.ClientError, KeyError):
+                        if (await asked(one.session, f"{url}/query", query=text))["result"]:
+                            waiting.discard(text)
+                groups = (await asked(one.session, f"{url}/rules"))["groups"]
+                health = Counter(rule["health"] for group in groups for rule in group["rules"])
+                if not waiting and set(health) == {"ok"}:
+                    break
+                await asyncio.sleep(0.5)
+            assert not waiting and set(health) == {"ok"}, (waiting, health)
+            age, = (await asked(one.session, f"{url}/query", query="symbol:fastprice_price_age_seconds:max"))["result"]
+            assert 0 <= float(age["value"][1]) < PATIENCE
