@@ -35,6 +35,11 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
 redis-server:
 	@command -v redis-server >/dev/null || { echo "installing redis-server, for the tests ..."; .ci/install redis-server; }
 
+# For the test with two machines; it is skipped where there is no root to make network namespaces.
+.PHONY: iproute2
+iproute2:
+	@command -v ip >/dev/null || [ "$$(id -u)" != 0 ] || { echo "installing iproute2, for the tests ..."; .ci/install iproute2; }
+
 .PHONY: prometheus
 prometheus: $(VENV)/dev.done
 	@PATH="$(BIN):$$PATH"; command -v promtool >/dev/null && command -v prometheus >/dev/null || \
@@ -57,7 +62,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 	@$(BIN)/fastprice quote
 
 .PHONY: test
-test: $(VENV)/dev.done redis-server prometheus lint types  ## lint, types, and every test with coverage
+test: $(VENV)/dev.done redis-server iproute2 prometheus lint types  ## lint, types, and every test with coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term
 
 .PHONY: lint

@@ -40,11 +40,12 @@ class Service:
     process: asyncio.subprocess.Process
     port: int
     session: aiohttp.ClientSession
+    host: str = "127.0.0.1"
     log: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def get(self, path: str = PRICE, **headers: str) -> Answer:
         async with self.session.get(self.url + path, headers=headers) as response:
@@ -104,11 +105,16 @@ def polling() -> Any:
 
 
 @contextlib.asynccontextmanager
-async def running(market: Market, directory: Path, **environ: Any) -> AsyncIterator[Service]:
-    """Start the service with quick intervals and two workers, unless `environ` says otherwise; stop it in the end."""
+async def running(
+    market: Market, directory: Path, inside: str = "", host: str = "127.0.0.1", **environ: Any
+) -> AsyncIterator[Service]:
+    """Start the service with quick intervals and two workers, unless `environ` says otherwise; stop it in the end.
+
+    `inside` is a network namespace to start it in, `host` where it listens there.
+    """
     port = free_port()
     settings = {
-        "HOST": "127.0.0.1",
+        "HOST": host,
         "PORT": port,
         "WORKERS": 2,
         "REFRESH_INTERVAL": 0.1,
@@ -122,13 +128,13 @@ async def running(market: Market, directory: Path, **environ: Any) -> AsyncItera
         **environ,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "fastprice.cli", "serve",
+        *(["ip", "netns", "exec", inside] if inside else []), sys.executable, "-m", "fastprice.cli", "serve",
         env={**os.environ, **{name: str(value) for name, value in settings.items()}},
         stderr=asyncio.subprocess.PIPE,
     )
     connector = aiohttp.TCPConnector(force_close=True, limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
-        service = Service(process, port, session)
+        service = Service(process, port, session, host)
         reader = asyncio.create_task(_read(process, service.log))
         try:
             await service.until(200, "/health/liveness")

@@ -26,7 +26,7 @@ async def replicas(
     count: int, market: Market, directory: Path, redis_server: RedisServer, **environ: Any
 ) -> AsyncIterator[list[Service]]:
     """Services that know nothing of each other but one Redis, each with an embedded store of its own, started at once."""
-    settings = {
+    settings: dict[str, Any] = {
         "WORKERS": 3, "REFRESH_INTERVAL": INTERVAL, "CACHE_TTL": 5, "MAX_STALE": 60, "COLD_WAIT": 30,
         "REDIS_URL": redis_server.url, "REDIS_TIMEOUT": 1,
     }  # fmt: skip

@@ -54,7 +54,7 @@ async def until_living(wanted: dict[str, int], *services: Service) -> None:
 async def test_metrics_tell_who_lives_who_asks_and_over_which_store(
     market: Market, tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    environ = {"REDIS_URL": redis_server.url, "BREAKER_RESET": 60}
+    environ: dict[str, Any] = {"REDIS_URL": redis_server.url, "BREAKER_RESET": 60}
     async with running(market, tmp_path / "a", **environ) as one, running(market, tmp_path / "b", **environ) as two:
         await until_living({"redis": 4, "callers": 1}, one, two)
         redis_server.stop()

@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ async def test_eight_workers_are_one_caller_and_agree(
     market: Market, tmp_path: Path, shared: str, redis_server: RedisServer
 ) -> None:
     redis_url = redis_server.url if shared == "redis" else ""
-    environ = {"WORKERS": 8, "REFRESH_INTERVAL": 0.25, "CACHE_TTL": 5, "MAX_STALE": 60, "REDIS_URL": redis_url}
+    environ: dict[str, Any] = {"WORKERS": 8, "REFRESH_INTERVAL": 0.25, "CACHE_TTL": 5, "MAX_STALE": 60, "REDIS_URL": redis_url}
     async with running(market, tmp_path, **environ) as service:
         await service.until_workers(8)
         for answer in await service.from_many_workers():
