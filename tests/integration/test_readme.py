@@ -1,6 +1,7 @@
 """README is true, in both languages: its commands work, its tables are complete."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -116,3 +117,14 @@ async def test_every_endpoint_of_the_table_answers(market: Market, tmp_path: Pat
         for row in rows("README.md", after="## Endpoints"):
             path = names(row[0])[0].removeprefix("GET ")
             assert (await service.get(path)).status == 200, path
+
+
+@pytest.mark.parametrize(("name", "heading"), [("README.md", "## Performance"), ("README.ru.md", "## Производительность")])
+def test_every_figure_of_speed_is_one_that_was_measured(name: str, heading: str) -> None:
+    text = (ROOT / name).read_text()
+    assert heading in text
+    section = text.partition(heading)[2].partition("\n## ")[0].replace(",", ".")
+    targets = json.loads((ROOT / "bench/results/peers.json").read_text())["targets"]
+    measured = {f"{target['ratio']:.2f}" for target in targets}
+    told = re.findall(r"\b\d\.\d\d\b", section)
+    assert len(told) >= 5 and set(told) <= measured
