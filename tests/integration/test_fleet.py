@@ -127,7 +127,8 @@ async def test_a_ban_is_obeyed_by_every_worker_of_every_replica_and_by_a_restart
             for service in (*services, late):
                 await service.until_answer(lambda answer: answer.status == 200 and answer.json["source"] == "okx")
             await until(lambda: market.calls["okx"] >= 20)
-            assert len(lines([*services, late], "source cooling down: binance")) == 1, "one line for the whole fleet"
+            told = len(lines([*services, late], "source cooling down: binance"))
+            assert told <= 2, "by whoever was told by the source itself: each pair's holder at most"
         assert market.calls["binance"] == 0
 
 

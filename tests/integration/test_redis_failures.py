@@ -335,7 +335,10 @@ async def test_no_failure_of_redis_is_one_of_the_service(world: World, failure: 
     assert not any(answer.json["stale"] for answer in answers)
     assert 0.2 < calls < 1.6 and 0.2 < after < 1.6
     lost, back = world.lines("shared store lost") - lost, world.lines("shared store back") - back
-    assert lost == back == failure.lost if failure.lost is not None else lost == back <= 1
+    if failure.lost is None:
+        assert max(lost, back) <= 1, "it may be over before anybody notices"
+    else:
+        assert lost == back == failure.lost
     # Five seconds are promised; the rest is the test's own time on a busy machine.
     assert healed_after < 10
     world.told += [answer.body.decode() for answer in answers]

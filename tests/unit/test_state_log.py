@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from fastprice.application.events import (
-    BreakerMoved, CacheRead, CoordinationBack, CoordinationLost, Event, FreshnessMoved, QuoteTaken, Refreshed,
-    RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceLost, SourceSkipped, StoreAsked,
-    StoreBack, StoreLost
+    BreakerMoved, CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, FreshnessMoved, QuoteTaken,
+    Refreshed, RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceLost, SourceSkipped,
+    StoreAsked, StoreBack, StoreLost
 )
 from fastprice.domain.quote import Freshness
 from fastprice.infrastructure.state_log import log_event
@@ -39,6 +39,7 @@ LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
     (Refreshed(ETH, "failed"), None, None),
     (QuoteTaken(a_quote()), None, None),
     (CacheRead("l2", "miss"), None, None),
+    (ClaimMoved(ETH, held=True), None, None),
     (StoreAsked("get", "error", 0.1), None, None),
 ]
 
