@@ -7,10 +7,7 @@ BIN := $(VENV)/bin
 MARKET_PORT ?= 9000
 PORT ?= 8000
 URL := http://127.0.0.1:$(PORT)/api/v1/prices/eth-usdt
-MARKET_URL := http://127.0.0.1:$(MARKET_PORT)
-SOURCE_NAMES := BINANCE OKX COINBASE KRAKEN BITGET GATE BYBIT KUCOIN BITSTAMP
-lower = $(shell echo $(1) | tr A-Z a-z)
-FROM_MARKET = $(foreach source,$(SOURCE_NAMES),$(source)_URL=$(MARKET_URL)/$(call lower,$(source)))
+FROM_MARKET = MARKET_URL=http://127.0.0.1:$(MARKET_PORT)
 
 .PHONY: help
 help:  ## print the targets
@@ -45,6 +42,10 @@ prometheus: $(VENV)/dev.done
 	@PATH="$(BIN):$$PATH"; command -v promtool >/dev/null && command -v prometheus >/dev/null || \
 	{ echo "fetching prometheus and promtool into $(BIN), for the tests ..."; .ci/unpack prometheus $(BIN) prometheus promtool; }
 
+.PHONY: nginx
+nginx:
+	@PATH=$$PATH:/usr/sbin; command -v nginx >/dev/null || { echo "installing nginx, for the tests ..."; .ci/install nginx; }
+
 .PHONY: hey
 hey:
 	@command -v hey >/dev/null || { echo "installing hey, for the load test ..."; .ci/install hey; }
@@ -62,7 +63,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 	@$(BIN)/fastprice quote
 
 .PHONY: test
-test: $(VENV)/dev.done redis-server iproute2 prometheus lint types  ## lint, types, and every test with coverage
+test: $(VENV)/dev.done redis-server iproute2 nginx prometheus lint types  ## lint, types, and every test with coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term
 
 .PHONY: lint
@@ -106,6 +107,47 @@ bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside ngin
 .PHONY: bench-growth
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers
 	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS)
+
+# Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts so many.
+COMPOSE := PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) REVISION=$(shell git rev-parse HEAD 2>/dev/null) docker compose
+PROFILES := $(if $(MARKET),--profile market)
+SIMULATED := $(if $(MARKET),MARKET_URL=http://market:9000)
+REPLICAS ?= 2
+
+.PHONY: docker
+docker:
+	@docker compose version >/dev/null 2>&1 || { echo "this needs Docker with compose (https://docs.docker.com/get-docker/); make run and make demo do without"; exit 1; }
+
+.PHONY: up
+up: docker  ## the service and Redis in containers
+	@$(SIMULATED) $(COMPOSE) $(PROFILES) up --detach --build --wait
+
+.PHONY: dev
+dev: docker  ## in containers, begun anew at every change of the source; prices of a simulated exchange
+	@$(COMPOSE) -f docker-compose.dev.yml up --build
+
+.PHONY: scale
+scale: docker  ## REPLICAS replicas behind nginx
+	@$(SIMULATED) $(COMPOSE) -f docker-compose.scale.yml $(PROFILES) up --detach --build --wait --scale app=$(REPLICAS)
+
+.PHONY: monitoring
+monitoring: docker  ## the same, with Prometheus on port 9090 and Grafana on port 3000
+	@$(SIMULATED) $(COMPOSE) -f docker-compose.scale.yml $(PROFILES) --profile monitoring up --detach --build --wait --scale app=$(REPLICAS)
+
+.PHONY: roll
+roll: docker  ## replace the replicas one by one, without losing a request
+	@$(SIMULATED) $(COMPOSE) -f docker-compose.scale.yml build app
+	@$(SIMULATED) PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) docker/roll.sh
+
+.PHONY: down
+down: docker  ## stop and remove what these five started
+	@$(COMPOSE) -f docker-compose.scale.yml --profile market --profile monitoring down --remove-orphans
+	@$(COMPOSE) -f docker-compose.dev.yml down --remove-orphans
+
+.PHONY: logs
+logs: docker  ## follow the containers' logs
+	@project=$$(docker compose ls --quiet | grep -E -m 1 '^fastprice(-dev)?$$') || { echo "no container of ours runs"; exit 1; }; \
+	exec docker compose --project-name "$$project" logs --follow --tail 100
 
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --no-header

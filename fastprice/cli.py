@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -29,8 +30,11 @@ def main() -> None:
 
 
 @main.command()
-def serve() -> None:
+@click.option("--reload", is_flag=True, help="Start anew whenever a source text changes, for development.")
+def serve(reload: bool) -> None:
     """Serve prices over HTTP until told to stop (SIGTERM or Ctrl+C)."""
+    if reload:
+        _serve_and_reload()
     settings = _settings()
     _check_port(settings.host, settings.port)
     from fastprice import bootstrap
@@ -92,6 +96,13 @@ def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--pairs") from None
     asyncio.run(serve_market(host, port, slugs, seed, latency))
+
+
+def _serve_and_reload() -> NoReturn:
+    from fastprice.server.reload import run_and_reload
+
+    command = [sys.executable, "-m", "fastprice.cli", "serve"]
+    sys.exit(run_and_reload(command, Path(__file__).parent, lambda line: click.echo(f"fastprice: {line}", err=True)))
 
 
 def _settings() -> Settings:

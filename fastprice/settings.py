@@ -132,10 +132,15 @@ class _Reader:
         return self(name, default, _number(least, MAX_SECONDS), f"seconds from {least:g} to {MAX_SECONDS:g}")
 
     def source_urls(self) -> dict[str, str]:
-        """The base URLs that replace the exchanges' own, by source."""
-        variables = {source: f"{source.upper()}_URL" for source in SOURCES}
-        urls = {source: self(name, "", _http_url, "an http:// or https:// URL") for source, name in variables.items()}
-        return {source: url for source, url in urls.items() if url}
+        """The base URLs that replace the exchanges' own, by source: one each, or all of them at one market."""
+        market, urls = self._url("MARKET_URL"), {}
+        for source in SOURCES:
+            if url := self._url(f"{source.upper()}_URL") or (market and f"{market.rstrip('/')}/{source}"):
+                urls[source] = url
+        return urls
+
+    def _url(self, name: str) -> str:
+        return self(name, "", _http_url, "an http:// or https:// URL")
 
 
 def _refuse(name: str, text: str, accepted: str) -> NoReturn:

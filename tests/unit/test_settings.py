@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
 NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5", "1 2", "9" * 400, "9" * 5000)
 NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
 NO_URL = ("localhost", "//host", "https://", "http://", "https://host:99999", "https://host:x", "https://[::1", "https://a b", "ftp://host")
+URLS = ("MARKET_URL", *(f"{source.upper()}_URL" for source in SOURCES))
 BAD: dict[str, tuple[str, ...]] = {
     "HOST": ("a b", "http://host", "[::1]", "host/24", "hôst", "a\nb"),
     "PORT": (*NO_WHOLE, "65536"),
@@ -58,7 +59,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "KEEP_ALIVE": (*NO_WHOLE, "0", "3601"),
     "GRACEFUL_TIMEOUT": (*NO_WHOLE, "0", "601"),
     "FAST_LANE": ("yes", "on", "2", "-1"),
-    **{f"{source.upper()}_URL": (*NO_URL, "redis://host", "https://host/?key=1", "https://host/#a") for source in SOURCES},
+    **{name: (*NO_URL, "redis://host", "https://host/?key=1", "https://host/#a") for name in URLS},
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
     "HOST": {"127.0.0.1": "127.0.0.1", "::1": "::1", "price.internal": "price.internal"},
@@ -111,9 +112,8 @@ def test_defaults_are_those_of_the_table() -> None:
 
 def test_tables_cover_every_variable() -> None:
     known = {field.name.upper() for field in fields(Settings)}
-    urls = {f"{source.upper()}_URL" for source in SOURCES}
     assert DEFAULTS.keys() == known
-    assert BAD.keys() == known - {"SOURCE_URLS"} | urls
+    assert BAD.keys() == known - {"SOURCE_URLS"} | set(URLS)
     assert GOOD.keys() == known - {"SOURCE_URLS"}
 
 
@@ -152,6 +152,12 @@ def test_each_source_can_be_asked_elsewhere() -> None:
         source: f"https://mirror.example/{source}" for source in SOURCES
     }
     assert Settings.from_env({"OKX_URL": "http://[::1]:9000/okx"}).source_urls == {"okx": "http://[::1]:9000/okx"}
+
+
+@pytest.mark.parametrize("market", ["http://market:9000", "http://market:9000/"])
+def test_one_market_stands_for_every_source_that_has_no_url_of_its_own(market: str) -> None:
+    urls = Settings.from_env({"MARKET_URL": market, "OKX_URL": "https://mirror.example"}).source_urls
+    assert urls == {source: f"http://market:9000/{source}" for source in SOURCES} | {"okx": "https://mirror.example"}
 
 
 @pytest.mark.parametrize(

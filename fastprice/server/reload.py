@@ -1,0 +1,50 @@
+"""For development: the service begun anew whenever its source text changes."""
+
+import contextlib
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# Looked at rather than waited for: no notice of a change crosses from a host's files into a virtual machine's.
+POLL_SECONDS = 0.25
+# The exit code of a setting that cannot be used, which no change of the text would make better.
+BAD_SETTING = 2
+
+
+def run_and_reload(command: Sequence[str], root: Path, tell: Callable[[str], None]) -> int:
+    """Run a command until SIGTERM or SIGINT, and anew at each change of a source text under `root`; its exit code.
+
+    A text that cannot even start is told by the command itself; then the next change is waited for.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    texts, process = _texts(root), subprocess.Popen(command)
+    while not stop.wait(POLL_SECONDS):
+        if process.poll() == BAD_SETTING:
+            return BAD_SETTING
+        if (found := _texts(root)) == texts:
+            continue
+        changed = sorted(path.name for path, _ in found.items() ^ texts.items())
+        texts = found
+        tell(f"{changed[0]} has changed: starting anew")
+        _end(process)
+        process = subprocess.Popen(command)
+    code = _end(process)
+    return 0 if code == -signal.SIGTERM else code  # Told to stop before it could listen for that.
+
+
+def _texts(root: Path) -> dict[Path, int]:
+    """Every source text and when it was last written."""
+    found = {}
+    for path in root.rglob("*.py"):
+        with contextlib.suppress(FileNotFoundError):  # An editor may replace it at this very moment.
+            found[path] = path.stat().st_mtime_ns
+    return found
+
+
+def _end(process: "subprocess.Popen[bytes]") -> int:
+    process.terminate()  # Does nothing where it has ended already.
+    return process.wait()

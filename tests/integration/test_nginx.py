@@ -1,0 +1,206 @@
+"""What docker/nginx promises to clients, to operators and to the replicas behind it: a real nginx, scripted replicas."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from fastprice.market import Market
+from fastprice.settings import Settings
+from tests.nginx import PRICE, SOURCE, Front, answer, fronted
+from tests.service import polling, running
+
+pytestmark = pytest.mark.anyio
+
+PLAIN_HEAD = f"GET {PRICE} HTTP/1.1\r\nHost: fastprice\r\n\r\n".encode()
+
+
+def seen(front: Front) -> list[bytes]:
+    return [head for replica in front.replicas.values() for head in replica.heads]
+
+
+async def test_whatever_clients_send_along_the_replica_gets_the_same_bytes(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        await front.ask()
+        await front.ask(User_Agent="curl/8", Cookie="a=1", X_Request_ID="7", Accept="*/*", Traceparent="00-1-2-03")
+        await front.ask(Authorization="Bearer x", X_Forwarded_For="1.2.3.4", Accept_Encoding="gzip", Range="bytes=0-1")
+        assert seen(front) == [PLAIN_HEAD] * 3
+
+
+async def test_a_condition_reaches_the_replica(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        front.replicas["127.0.0.2"].says = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'
+        assert (await front.ask(If_None_Match='"1"')).status == 304
+        assert seen(front) == [PLAIN_HEAD.removesuffix(b"\r\n") + b'If-None-Match: "1"\r\n\r\n']
+
+
+async def test_answers_come_through_nginx_as_the_service_gives_them(market: Market, tmp_path: Path) -> None:
+    (tmp_path / "front").mkdir()
+    async with running(market, tmp_path, CACHE_TTL=30, MAX_STALE=60) as service:
+        await service.until(200)
+        async with fronted(tmp_path / "front", 0, REPLICAS=f"127.0.0.1:{service.port}") as front:
+            market.set_fault("all", "hang")  # No new price: both ways give the same one.
+            for path in PRICE, "/api/v1/prices", "/api/", "/openapi.json", "/health/liveness", "/api/v1/prices/no-pair":
+                direct, fronted_reply = await service.get(path), await front.ask(path)
+                assert (fronted_reply.status, fronted_reply.headers["content-type"]) == (
+                    direct.status, direct.headers["content-type"],
+                )
+            reply = await front.ask()
+            assert json.loads(reply.body)["symbol"] == "ETH-USDT"
+            assert reply.headers["cache-control"].startswith("public, max-age=")
+            assert (await front.ask(If_None_Match=reply.headers["etag"])).status == 304
+            head = await front.ask(method="HEAD")
+            assert (head.status, head.body) == (200, b"")
+            assert (await front.ask(method="POST")).status == 405
+            assert (await front.ask(method="OPTIONS")).headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/metrics", "/health/readiness", "/metrics/", "/%6detrics", "//metrics", "/api/../metrics", "/api/..%2fmetrics",
+        "/health/liveness/../readiness", "/health/readiness?x=1", "/stub_status", "/favicon.ico", "http://front/metrics",
+    ],
+)  # fmt: skip
+async def test_what_is_for_operators_is_not_public(tmp_path: Path, path: str) -> None:
+    async with fronted(tmp_path) as front:
+        reply = await front.ask(path)
+        assert (reply.status, json.loads(reply.body)["code"]) == (404, "not_found")
+        assert reply.headers["content-type"] == "application/problem+json"
+        assert not seen(front)
+
+
+async def test_large_heads_and_bodies_are_refused_before_a_replica_sees_them(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        assert (await front.ask(Cookie="x" * 5000)).status == 400
+        assert (await front.ask(f"{PRICE}?{'x' * 5000}")).status == 414
+        assert (await front.ask(**{f"X-{n}": "x" * 4000 for n in range(8)})).status == 400
+        said = await front.send(f"POST {PRICE} HTTP/1.1\r\nHost: front\r\nContent-Length: 2000\r\n\r\n".encode())
+        assert said.startswith(b"HTTP/1.1 413 ") and b'"code":"content_too_large"' in said
+        assert not seen(front)
+
+
+async def test_a_body_that_is_sent_along_goes_nowhere(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        request = f"GET {PRICE} HTTP/1.1\r\nHost: front\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"
+        assert (await front.send(request.encode())).startswith(b"HTTP/1.1 200 ")
+        assert seen(front) == [PLAIN_HEAD]
+
+
+async def test_slow_heads_are_cut_off(tmp_path: Path) -> None:
+    async with fronted(tmp_path, quicker=True) as front:
+        await front.send(f"GET {PRICE} HTTP/1.1\r\nHost: fr".encode())  # Comes back only when it is closed.
+        assert not seen(front)
+
+
+async def test_every_answer_has_an_id_that_the_log_has_too(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        assert (await front.ask(X_Request_ID="order-17.a_B")).headers["x-request-id"] == "order-17.a_B"
+        line = await front.logged("order-17.a_B")
+        assert (line["status"], line["method"], line["uri"]) == (200, "GET", PRICE)
+        assert line["replica"] == f"127.0.0.2:{front.replica_port}" and line["replica_status"] == "200"
+        for hostile in ('"},{"a":"', "x" * 65, "a b"):
+            given = (await front.ask("/none", X_Request_ID=hostile)).headers["x-request-id"]
+            assert len(given) == 32 and given != hostile
+            assert (await front.logged(given))["status"] == 404
+
+
+async def test_access_log_can_be_switched_off(tmp_path: Path) -> None:
+    async with fronted(tmp_path, NGINX_ACCESS_LOG="0") as front:
+        await front.ask(X_Request_ID="quiet")
+        front.process.terminate()
+        await front.process.wait()
+    assert not [line for line in front.log if "quiet" in line]
+
+
+async def test_a_get_is_asked_again_of_another_replica_and_a_post_is_not(tmp_path: Path) -> None:
+    async with fronted(tmp_path, 2) as front:
+        front.replicas["127.0.0.2"].silent = True
+        for _ in range(20):
+            assert (await front.ask()).status == 200
+        assert front.replicas["127.0.0.2"].heads, "the silent one was asked as well"
+        before = len(seen(front))
+        statuses = [(await front.ask(method="POST")).status for _ in range(20)]
+        assert set(statuses) == {200, 503}
+        assert len(seen(front)) == before + 20
+
+
+async def test_a_replica_that_has_no_price_yet_is_not_the_one_that_answers(tmp_path: Path) -> None:
+    async with fronted(tmp_path, 2) as front:
+        front.replicas["127.0.0.2"].says = answer("503 Service Unavailable", "no-store")
+        assert {(await front.ask()).status for _ in range(20)} == {200}
+        front.replicas["127.0.0.3"].says = answer("503 Service Unavailable", "no-store", '{"code":"price_too_old"}')
+        front.replicas["127.0.0.2"].says = front.replicas["127.0.0.3"].says
+        reply = await front.ask()
+        assert (reply.status, reply.headers["cache-control"]) == (503, "no-store")
+        assert json.loads(reply.body) == {"code": "price_too_old"}, "when none has one, its own words come through"
+
+
+async def test_replicas_come_and_go_without_a_reload(tmp_path: Path) -> None:
+    async with fronted(tmp_path, 1) as front:
+        assert (await front.ask()).status == 200
+        added = await front.add("127.0.0.3")
+        for _ in polling():
+            assert (await front.ask()).status == 200
+            if added.heads:
+                break
+        assert added.heads
+        front.names.addresses.remove("127.0.0.2")
+        await front.replicas["127.0.0.2"].stop()
+        assert {(await front.ask()).status for _ in range(50)} == {200}
+
+
+async def test_without_any_replica_the_answer_says_so_and_when_to_come_again(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        await front.replicas["127.0.0.2"].stop()
+        reply = await front.ask()
+        assert (reply.status, json.loads(reply.body)["code"]) == (503, "no_replica")
+        assert (reply.headers["retry-after"], reply.headers["cache-control"]) == ("1", "no-store")
+
+
+async def test_nothing_is_cached_unless_it_is_asked_for(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        for _ in range(5):
+            assert (await front.ask()).headers["cache-control"] == "public, max-age=4"
+        assert len(seen(front)) == 5
+
+
+async def test_micro_cache_absorbs_a_burst_and_lets_nobody_count_its_time_anew(tmp_path: Path) -> None:
+    async with fronted(tmp_path, MICRO_CACHE="1") as front:
+        replies = await asyncio.gather(*(front.ask() for _ in range(40)))
+        assert {reply.status for reply in replies} == {200}
+        assert len(seen(front)) < 40
+        controls = [reply.headers["cache-control"] for reply in replies]
+        assert controls.count("public, max-age=4") == len(seen(front)), "only what a replica has just said"
+        assert set(controls) == {"public, max-age=4", "public, max-age=0"}
+        assert (await front.ask(If_None_Match='"1"')).status == 304, "the cache answers conditions itself"
+        assert set(seen(front)) == {PLAIN_HEAD}
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        (PRICE, answer(cache_control="public, max-age=1")),  # What a stale price says.
+        (PRICE, answer(cache_control="public, max-age=0")),
+        (PRICE, answer(cache_control="no-store")),
+        (PRICE, answer("503 Service Unavailable", "no-store")),
+        (PRICE, answer("404 Not Found", "no-store")),
+        (f"{PRICE}?max_age_ms=800", answer()),
+        ("/api/v1/prices", answer()),
+        (f"{PRICE}/sources", answer()),
+        ("/health/liveness", answer()),
+    ],
+)
+async def test_micro_cache_hides_nothing(tmp_path: Path, path: str, says: bytes) -> None:
+    async with fronted(tmp_path, MICRO_CACHE="1") as front:
+        front.replicas["127.0.0.2"].says = says
+        for _ in range(5):
+            await front.ask(path)
+        assert len(seen(front)) >= 5
+
+
+def test_connections_to_replicas_end_at_nginx_first() -> None:
+    text = (SOURCE / "start.sh").read_text()
+    seconds = int(text.split("keepalive_timeout ")[1].split("s;")[0])
+    assert seconds < Settings.from_env({}).keep_alive

@@ -1,0 +1,191 @@
+"""docker/nginx as a real nginx for tests, between raw clients and scripted replicas with a name server of their own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import struct
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import free_port
+from tests.service import PATIENCE, polling
+
+SOURCE = Path(__file__).parents[1] / "docker" / "nginx"
+PRICE = "/api/v1/prices/eth-usdt"
+
+
+def answer(status: str = "200 OK", cache_control: str = "public, max-age=4", body: str = "{}") -> bytes:
+    """A replica's message."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nCache-Control: {cache_control}\r\n"
+    return f"{head}ETag: \"1\"\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+@dataclass
+class Replica:
+    """Remembers every head that it is sent, and says the same to all; `silent` takes requests and answers none."""
+
+    host: str
+    says: bytes = field(default_factory=answer)
+    heads: list[bytes] = field(default_factory=list)
+    silent: bool = False
+    _server: asyncio.Server | None = None
+
+    async def start(self, port: int) -> None:
+        self._server = await asyncio.start_server(self._serve, self.host, port)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+                if self.silent or self._server is None:
+                    break
+                writer.write(self.says)
+        writer.close()
+
+
+class Names(asyncio.DatagramProtocol):
+    """A name server that gives every name these addresses, for ten minutes, as Docker's does."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        question = data[12 : data.index(0, 12) + 5]
+        head = data[:2] + struct.pack(">5H", 0x8180, 1, len(self.addresses), 0, 0)
+        rows = (struct.pack(">HHHIH", 0xC00C, 1, 1, 600, 4) + socket.inet_aton(host) for host in self.addresses)
+        self._transport.sendto(head + question + b"".join(rows), addr)
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Front:
+    """A running nginx; what it stands before is in `replicas`, by address."""
+
+    port: int
+    names: Names
+    replicas: dict[str, Replica]
+    replica_port: int
+    process: asyncio.subprocess.Process
+    log: list[str] = field(default_factory=list)
+
+    async def add(self, host: str) -> Replica:
+        replica = self.replicas[host] = Replica(host)
+        await replica.start(self.replica_port)
+        self.names.addresses.append(host)
+        return replica
+
+    async def send(self, message: bytes) -> bytes:
+        """All that comes back for these bytes until the connection is closed, or reset."""
+        said = bytearray()
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.write(message)
+            with contextlib.suppress(ConnectionResetError):
+                while part := await reader.read(65536):
+                    said += part
+            writer.close()
+        return bytes(said)
+
+    async def ask(self, path: str = PRICE, method: str = "GET", **headers: str) -> Reply:
+        lines = [f"{method} {path} HTTP/1.1", "Host: front", "Connection: close"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        head, _, body = (await self.send("\r\n".join([*lines, "", ""]).encode())).partition(b"\r\n\r\n")
+        first, *rest = head.decode().split("\r\n")
+        return Reply(int(first.split()[1]), {k.lower(): v for k, v in (row.split(": ", 1) for row in rest)}, body)
+
+    async def logged(self, request_id: str) -> Any:
+        """The line of the access log with this id."""
+        for _ in polling():
+            for line in self.log:
+                if f'"id":"{request_id}"' in line:
+                    return json.loads(line)
+            await asyncio.sleep(0.05)
+        raise AssertionError("".join(self.log))
+
+
+def _text(port: int, status_port: int, quicker: bool) -> str:
+    """The configuration as it is, but for its ports, which may be taken, and for the patience with clients."""
+    text = (SOURCE / "nginx.conf").read_text()
+    for old, new in (("listen 8000 ", f"listen {port} "), ("listen 8081;", f"listen {status_port};")):
+        assert old in text
+        text = text.replace(old, new)
+    if quicker:
+        assert "client_header_timeout 5s;" in text
+        text = text.replace("client_header_timeout 5s;", "client_header_timeout 1s;")
+    return "user root;\n" + text if os.geteuid() == 0 else text  # It never is root in its container.
+
+
+@contextlib.asynccontextmanager
+async def fronted(directory: Path, replicas: int = 1, *, quicker: bool = False, **environ: str) -> AsyncIterator[Front]:
+    """nginx as its container starts it, before so many replicas."""
+    assert shutil.which("nginx", path=_path()), "nginx is missing: `make nginx` installs it"
+    source = shutil.copytree(SOURCE, directory / "source")
+    port, replica_port = free_port(), free_port()
+    (source / "nginx.conf").write_text(_text(port, free_port(), quicker))
+    transport, names = await asyncio.get_running_loop().create_datagram_endpoint(Names, ("127.0.0.1", 0))
+    settings = {
+        "NGINX_RUN": str(directory / "run"),
+        "REPLICAS": f"app:{replica_port}",
+        "RESOLVER": f"127.0.0.1:{transport.get_extra_info('sockname')[1]}",
+        "PATH": _path(),
+    }
+    process = await asyncio.create_subprocess_exec(
+        "sh", str(source / "start.sh"), env={**os.environ, **settings, **environ},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )
+    front = Front(port, names, {}, replica_port, process)
+    reading = asyncio.create_task(_read(process, front.log))
+    try:
+        for number in range(replicas):
+            await front.add(f"127.0.0.{number + 2}")
+        await _until_open(front)
+        yield front
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), PATIENCE)
+        await reading
+        for replica in front.replicas.values():
+            await replica.stop()
+        transport.close()
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin"
+
+
+async def _read(process: asyncio.subprocess.Process, log: list[str]) -> None:
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        log.append(line.decode())
+
+
+async def _until_open(front: Front) -> None:
+    for _ in polling():
+        assert front.process.returncode is None, "".join(front.log)
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+            writer.close()
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("".join(front.log))
