@@ -27,12 +27,12 @@ def answer(status: str = "200 OK", cache_control: str = "public, max-age=4", bod
 
 @dataclass
 class Replica:
-    """Remembers every head that it is sent, and says the same to all; `silent` takes requests and answers none."""
+    """Remembers every head that it is sent, and says the same to all; `silent` is how many it answers not at all."""
 
     host: str
     says: bytes = field(default_factory=answer)
     heads: list[bytes] = field(default_factory=list)
-    silent: bool = False
+    silent: float = 0
     _server: asyncio.Server | None = None
 
     async def start(self, port: int) -> None:
@@ -48,6 +48,7 @@ class Replica:
             while True:
                 self.heads.append(await reader.readuntil(b"\r\n\r\n"))
                 if self.silent or self._server is None:
+                    self.silent -= 1
                     break
                 writer.write(self.says)
         writer.close()
