@@ -84,6 +84,7 @@ class RefreshLoop:
             if pair in self._holding:
                 self._holding.discard(pair)
                 self._events(ClaimMoved(pair, held=False))
+            self._leases.renew(pair, asked_at)  # A refresh under way asks nobody else either.
             await self._refresh.adopt(pair)
         else:
             if pair not in self._holding:

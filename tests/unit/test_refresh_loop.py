@@ -177,6 +177,17 @@ async def test_a_worker_that_was_refused_the_claim_asks_nobody() -> None:
         assert fleet.calls == calls
 
 
+async def test_a_holder_whose_claim_was_taken_asks_nobody_for_the_rest_of_it() -> None:
+    fleet = Fleet(1)
+    (worker,) = fleet.workers
+    assert await worker.loop.tick(ETH)
+    assert worker.leases.holds(ETH)
+    fleet.shelf.claims[ETH.slug] = ("another", fleet.clock.wall_ms() + 1_000)
+    assert not await worker.loop.tick(ETH)
+    assert not worker.leases.holds(ETH)
+    await worker.stop()
+
+
 async def test_a_holder_that_stops_cleanly_hands_its_claim_over() -> None:
     async with Fleet(8) as fleet:
         await fleet.clock.advance(10 * INTERVAL)
