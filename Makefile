@@ -11,7 +11,7 @@ FROM_MARKET = MARKET_URL=http://127.0.0.1:$(MARKET_PORT)
 
 .PHONY: help
 help:  ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Setting up: pip says nothing unless something is wrong.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -107,6 +107,11 @@ bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside ngin
 .PHONY: bench-growth
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers
 	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS)
+
+# Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --stop 5" make bench-failures
+.PHONY: bench-failures
+bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller, loses Redis
+	@$(BIN)/python -m bench.failures $(FAILURES)
 
 # Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts so many.
 COMPOSE := PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) REVISION=$(shell git rev-parse HEAD 2>/dev/null) docker compose

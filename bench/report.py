@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.svg import bars, panels
-from bench.tables import Result, growth_tables, load_table, peers_tables
+from bench.tables import Result, failures_tables, growth_tables, load_table, peers_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
@@ -25,21 +25,24 @@ def save(name: str, result: Result, enough: bool) -> None:
 
 
 def keep(name: str, result: Result, results: Path = RESULTS) -> None:
-    """Write NAME.json and its picture NAME.svg."""
+    """Write NAME.json and its picture NAME.svg, if it has one."""
     results.mkdir(parents=True, exist_ok=True)
-    path = results / f"{name}.json"
+    path, picture = results / f"{name}.json", SHOWN[name][1]
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    path.with_suffix(".svg").write_text(SHOWN[name][1](result))
-    print(f"\nkept in {path.relative_to(ROOT)} and {path.with_suffix('.svg').name}")
+    print(f"\nkept in {path.relative_to(ROOT)}{f' and {name}.svg' if picture else ''}")
+    if picture:
+        path.with_suffix(".svg").write_text(picture(result))
 
 
 def document(name: str, result: Result, docs: Path) -> None:
-    """Write the tables of a result into performance.md, and its picture beside that."""
+    """Write the tables of a result into performance.md, and its picture, if it has one, beside that."""
     tables, picture = SHOWN[name]
     page = docs / "performance.md"
     text = page.read_text() if page.exists() else "# Performance\n"
-    page.write_text(between_markers(text, name, f"{tables(result)}\n\n![{name}]({name}.svg)"))
-    (docs / f"{name}.svg").write_text(picture(result))
+    shown = f"\n\n![{name}]({name}.svg)" if picture else ""
+    page.write_text(between_markers(text, name, f"{tables(result)}{shown}"))
+    if picture:
+        (docs / f"{name}.svg").write_text(picture(result))
 
 
 def between_markers(text: str, name: str, inside: str) -> str:
@@ -81,12 +84,13 @@ def load_picture(result: Result) -> str:
     return bars("Latency of the answers", result["command"], shown)
 
 
-# How each result is shown: as tables, and as a picture.
-SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str]]] = {
+# How each result is shown: as tables, and as a picture where that tells more.
+SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]] = {
     "peers": (peers_tables, peers_picture),
     "growth": (growth_tables, growth_picture),
     "load": (load_table, load_picture),
     "soak": (load_table, load_picture),
+    "failures": (failures_tables, None),
 }
 
 

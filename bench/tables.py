@@ -87,6 +87,22 @@ def load_table(result: Result) -> str:
     return "\n\n".join(parts)
 
 
+def failures_tables(result: Result) -> str:
+    """One table for each failure; beside a figure what it may be, where that is promised."""
+    parts = [_machine(result), *result["notes"]]
+    for measured in result["measured"]:
+        rows = [(row["what"], _figure(row["value"]), *_promise(row)) for row in measured["rows"]]
+        parts += [measured["about"], table(("", "", "target", ""), rows)]
+    return "\n\n".join(parts)
+
+
+def _promise(row: Mapping[str, Any]) -> tuple[str, str]:
+    if row["met"] is None:
+        return "", ""
+    exact = row["least"] is not None or row["most"] == 0
+    return f"{'' if exact else '≤ '}{_figure(row['most'])}", "met" if row["met"] else "missed"
+
+
 def _machine(result: Result) -> str:
     facts, versions = result["machine"], result["versions"]
     return "\n".join(

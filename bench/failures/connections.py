@@ -1,0 +1,93 @@
+"""Connections that are kept open, one to every worker: whose they are is read from /proc."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from bench.failures.fleet import PATIENCE_SECONDS, PRICE, Replica
+from bench.processes import PROC
+
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+OPENED_AT_ONCE, ROUNDS = 64, 50
+
+
+class Connection:
+    """One connection over HTTP/1.1."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def to(cls, port: int) -> "Connection":
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    @property
+    def own_port(self) -> int:
+        port: int = self._writer.get_extra_info("sockname")[1]
+        return port
+
+    def ask(self, path: str = PRICE) -> None:
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: fastprice\r\n\r\n".encode())
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        """Status and body; OSError if the other side closes before."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                head = await self._reader.readuntil(b"\r\n\r\n")
+                length = LENGTH.search(head)
+                body = await self._reader.readexactly(int(length[1]) if length else 0)
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionResetError("closed before the answer") from error
+        return int(head.split(b" ", 2)[1]), json.loads(body)
+
+    async def get(self, path: str = PRICE) -> tuple[int, dict[str, Any]]:
+        self.ask(path)
+        return await self.answer()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def one_to_each_worker(replica: Replica) -> list[Connection]:
+    """Open many at once until every worker has accepted one of them; RuntimeError if some never does."""
+    workers, found = set(replica.workers()), dict[int, Connection]()
+    for _ in range(ROUNDS):
+        opened = [await Connection.to(replica.port) for _ in range(OPENED_AT_ONCE)]
+        for connection in opened:
+            connection.ask()
+        for connection in opened:
+            await connection.answer()
+        owners = _owners(replica.port, workers)
+        for connection in opened:
+            owner = owners.get(connection.own_port)
+            if owner is None or found.setdefault(owner, connection) is not connection:
+                connection.close()
+        if found.keys() == workers:
+            return list(found.values())
+    raise RuntimeError(f"only {len(found)} of {len(workers)} workers accepted a connection")
+
+
+def _owners(port: int, workers: set[int]) -> dict[int, int]:
+    """Which worker has the connection from each client port."""
+    inodes = {inode: pid for pid in workers for inode in _inodes(pid)}
+    owners = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, *_, inode = line.split()[:10]
+        if int(local.rpartition(":")[2], 16) == port and inode in inodes:
+            owners[int(remote.rpartition(":")[2], 16)] = inodes[inode]
+    return owners
+
+
+def _inodes(pid: int) -> list[str]:
+    found = []
+    for link in (PROC / str(pid) / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = os.readlink(link)
+            if target.startswith("socket:["):
+                found.append(target[len("socket:["):-1])
+    return found

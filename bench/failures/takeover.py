@@ -1,0 +1,104 @@
+"""Whoever asks the exchange is killed, again and again: how soon another one asks, and what the clients notice."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+from bench.failures.connections import Connection
+from bench.failures.figures import figure, percentile
+from bench.failures.fleet import Fleet, close_calls, fleet, until
+from fastprice.application.refresh_loop import CLAIM_INTERVALS
+
+REPLICAS, WORKERS, CLIENTS = 2, 3, 24
+INTERVAL = 0.5
+CLAIM_SECONDS = INTERVAL * CLAIM_INTERVALS
+CLAIM_KEY = "fastprice:v1:claim:eth-usdt"
+# A dead caller's last request may still be on its way; nobody else asks so soon, for its claim has not ended.
+LAST_REQUEST_SECONDS = 0.1
+# Not kept for ever, so that workers that were started anew get their share.
+PAUSE_SECONDS, KEPT_REQUESTS = 0.02, 50
+CALLS_TO_SETTLE = 2
+
+
+async def measure(kills: int) -> dict[str, Any]:
+    async with fleet(REPLICAS, WORKERS, REFRESH_INTERVAL=f"{INTERVAL:g}", COLD_WAIT="30") as running:
+        await until(lambda: len(running.exchange.told) > CALLS_TO_SETTLE, "no calls")
+        answers: Counter[str] = Counter()
+        ports = [running.replicas[number % REPLICAS].port for number in range(CLIENTS)]
+        clients = [asyncio.create_task(_client(port, answers)) for port in ports]
+        moments = [await _take_over(running) for _ in range(kills)]
+        for client in clients:
+            client.cancel()
+        ends = [killed for killed, _ in moments[1:]] + [time.monotonic()]
+        settled = [running.exchange.between(first, end) for (_, first), end in zip(moments, ends, strict=True)]
+        for ended in await asyncio.gather(*clients, return_exceptions=True):
+            if not isinstance(ended, asyncio.CancelledError):
+                raise RuntimeError("a client ended before its time") from ended
+    seconds = [first - killed for killed, first in moments]
+    about = (
+        f"{REPLICAS} replicas of {WORKERS} workers, REFRESH_INTERVAL={INTERVAL:g}, so that a claim ends after"
+        f" {CLAIM_SECONDS:g} s; the worker that holds it is killed with -9, {kills} times, at a random moment."
+        f" {CLIENTS} clients ask all the time, each on a connection that it keeps for {KEPT_REQUESTS} requests; a"
+        " request whose connection breaks is tried once on another, as a proxy does."
+    )
+    rows = [
+        figure("kills", kills),
+        figure("kill to next upstream call, p50 s", percentile(seconds, 0.5)),
+        figure("the same, p99 s", percentile(seconds, 0.99)),
+        figure("the same, longest s", max(seconds), most=CLAIM_SECONDS + 1),
+        figure("requests", answers.total() - answers["broken"]),
+        figure("of them tried twice", answers["broken"]),
+        figure("failed", answers.total() - answers["broken"] - answers["200"], most=0),
+        figure("two calls within half an interval, after a takeover",
+               sum(close_calls(calls, INTERVAL) for calls in settled), most=0),
+    ]  # fmt: skip
+    return {"name": "takeover", "about": about, "rows": rows}
+
+
+async def _take_over(running: Fleet) -> tuple[float, float]:
+    """Kill the holder: when that was, and when another one asked; returns when it has settled, at a random moment."""
+    workers = {pid for replica in running.replicas for pid in replica.workers()}
+    holder = _holder(running)
+    if holder not in workers:
+        raise RuntimeError(f"the claim is held by {holder}, which is none of {workers}")
+    killed = time.monotonic()
+    os.kill(holder, signal.SIGKILL)
+    start, exchange = killed + LAST_REQUEST_SECONDS, running.exchange
+    await until(lambda: sum(moment > start for moment in exchange.asked[-9:]) >= CALLS_TO_SETTLE, "no takeover")
+    await asyncio.sleep(random.random() * INTERVAL)
+    return killed, next(moment for moment in exchange.asked if moment > start)
+
+
+def _holder(running: Fleet) -> int | None:
+    name = running.redis.get(CLAIM_KEY)
+    return int(name.split(b":")[1]) if isinstance(name, bytes) else None
+
+
+async def _client(port: int, answers: Counter[str]) -> None:
+    """Ask for ever."""
+    while True:
+        connection = await Connection.to(port)
+        try:
+            for _ in range(KEPT_REQUESTS):
+                answers[str((await connection.get())[0])] += 1
+                await asyncio.sleep(PAUSE_SECONDS)
+        except OSError:
+            answers["broken"] += 1
+            answers[await _tried_again(port)] += 1
+        finally:
+            connection.close()
+
+
+async def _tried_again(port: int) -> str:
+    try:
+        connection = await Connection.to(port)
+        try:
+            return str((await connection.get())[0])
+        finally:
+            connection.close()
+    except OSError:
+        return "failed"
