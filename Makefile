@@ -108,6 +108,10 @@ bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside ngin
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers
 	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS)
 
+.PHONY: bench-fleet
+bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and their failures, in virtual time
+	@$(BIN)/python -m bench.fleet $(if $(QUICK),--quick)
+
 # Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --stop 5" make bench-failures
 .PHONY: bench-failures
 bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller, loses Redis

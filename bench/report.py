@@ -1,4 +1,4 @@
-"""From results to documentation: bench/results/NAME.json, the parts between markers in docs/performance.md, pictures.
+"""From results to documentation: bench/results/NAME.json, the parts between markers in docs/*.md, pictures.
 
 `python -m bench.report` writes them anew from the results that are kept.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.svg import bars, panels
-from bench.tables import Result, failures_tables, growth_tables, load_table, peers_tables
+from bench.tables import Result, failures_tables, fleet_tables, growth_tables, load_table, peers_tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
@@ -35,9 +35,9 @@ def keep(name: str, result: Result, results: Path = RESULTS) -> None:
 
 
 def document(name: str, result: Result, docs: Path) -> None:
-    """Write the tables of a result into performance.md, and its picture, if it has one, beside that."""
+    """Write the tables of a result into its page, and its picture, if it has one, beside that."""
     tables, picture = SHOWN[name]
-    page = docs / "performance.md"
+    page = docs / ("scaling.md" if name == "fleet" else "performance.md")
     text = page.read_text() if page.exists() else "# Performance\n"
     shown = f"\n\n![{name}]({name}.svg)" if picture else ""
     page.write_text(between_markers(text, name, f"{tables(result)}{shown}"))
@@ -84,11 +84,25 @@ def load_picture(result: Result) -> str:
     return bars("Latency of the answers", result["command"], shown)
 
 
+def fleet_picture(result: Result) -> str:
+    rows = [(row["workers"], row["phases"]["steady"]) for row in result["growth"]]
+    lines = {"median": "p50_ms", "p99": "p99_ms", "oldest": "max_ms"}
+    charts = [
+        ("age of the price as served, ms, by workers",
+         {label: [(at, phase["ages"][name]) for at, phase in rows] for label, name in lines.items()}),
+        ("per second, by workers",
+         {"Redis operations": [(at, phase["redis_per_s"]) for at, phase in rows],
+          "deliveries": [(at, phase["deliveries_per_s"]) for at, phase in rows]}),
+    ]  # fmt: skip
+    return panels("A fleet in virtual time", f"seed {result['seed']}", charts)
+
+
 # How each result is shown: as tables, and as a picture where that tells more.
 SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]] = {
     "peers": (peers_tables, peers_picture),
     "growth": (growth_tables, growth_picture),
     "load": (load_table, load_picture),
+    "fleet": (fleet_tables, fleet_picture),
     "soak": (load_table, load_picture),
     "failures": (failures_tables, None),
 }

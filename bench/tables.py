@@ -103,6 +103,44 @@ def _promise(row: Mapping[str, Any]) -> tuple[str, str]:
     return f"{'' if exact else '≤ '}{_figure(row['most'])}", "met" if row["met"] else "missed"
 
 
+def fleet_tables(result: Result) -> str:
+    return "\n\n".join([
+        f"Seed `{result['seed']}`; ages in ms as served, without those of the exchanges themselves.",
+        "Steady state, and the same fleet with its holder killed and Redis gone and back:",
+        table(("workers on machines", "calls per interval", "Redis gone", "after", "age p50", "p99", "max",
+               "takeover s, at most", "Redis operations per s", "of it per worker", "peak", "deliveries per s"),
+              map(_grown, result["growth"])),
+        "Failures; `callers` is the most processes that asked within one interval, the moment of change included:",
+        table(("what happens", "workers", "machines", "calls per interval", "callers", "may be", "healing", "after",
+               "age p50", "p99", "max", "takeovers", "p99 s", "max s", "calls despite a ban", "without a price"),
+              map(_failed, result["failures"])),
+    ])  # fmt: skip
+
+
+def _grown(row: Mapping[str, Any]) -> list[str]:
+    phases = row["phases"]
+    steady, ages = phases["steady"], phases["steady"]["ages"]
+    figures = [
+        *(phases[name]["calls_per_interval"] for name in ("steady", "Redis gone", "after")),
+        ages["p50_ms"], ages["p99_ms"], ages["max_ms"], row["takeovers"]["max_s"],
+        steady["redis_per_s"], steady["redis_per_worker"], row["redis_peak_per_s"], steady["deliveries_per_s"],
+    ]  # fmt: skip
+    return [row["name"], *map(_figure, figures)]
+
+
+def _failed(row: Mapping[str, Any]) -> list[str]:
+    phases, takeovers = row["phases"], row["takeovers"]
+    during, ages = phases["during"], phases["during"]["ages"]
+    figures = [
+        row["workers"], row["machines"], during["calls_per_interval"], during["most_callers"], row["at_most"],
+        phases["healing"]["most_callers"], phases["after"]["most_callers"],
+        ages["p50_ms"], ages["p99_ms"], ages["max_ms"],
+        takeovers["count"], takeovers["p99_s"], takeovers["max_s"], row["calls_despite_ban"],
+        sum(phase["without_price"] for phase in phases.values()),
+    ]  # fmt: skip
+    return [row["name"], *map(_figure, figures)]
+
+
 def _machine(result: Result) -> str:
     facts, versions = result["machine"], result["versions"]
     return "\n".join(

@@ -1,0 +1,183 @@
+"""A Redis that is not there: what it keeps and publishes, and how its server and the network to it fail."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from fastprice.application.ports import Ban
+from fastprice.domain.errors import StoreUnavailable
+from fastprice.domain.quote import Quote
+
+Run = Callable[["Redis"], Any]
+
+# One way through a data centre and the time in Redis: at least, and on average beyond that.
+LEAST_SECONDS, MORE_SECONDS = 0.0001, 0.00015
+# What a subscriber more costs one PUBLISH: an assumption, and a small part of the latency of either way.
+FANOUT_SECONDS = 2e-6
+
+
+class Subscriber(Protocol):
+    """Who is told of every quote that is put."""
+
+    def hear(self, quote: Quote) -> None: ...
+
+
+@dataclass(slots=True)
+class Request:
+    """One operation on its way; `connected` says whether its connection stood when it was sent."""
+
+    op: str
+    run: Run
+    sent: float
+    connected: bool
+    reply: "asyncio.Future[Any]"
+
+
+class Redis:
+    """The server: up, frozen (as by SIGSTOP) or dead; what came while it was frozen is done when it thaws."""
+
+    def __init__(self, random: Random) -> None:
+        self.state = "up"
+        self.epoch = 0
+        self.done: Counter[str] = Counter()
+        self.by_second: Counter[int] = Counter()
+        self.deliveries = 0
+        self.latency: Callable[[], float] = self._usual
+        self.lost_share = 0.0
+        self.subscribers: dict[int, dict[Subscriber, None]] = defaultdict(dict)
+        self.backlog: list[Request] = []
+        self._random = random
+        self._loop = asyncio.get_running_loop()
+        self._values: dict[str, tuple[Any, float]] = {}
+
+    def _usual(self) -> float:
+        return LEAST_SECONDS + self._random.expovariate(1 / MORE_SECONDS)
+
+    def execute(self, request: Request) -> Any:
+        self.done[request.op] += 1
+        self.by_second[int(self._loop.time())] += 1
+        return request.run(self)
+
+    def freeze(self) -> None:
+        self.state = "frozen"
+
+    def thaw(self) -> None:
+        """Go on, first with what clients asked for that have long given up."""
+        self.state = "up"
+        late, self.backlog = self.backlog, []
+        for request in late:
+            self.execute(request)
+
+    def die(self) -> None:
+        """End, with everything that was kept in memory; all connections break."""
+        self.state = "dead"
+        self.epoch += 1
+        self.backlog.clear()
+        self._values.clear()
+        self.subscribers.clear()
+
+    def start(self) -> None:
+        self.state = "up"
+
+    def get(self, key: str) -> Any:
+        value, until = self._values.get(key, (None, 0.0))
+        return value if self._loop.time() < until else None
+
+    def set(self, key: str, value: Any, seconds: float) -> None:
+        self._values[key] = (value, self._loop.time() + seconds)
+
+    def delete(self, key: str) -> None:
+        self._values.pop(key, None)
+
+    def claim(self, key: str, holder: str, seconds: float) -> bool:
+        if self.get(key) not in (None, holder):
+            return False
+        self.set(key, holder, seconds)
+        return True
+
+    def release(self, key: str, holder: str) -> None:
+        if self.get(key) == holder:
+            self.delete(key)
+
+    def put_ban(self, ban: Ban, seconds: float) -> None:
+        bans = dict(self.get("bans") or {})
+        if (held := bans.get((ban.source, ban.pair))) is None or held.until_ms < ban.until_ms:
+            bans[ban.source, ban.pair] = ban
+            _, until = self._values.get("bans", (None, 0.0))
+            self.set("bans", bans, max(seconds, until - self._loop.time()))
+
+    def put(self, key: str, quote: Quote, now_ms: int, seconds: float) -> bool:
+        if not quote.replaces(self.get(key), now_ms):
+            return False
+        self.set(key, quote, seconds)
+        self._publish(quote)
+        return True
+
+    def _publish(self, quote: Quote) -> None:
+        """Machine by machine, each a little later; a message that is lost on the way was sent all the same."""
+        sent = 0
+        for subscribers in self.subscribers.values():
+            sent += len(subscribers)
+            heard = [store for store in subscribers if self._random.random() >= self.lost_share]
+            self._loop.call_later(self.latency() + sent * FANOUT_SECONDS, _hear, heard, quote)
+        self.deliveries += sent
+
+
+def _hear(stores: list[Subscriber], quote: Quote) -> None:
+    for store in stores:
+        store.hear(quote)
+
+
+class Link:
+    """The network between one machine and Redis."""
+
+    def __init__(self, redis: Redis, timeout_seconds: float) -> None:
+        self.redis = redis
+        self.cut = False
+        self._timeout = timeout_seconds
+        self._loop = asyncio.get_running_loop()
+        self._held: list[Request] = []
+
+    def restore(self) -> None:
+        """The network delivers what it has kept trying to deliver, whoever still waits for an answer."""
+        self.cut = False
+        held, self._held = self._held, []
+        for request in held:
+            self._arrive(request, 0.0)
+
+    def send(self, op: str, run: Run, connected: bool) -> "asyncio.Future[Any]":
+        there, back = self.redis.latency(), self.redis.latency()
+        request = Request(op, run, self._loop.time(), connected, self._loop.create_future())
+        self._loop.call_later(there, self._arrive, request, back)
+        return request.reply
+
+    def _arrive(self, request: Request, back: float) -> None:
+        redis = self.redis
+        if self.cut or redis.state == "frozen":
+            # Without a connection nothing was sent yet: the client still waits to be greeted.
+            if request.connected:
+                (self._held if self.cut else redis.backlog).append(request)
+            self._later(request.sent + self._timeout, request, StoreUnavailable("no answer in time"))
+        elif redis.state == "dead":
+            self._later(self._loop.time() + back, request, StoreUnavailable("connection refused"))
+        elif self._loop.time() + back > request.sent + self._timeout:
+            redis.execute(request)
+            self._later(request.sent + self._timeout, request, StoreUnavailable("no answer in time"))
+        else:
+            self._later(self._loop.time() + back, request, redis.execute(request))
+
+    def _later(self, when: float, request: Request, outcome: Any) -> None:
+        self._loop.call_at(when, answer, request.reply, outcome)
+
+
+def answer(reply: "asyncio.Future[Any]", outcome: Any) -> None:
+    """Wake who waits, unless it has gone meanwhile."""
+    if reply.done():
+        return
+    if isinstance(outcome, StoreUnavailable):
+        reply.set_exception(outcome)
+    else:
+        reply.set_result(outcome)
