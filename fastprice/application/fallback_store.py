@@ -1,5 +1,6 @@
 """A QuoteStore made of two: the one that all machines share, and this machine's own while that one fails."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -18,9 +19,11 @@ CUT_OFF_CLAIM = "cut off"
 CUT_OFF_SECONDS = 1.8
 # Over before it begins: it tells whether somebody holds a claim, and keeps nobody from it.
 LOOK_SECONDS = -0.05
-# The claim under which one worker of the machine gets to announce that the shared store is back.
+# Claimed by nobody in particular from the telling of a loss to the telling of the return: neither is told twice.
+TOLD_CLAIM, TOLD_BY, TOLD_SECONDS = "loss told", "machine", 86_400.0
+# Of those who find at the same moment that the shared store is back, one gets to tell.
 ANNOUNCE_CLAIM = "announce"
-ANNOUNCE_SECONDS = 5.0
+ANNOUNCE_SECONDS = 0.5
 FOLLOWED = "another worker of this machine cannot use it"
 
 
@@ -95,7 +98,7 @@ class FallbackStore:
             self._went(FOLLOWED, announce=False)
         elif self.lost is not None and not self._fails:
             self.lost = None
-            self._events(StoreBack(await self._is_mine(ANNOUNCE_CLAIM, ANNOUNCE_SECONDS)))
+            self._events(StoreBack(await self._may_tell_of_return()))
 
     async def _retry(self) -> None:
         try:
@@ -111,12 +114,33 @@ class FallbackStore:
         if self._fails:
             return  # Another operation was under way at the same time.
         self._fails = True
-        self._went(reason, await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS))
+        is_first = await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
+        if is_first and self.lost is None:
+            await self._mark_told()
+        self._went(reason, is_first)
 
     def _went(self, reason: str, announce: bool) -> None:
         if self.lost is None:
             self.lost = reason
             self._events(StoreLost(reason, announce))
+
+    async def _mark_told(self) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            await self._local.claim(TOLD_CLAIM, TOLD_BY, TOLD_SECONDS)
+
+    async def _may_tell_of_return(self) -> bool:
+        """Whether the loss was told, and we are the one to take it back."""
+        try:
+            if await self._local.claim(TOLD_CLAIM, self._holder, TOLD_SECONDS):
+                # Nobody held it: somebody was quicker, or it was never told.
+                await self._local.release(TOLD_CLAIM, self._holder)
+                return False
+            if not await self._local.claim(ANNOUNCE_CLAIM, self._holder, ANNOUNCE_SECONDS):
+                return False
+            await self._local.release(TOLD_CLAIM, TOLD_BY)
+        except StoreUnavailable:
+            pass  # With no local store there is nobody to agree with.
+        return True
 
     async def _is_mine(self, claim: str, seconds: float) -> bool:
         try:
