@@ -280,3 +280,18 @@ async def test_closing_closes_both() -> None:
     world = World()
     await world.stores[0].close()
     assert world.shared[0].closed and world.local[0].closed
+
+
+async def test_a_worker_that_is_back_too_early_tells_of_it_once() -> None:
+    world = World(workers=3)
+    world.fail(DOWN)
+    await world.claim()
+    world.shared[0].failure = None
+    await world.turn()
+    await world.turn()
+    assert [store.lost for store in world.stores] == [FOLLOWED, DOWN, DOWN]
+    world.fail(None)
+    for _ in range(3):
+        await world.turn()
+    assert [store.lost for store in world.stores] == [None] * 3
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
