@@ -16,6 +16,8 @@ from bench.report import keep
 from bench.tables import load_table
 
 SETTLE_SECONDS = 1.0
+# hey keeps the statuses and latencies of so many answers and forgets the rest.
+MOST_ANSWERS = 1_000_000
 SUMMARY = {
     "requests per s": r"Requests/sec:\s+([\d.]+)",
     "seconds": r"Total:\s+([\d.]+) secs",
@@ -45,6 +47,8 @@ def main() -> None:
         "process": {"before": start, "after": end},
     }
     print(load_table(result))
+    if sum(result["statuses"].values()) >= MOST_ANSWERS:
+        print(f"mind: statuses and latencies are those of the first {MOST_ANSWERS:,} answers; hey keeps no more")
     keep("soak" if "-z" in command else "load", result)
     sys.exit(1 if result["errors"] or set(result["statuses"]) != {"200"} else 0)
 
