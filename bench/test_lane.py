@@ -42,7 +42,7 @@ def lane() -> Lane:
     latest: LatestPrice[PriceAnswers]
     latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), render, CLOCK, RecordingEvents())
     latest.offer(quote_now())
-    return Lane({b"/api/v1/prices/eth-usdt": PreparedPrice(ETH.slug, latest, CLOCK)}, CLOCK.monotonic)
+    return Lane({b"/api/v1/prices/eth-usdt": PreparedPrice(ETH.slug, latest, CLOCK, 1)}, CLOCK.monotonic)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def price_app(metrics: Metrics) -> Starlette:
     parts = Parts(
         version="bench", latest=latest, clock=CLOCK, reports=lambda pair: (), redis=lambda: "not_configured",
         scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1, patience=lambda: 0.0,
-        retry_seconds=1.0,
+        refresh_interval=1.0,
     )
     return make_app(parts, None)
 

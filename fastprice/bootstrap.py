@@ -44,7 +44,7 @@ from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE, PRICES
 from fastprice.interface.parts import Parts
 from fastprice.interface.prepared import PreparedPrice
-from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.interface.price_json import PriceAnswers, longest_max_age, render
 from fastprice.server.fast_lane import Lane
 from fastprice.settings import Settings
 
@@ -73,7 +73,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     pace = Pace(holder, settings.refresh_interval, random.random)
     loop = RefreshLoop(refresh, store, latest, pace, leases, clock, events)
 
-    lane = _lane(settings.fast_lane, latest, clock, observers)
+    lane = _lane(settings, latest, clock, observers)
     flush = partial(_flush, metrics, lane)
     patient_until = clock.monotonic() + settings.cold_wait
     parts = Parts(
@@ -86,7 +86,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
         count_request=metrics.count_request,
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
-        retry_seconds=settings.refresh_interval,
+        refresh_interval=settings.refresh_interval,
     )
     return make_app(parts, _lifespan(session, loop, store, lane, flush, clock))
 
@@ -118,9 +118,11 @@ def _lifespan(
     return lifespan
 
 
-def _lane(switched_on: bool, latest: LatestPrice[PriceAnswers], clock: Clock, observers: list[Events]) -> Lane:
+def _lane(settings: Settings, latest: LatestPrice[PriceAnswers], clock: Clock, observers: list[Events]) -> Lane:
     """The prices that are answered before ASGI, each forgotten as soon as there is a newer one."""
-    prepared = {pair: PreparedPrice(pair.slug, latest, clock) for pair in latest.pairs} if switched_on else {}
+    longest = longest_max_age(settings.refresh_interval)
+    pairs = latest.pairs if settings.fast_lane else ()
+    prepared = {pair: PreparedPrice(pair.slug, latest, clock, longest) for pair in pairs}
 
     def forget(event: Event) -> None:
         if isinstance(event, QuoteTaken) and event.quote.pair in prepared:

@@ -68,6 +68,17 @@ class FakeClock:
         await settle()
 
 
+class SlowClock(FakeClock):
+    """A reading of the wall clock is followed by a pause of `tick` seconds, as when the process is stopped just then."""
+
+    tick = 0.0
+
+    def wall_ms(self) -> int:
+        now_ms = super().wall_ms()
+        self.now += self.tick
+        return now_ms
+
+
 async def settle() -> None:
     """Let everything that can run without time passing run."""
     for _ in range(50):

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ def answer(status: str = "200 OK", cache_control: str = "public, max-age=4", bod
 
 @dataclass
 class Replica:
-    """Remembers every head that it is sent, and says the same to all; `silent` is how many it answers not at all."""
+    """Remembers every head that it is sent, and says the same to all, or what a function gives for each; `silent` is how
+    many it answers not at all."""
 
     host: str
-    says: bytes = field(default_factory=answer)
+    says: bytes | Callable[[], bytes] = field(default_factory=answer)
     heads: list[bytes] = field(default_factory=list)
     silent: float = 0
     _server: asyncio.Server | None = None
@@ -50,7 +51,7 @@ class Replica:
                 if self.silent or self._server is None:
                     self.silent -= 1
                     break
-                writer.write(self.says)
+                writer.write(self.says() if callable(self.says) else self.says)
         writer.close()
 
 

@@ -49,7 +49,8 @@ class LatestPrice(Generic[Rendered]):
 
     def offer(self, quote: Quote) -> bool:
         """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
-        now_ms = self._clock.wall_ms()
+        # In this order: were the process stopped between the readings, the price would seem older, never younger.
+        now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
         age_ms = quote.age_ms(now_ms)
         held = self.by_slug.get(quote.pair.slug)
         if (
@@ -60,7 +61,7 @@ class LatestPrice(Generic[Rendered]):
         ):
             return False
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
-        fetched_at = self._clock.monotonic() - age_ms / 1000
+        fetched_at = now - age_ms / 1000
         self.by_slug[quote.pair.slug] = Snapshot(
             quote,
             self._render(quote),

@@ -29,7 +29,8 @@ class Health:
     async def readiness(self, request: Request) -> Response:
         """200 while every pair has a price that may be served, else 503; the body says why."""
         latest = self._parts.latest
-        pairs = {pair.slug: self._pair_state(pair) for pair in latest.pairs}
+        now = self._parts.clock.monotonic()
+        pairs = {pair.slug: self._pair_state(pair, now) for pair in latest.pairs}
         ready = all(state["state"] in (Freshness.FRESH, Freshness.STALE) for state in pairs.values())
         content = {
             "status": "ready" if ready else "not_ready",
@@ -39,11 +40,10 @@ class Health:
         }
         return json_answer(content, 200 if ready else 503, None if ready else {"Retry-After": self._parts.retry_after})
 
-    def _pair_state(self, pair: Pair) -> dict[str, Any]:
+    def _pair_state(self, pair: Pair, now: float) -> dict[str, Any]:
         snapshot = self._parts.latest.by_slug.get(pair.slug)
         if snapshot is None:
             return {"state": "no_price_yet", "age_ms": None, "source": None}
-        now = self._parts.clock.monotonic()
         age_ms = max(0, round((now - snapshot.fetched_at) * 1000))
         return {"state": snapshot.freshness(now), "age_ms": age_ms, "source": snapshot.quote.source}
 

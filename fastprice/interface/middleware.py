@@ -20,15 +20,14 @@ PRICE_ROUTE, SOURCES_ROUTE = PRICES + "{pair}", PRICES + "{pair}/sources"
 
 
 class HttpDate:
-    """The value of the Date field, made once a second."""
+    """The value of the Date field for a wall time in milliseconds, made once a second."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._second = 0
         self._value = b""
 
-    def __call__(self) -> bytes:
-        second = self._clock.wall_ms() // 1000
+    def __call__(self, wall_ms: int) -> bytes:
+        second = wall_ms // 1000
         if second != self._second:
             self._second, self._value = second, formatdate(second, usegmt=True).encode()
         return self._value
@@ -48,7 +47,7 @@ class DateAndCount:
         self._count = count
         self._clock = clock
         self._routes = routes
-        self._date = HttpDate(clock)
+        self._date = HttpDate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +60,7 @@ class DateAndCount:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [(b"date", self._date()), *message["headers"]]}
+                message = {**message, "headers": [(b"date", self._date(self._clock.wall_ms())), *message["headers"]]}
             await send(message)
 
         try:

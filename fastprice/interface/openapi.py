@@ -136,7 +136,7 @@ def _headers() -> Schema:
     return {
         "ETag": header("Strong: the same in every replica for the same body."),
         "Last-Modified": header("When the exchange gave the price, to the second."),
-        "Cache-Control": header("max-age is what is left of the price's freshness, in seconds."),
+        "Cache-Control": header("max-age, in seconds, is at most REFRESH_INTERVAL, and never lasts past freshness or use."),
         "Retry-After": header("Seconds.", "integer"),
         "Allow": header("The methods that there are."),
     }

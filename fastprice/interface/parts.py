@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, SourceReport
 from fastprice.domain.quote import Pair
-from fastprice.interface.price_json import PriceAnswers
+from fastprice.interface.price_json import PriceAnswers, longest_max_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class Parts:
 
     `scrape` gives the metrics as text, `count_request` takes route, method, status and seconds of every answer,
     `tally` counts look-ups of L1, `patience` is how long a request may still wait for the first price, in seconds.
+    `refresh_interval` is in seconds: when there is a newer price to come back for, and so how long caches may keep one.
     """
 
     version: str
@@ -27,8 +28,12 @@ class Parts:
     count_request: Callable[[str, str, int, float], None]
     tally: dict[str, int]
     patience: Callable[[], float]
-    retry_seconds: float
+    refresh_interval: float
 
     @property
     def retry_after(self) -> str:
-        return str(math.ceil(self.retry_seconds))
+        return str(math.ceil(self.refresh_interval))
+
+    @property
+    def longest_max_age(self) -> int:
+        return longest_max_age(self.refresh_interval)

@@ -17,31 +17,34 @@ class PreparedPrice:
     in max-age. The bytes are those that the ordinary route would send.
     """
 
-    def __init__(self, slug: str, latest: LatestPrice[PriceAnswers], clock: Clock) -> None:
+    def __init__(self, slug: str, latest: LatestPrice[PriceAnswers], clock: Clock, longest_max_age: int) -> None:
         self.valid_until = NEVER
         self.message = self.unchanged = self.etag = b""
         self.kind = FRESH
         self._slug = slug
         self._latest = latest
         self._clock = clock
-        self._date = HttpDate(clock)
+        self._longest_max_age = longest_max_age
+        self._date = HttpDate()
 
     def renew(self, now: float) -> bool:
         """Prepare for the monotonic second `now`; False where no price may be served."""
         snapshot = self._latest.by_slug.get(self._slug)
-        served = current(snapshot, now) if snapshot else None
+        served = current(snapshot, now, self._longest_max_age) if snapshot else None
         if snapshot is None or served is None:
             self.valid_until = NEVER
             return False
-        answer, left, fresh = served
-        full, bare = answer.headers(left)
-        date = self._date()
+        answer, max_age, fresh = served
+        full, bare = answer.headers(max_age)
+        # Read once: of two readings the second may be in the next second, and then Date would lag until that one ends.
+        wall_ms = self._clock.wall_ms()
+        date = self._date(wall_ms)
         self.message = message(b"200 OK", date, full, answer.body)
         self.unchanged = message(b"304 Not Modified", date, bare, b"")
         self.etag, self.kind = answer.etag, FRESH if fresh else STALE
-        same_until = snapshot.fresh_until - left if fresh else snapshot.usable_until
+        same_until = (snapshot.fresh_until if fresh else snapshot.usable_until) - max_age
         # The wall clock tells milliseconds begun, so its second may end that much sooner than it seems.
-        self.valid_until = min(same_until, now + (999 - self._clock.wall_ms() % 1000) / 1000)
+        self.valid_until = min(same_until, now + (999 - wall_ms % 1000) / 1000)
         return True
 
     def forget(self) -> None:

@@ -30,13 +30,14 @@ class PriceEndpoint:
         self._tally = parts.tally
         self._patience = parts.patience
         self._retry_after = {"Retry-After": parts.retry_after}
+        self._longest_max_age = parts.longest_max_age
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         snapshot = self._latest.by_slug.get(scope["path_params"]["pair"])
         if snapshot is None or scope["query_string"] or scope["method"] not in METHODS:
             await (await self._unusual(scope))(scope, receive, send)
             return
-        served = current(snapshot, self._clock.monotonic())
+        served = current(snapshot, self._clock.monotonic(), self._longest_max_age)
         if served is None:
             await self._too_old(snapshot)(scope, receive, send)
             return
@@ -74,7 +75,7 @@ class PriceEndpoint:
         """An answer no older than the client accepts, and cacheable no longer than it would accept it."""
         now = self._clock.monotonic()
         acceptable_until = snapshot.fetched_at + most_ms / 1000
-        served = current(snapshot, now)
+        served = current(snapshot, now, self._longest_max_age)
         if served is None:
             return self._too_old(snapshot)
         if now > acceptable_until:

@@ -1,5 +1,6 @@
 """A quote as bytes and headers: the only place that knows the wire shape of a price."""
 
+import math
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from hashlib import blake2b
@@ -74,12 +75,21 @@ def render(quote: Quote) -> PriceAnswers:
     return PriceAnswers(_answer(quote, stale=False), _answer(quote, stale=True))
 
 
-def current(snapshot: Snapshot[PriceAnswers], now: float) -> tuple[Answer, int, bool] | None:
-    """What is served at the monotonic second `now`: the answer, its max-age, whether it is fresh; None if expired."""
+def longest_max_age(refresh_interval: float) -> int:
+    """How many seconds a cache may keep a fresh price: about as long as there is no newer one."""
+    return math.ceil(refresh_interval)
+
+
+def current(snapshot: Snapshot[PriceAnswers], now: float, longest: int) -> tuple[Answer, int, bool] | None:
+    """What is served at the monotonic second `now`: the answer, its max-age, whether it is fresh; None if expired.
+
+    A cache may keep a fresh answer for the whole seconds of freshness left, but at most `longest`; and a stale answer
+    for a second, but never past the end of its use.
+    """
     if now <= snapshot.fresh_until:
-        return snapshot.rendered.fresh, int(snapshot.fresh_until - now), True
+        return snapshot.rendered.fresh, min(int(snapshot.fresh_until - now), longest), True
     if now <= snapshot.usable_until:
-        return snapshot.rendered.stale, 1, False
+        return snapshot.rendered.stale, min(int(snapshot.usable_until - now), 1), False
     return None
 
 

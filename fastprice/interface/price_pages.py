@@ -25,7 +25,7 @@ class PricePages:
         bodies, missing, left = [], [], []
         for pair in self._parts.latest.pairs:
             snapshot = self._parts.latest.by_slug.get(pair.slug)
-            served = current(snapshot, now) if snapshot else None
+            served = current(snapshot, now, self._parts.longest_max_age) if snapshot else None
             if served is None:
                 self._parts.tally["miss"] += 1
                 missing.append(pair.symbol)

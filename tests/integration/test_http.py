@@ -68,8 +68,9 @@ class Service:
     A request that must wait for the first price puts itself in `waiting` and waits for `patience` seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refresh_interval: float = 1.5) -> None:
         self.clock = FakeClock()
+        self.refresh_interval = refresh_interval
         self.latest = LatestPrice((ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, RecordingEvents())
         self.counted: list[tuple[str, str, int]] = []
         self.tally = {"hit": 0, "stale": 0, "miss": 0}
@@ -92,7 +93,7 @@ class Service:
             count_request=lambda route, method, status, seconds: self.counted.append((route, method, status)),
             tally=self.tally,
             patience=self._patience,
-            retry_seconds=1.5,
+            refresh_interval=self.refresh_interval,
         )
         return make_app(parts, lambda app: contextlib.nullcontext())
 
@@ -182,7 +183,7 @@ async def test_price_is_served_digit_for_digit_with_its_headers(service: Service
     assert got.headers["Content-Type"] == "application/json"
     assert STRONG_ETAG.fullmatch(got.headers["ETag"])
     assert got.headers["Last-Modified"] == formatdate(QUOTE.fetched_at_ms // 1000, usegmt=True)
-    assert got.headers["Cache-Control"] == "public, max-age=5"
+    assert got.headers["Cache-Control"] == "public, max-age=2"
     assert {"ETag", "Last-Modified"} <= set(got.headers["Access-Control-Expose-Headers"].split(", "))
     assert parsedate_to_datetime(got.headers["Date"]) >= parsedate_to_datetime(got.headers["Last-Modified"])
     assert got.headers["Date"] == formatdate(service.clock.wall_ms() // 1000, usegmt=True)
@@ -190,19 +191,32 @@ async def test_price_is_served_digit_for_digit_with_its_headers(service: Service
 
 
 @pytest.mark.parametrize(
-    ("age", "status", "stale", "max_age"),
+    ("interval", "age", "stale", "max_age"),
     [
-        (0, 200, False, "5"), (0.5, 200, False, "4"), (1, 200, False, "4"), (3.9, 200, False, "1"),
-        (4.5, 200, False, "0"), (5, 200, False, "0"), (5.001, 200, True, "1"), (60, 200, True, "1"),
+        (1.5, 0, False, "2"), (1.5, 2.9, False, "2"), (1.5, 3.1, False, "1"), (1.5, 4.001, False, "0"),
+        (1.5, 5, False, "0"), (1.5, 5.001, True, "1"), (1.5, 59, True, "1"), (1.5, 59.001, True, "0"),
+        (1.5, 59.906, True, "0"), (1.5, 60, True, "0"),
+        (0.02, 0, False, "1"), (1, 0, False, "1"), (1, 3.9, False, "1"), (1, 4.5, False, "0"),
+        (4.9, 0, False, "5"), (4.9, 0.1, False, "4"), (4.9, 55, True, "1"),
     ],
 )  # fmt: skip
-async def test_cache_control_is_what_is_left_of_freshness(
-    service: Service, age: float, status: int, stale: bool, max_age: str
+async def test_caches_may_keep_a_price_for_an_interval_but_no_longer_than_it_stays_what_it_is(
+    interval: float, age: float, stale: bool, max_age: str
 ) -> None:
-    service.price()
-    service.clock.now += age
-    got = await service()
-    assert (got.status, got.json["stale"], got.max_age) == (status, stale, max_age)
+    async with Service(interval).running() as service:
+        service.price()
+        service.clock.now += age
+        for path in PRICE, PRICES, f"{PRICE}?max_age_ms=80000":
+            for method, condition in ("GET", ""), ("HEAD", ""), ("GET", "*"):
+                got = await service(path, method, ("If-None-Match", condition))
+                assert (got.status, got.max_age) == (304 if condition else 200, max_age), (path, method)
+        assert (await service()).json["stale"] is stale
+
+
+async def test_all_prices_together_may_be_kept_as_long_as_the_one_that_changes_first(service: Service) -> None:
+    service.price(ETH, age=59.5)
+    service.price(BTC)
+    assert (await service(PRICES)).max_age == "0"
 
 
 async def test_age_counts_from_the_exchanges_answer_not_from_ours(service: Service) -> None:
@@ -210,7 +224,7 @@ async def test_age_counts_from_the_exchanges_answer_not_from_ours(service: Servi
     assert (await service()).max_age == "1"
     service.price(age=0)
     service.clock.step_wall(3600)
-    assert (await service()).max_age == "5", "a step of the wall clock ages no price"
+    assert (await service()).max_age == "2", "a step of the wall clock ages no price"
 
 
 async def test_stale_price_differs_in_nothing_but_its_mark_and_its_etag(service: Service) -> None:
@@ -254,7 +268,7 @@ async def test_300_cold_requests_all_get_the_first_price(service: Service) -> No
     assert not any(task.done() for task in asked)
     service.price()
     answers = await asyncio.gather(*asked)
-    assert {(got.status, got.json["price"], got.max_age) for got in answers} == {(200, "3120.45", "5")}
+    assert {(got.status, got.json["price"], got.max_age) for got in answers} == {(200, "3120.45", "2")}
     assert service.tally == {"hit": 300, "stale": 0, "miss": 0}
 
 
@@ -418,8 +432,8 @@ async def test_what_is_not_here_is_404_and_never_a_redirect(service: Service, pa
 @pytest.mark.parametrize(
     ("age", "most_ms", "max_age"),
     [
-        (0, "0", "0"), (1, "1000", "0"), (1, "3000", "2"), (1, "60000", "4"), (1, "86400000", "4"), (1, "00003000", "2"),
-        (10, "10000", "0"), (10, "20000", "1"), (60, "86400000", "1"),
+        (0, "0", "0"), (1, "1000", "0"), (1, "3000", "2"), (1, "60000", "2"), (1, "86400000", "2"), (1, "00003000", "2"),
+        (10, "10000", "0"), (10, "20000", "1"), (10, "10999", "0"), (60, "86400000", "0"),
     ],
 )  # fmt: skip
 async def test_acceptable_age_limits_how_long_caches_may_keep_the_price(

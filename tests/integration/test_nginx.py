@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -190,10 +191,35 @@ async def test_micro_cache_absorbs_a_burst_and_lets_nobody_count_its_time_anew(t
         assert set(seen(front)) == {PLAIN_HEAD}
 
 
+@pytest.mark.parametrize("max_age", [1, 2, 15])
+async def test_micro_cache_keeps_what_may_be_kept_and_never_for_longer_than_a_second(tmp_path: Path, max_age: int) -> None:
+    async with fronted(tmp_path, MICRO_CACHE="1") as front:
+        front.replicas["127.0.0.2"].says = lambda: answer(cache_control=f"public, max-age={max_age}", body=f"{time.time()}")
+        asked, told = 0, set()
+        while len(told) < 4:
+            before = time.time()
+            told.add(made := float((await front.ask()).body))
+            asked += 1
+            assert before - made < 1.1, "nginx's clock may lag by a moment"
+        assert asked > 2 * len(seen(front)), "it keeps something"
+
+
+async def test_micro_cache_works_on_what_the_service_says_by_default(market: Market, tmp_path: Path) -> None:
+    (tmp_path / "front").mkdir()
+    defaults = {"REFRESH_INTERVAL": 1, "CACHE_TTL": 5, "MAX_STALE": 60}
+    async with running(market, tmp_path, **defaults) as service:
+        await service.until(200)
+        replica = {"REPLICAS": f"127.0.0.1:{service.port}", "MICRO_CACHE": "1"}
+        async with fronted(tmp_path / "front", 0, **replica) as front:
+            replies = [await front.ask() for _ in range(100)]
+            assert {reply.status for reply in replies} == {200}
+            kept = [reply for reply in replies if reply.headers["cache-control"] == "public, max-age=0"]
+            assert len(kept) > len(replies) / 2
+
+
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        (PRICE, answer(cache_control="public, max-age=1")),  # What a stale price says.
         (PRICE, answer(cache_control="public, max-age=0")),
         (PRICE, answer(cache_control="no-store")),
         (PRICE, answer("503 Service Unavailable", "no-store")),

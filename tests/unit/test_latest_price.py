@@ -8,7 +8,7 @@ import pytest
 from fastprice.application.events import QuoteTaken
 from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import MAX_SKEW_MS, AgeLimits, Freshness
-from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents, a_quote, settle
+from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents, SlowClock, a_quote, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -53,6 +53,14 @@ async def test_age_is_counted_from_the_fetch_whatever_tier_it_came_through(
         assert latest.freshness(ETH) is freshness
         assert (latest.held(ETH) is None) is (freshness is Freshness.EXPIRED)
         assert (latest.quotes() == []) is (freshness is Freshness.EXPIRED)
+
+
+def test_a_price_is_never_taken_for_younger_than_it_is_though_the_process_is_stopped_meanwhile() -> None:
+    clock = SlowClock()
+    latest = LatestPrice((ETH,), AgeLimits(5_000, 60_000), str, clock, RecordingEvents())
+    clock.tick = 3.0
+    assert latest.offer(a_quote(at_ms=START_MS - 1_000))
+    assert clock.monotonic() - latest.by_slug["eth-usdt"].fetched_at == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(("age_ms", "taken"), [(60_000, True), (60_001, False), (10**9, False)])

@@ -1,5 +1,7 @@
 """The prepared answers of a pair, to the byte, and up to which moment they are right."""
 
+from email.utils import parsedate_to_datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import AgeLimits
 from fastprice.interface.prepared import FRESH, FRESH_UNCHANGED, NEVER, STALE, STALE_UNCHANGED, PreparedPrice
 from fastprice.interface.price_json import PriceAnswers, render
-from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents, a_quote
+from tests.fakes import BTC, ETH, START_MS, RecordingEvents, SlowClock, a_quote
 
 FULL = a_quote(
     "3120.45", START_MS, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS - 12
@@ -47,15 +49,19 @@ FRESH_304 = (
 class World:
     """A pair's prepared answers over a clock that stands still."""
 
-    def __init__(self) -> None:
-        self.clock = FakeClock()
+    def __init__(self, longest_max_age: int = 5) -> None:
+        self.clock = SlowClock()
+        self._longest_max_age = longest_max_age
         self.latest = LatestPrice[PriceAnswers](
             (ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, RecordingEvents()
         )
-        self.prepared = PreparedPrice("eth-usdt", self.latest, self.clock)
+        self.prepared = self.anew()
 
     def give(self, age_ms: int = 0, price: str = "3120.45") -> None:
         assert self.latest.offer(a_quote(price, self.clock.wall_ms() - age_ms))
+
+    def anew(self) -> PreparedPrice:
+        return PreparedPrice("eth-usdt", self.latest, self.clock, self._longest_max_age)
 
     def renew(self, prepared: PreparedPrice | None = None) -> PreparedPrice:
         prepared = prepared or self.prepared
@@ -135,7 +141,7 @@ def test_what_is_still_valid_is_what_would_be_made_anew(
     world.clock.now += late_ms / 1000
     if world.clock.now > prepared.valid_until - 1e-5:
         return
-    anew = world.renew(PreparedPrice("eth-usdt", world.latest, world.clock))
+    anew = world.renew(world.anew())
     assert early == (anew.message, anew.unchanged, anew.etag, anew.kind)
 
 
@@ -146,7 +152,7 @@ def test_answers_of_a_minute_change_each_second_and_are_never_wrong_between(worl
         if world.clock.now > world.prepared.valid_until:
             world.renew()
             made += 1
-        anew = world.renew(PreparedPrice("eth-usdt", world.latest, world.clock))
+        anew = world.renew(world.anew())
         assert world.prepared.message == anew.message
         world.clock.now = round(world.clock.now + 0.05, 3)
     assert made < 60 + 10, "once a second, and at each step of max-age"
@@ -179,6 +185,42 @@ def test_date_follows_a_step_of_the_wall_clock_when_made_anew(world: World) -> N
     world.clock.now += 1
     message = world.renew().message
     assert b"date: Wed, 23 Jul 2025 20:46:41 GMT\r\n" in message and b"max-age=4\r\n" in message
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(begun_ms=st.integers(0, 999), tick_ms=st.integers(0, 1500))
+def test_date_is_right_for_as_long_as_the_answer_is_though_a_second_ends_while_it_is_made(begun_ms: int, tick_ms: int) -> None:
+    world = World()
+    world.give()
+    world.clock.now += begun_ms / 1000
+    world.clock.tick = tick_ms / 1000
+    prepared = world.renew()
+    world.clock.tick = 0
+    told = parsedate_to_datetime(prepared.message.split(b"date: ")[1].split(b"\r\n")[0].decode()).timestamp()
+    assert told == (world.clock.wall_ms() - tick_ms) // 1000, "the second in which it was made"
+    world.clock.now = prepared.valid_until
+    assert world.clock.wall_ms() // 1000 <= told, "nor is it sent once that second is over"
+
+
+@pytest.mark.parametrize(
+    ("longest", "age_ms", "max_age", "until"),
+    [
+        (1, 100, b"1", 3.9), (2, 100, b"2", 2.9), (2, 3500, b"1", 0.5), (1, 4200, b"0", 0.8),
+        (1, 6000, b"1", 53.0), (5, 58_900, b"1", 0.1), (5, 59_100, b"0", 0.9),
+    ],
+)  # fmt: skip
+def test_max_age_holds_until_less_is_left(longest: int, age_ms: int, max_age: bytes, until: float) -> None:
+    world = World(longest)
+    world.give(age_ms)
+    start = world.clock.now
+    assert b"max-age=" + max_age + b"\r\n" in world.renew().message
+    # Date ends it each second; what is looked at here is the rest.
+    while world.clock.now < start + until - 1e-6:
+        world.clock.now = min(start + until, world.clock.now + 0.25)
+        assert b"max-age=" + max_age + b"\r\n" in world.renew().message
+    world.clock.now += 1e-3
+    renewed = world.prepared.renew(world.clock.now)
+    assert not renewed or b"max-age=" + max_age + b"\r\n" not in world.prepared.message
 
 
 # Conditions
