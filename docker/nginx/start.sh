@@ -19,7 +19,7 @@ mkdir -p "$run"
     echo "map \"\" \$replicas { default $replicas; }"
   fi
   if [ "${MICRO_CACHE:-0}" = 1 ]; then cache=prices; else cache=off; fi
-  echo "map \"\" \$price_cache { default $cache; }"
+  echo "map \"\" \$micro_cache { default $cache; }"
   echo "map \"\" \$logged { default ${NGINX_ACCESS_LOG:-1}; }"
 } > "$run/chosen.conf"
 

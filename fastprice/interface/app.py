@@ -14,6 +14,7 @@ from starlette.types import Lifespan
 from fastprice.interface.health import Health
 from fastprice.interface.middleware import PRICE_ROUTE, SOURCES_ROUTE, AnswerPreflight, DateAndCount
 from fastprice.interface.openapi import describe
+from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_endpoint import ALLOW, PriceEndpoint
 from fastprice.interface.price_pages import PricePages
@@ -42,7 +43,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
             Middleware(DateAndCount, count=parts.count_request, clock=parts.clock, routes=known),
             Middleware(AnswerPreflight),
         ],
-        exception_handlers={HTTPException: _http_problem, Exception: _defect},
+        exception_handlers={HTTPException: _http_problem, BadParameter: _bad_parameter, Exception: _defect},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -58,6 +59,7 @@ class About:
 
     async def index(self, request: Request) -> Response:
         """What is here, for whoever opens the service in a browser."""
+        parameters(request.scope["query_string"])
         slugs = [pair.slug for pair in self._parts.latest.pairs]
         return json_answer(
             {
@@ -74,9 +76,11 @@ class About:
         )
 
     async def openapi(self, request: Request) -> Response:
+        parameters(request.scope["query_string"])
         return json_answer(self._openapi)
 
     async def metrics(self, request: Request) -> Response:
+        parameters(request.scope["query_string"])
         text, media_type = await self._parts.scrape()
         return Response(text, headers=SHARED_HEADERS | {"Content-Type": media_type})
 
@@ -87,6 +91,10 @@ async def _http_problem(request: Request, error: Any) -> Response:
     if error.status_code == 404:
         return problem(404, "there is nothing here; /api/ lists what there is")
     return problem(error.status_code, str(error.detail))
+
+
+async def _bad_parameter(request: Request, error: Exception) -> Response:
+    return problem(400, str(error))
 
 
 async def _defect(request: Request, error: Exception) -> Response:

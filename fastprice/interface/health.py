@@ -7,10 +7,12 @@ from starlette.responses import Response
 
 from fastprice.application.ports import SourceReport
 from fastprice.domain.quote import Freshness, Pair
+from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_pages import source_row
 from fastprice.interface.responses import json_answer
 
+STRICT = "strict"
 SOURCE_KEYS = ("breaker", "cooldown_until_ms", "cooldown_reason", "last_error", "last_error_at_ms")
 # The most worrying word of several, when a source serves more than one pair.
 BREAKER_ORDER = ("closed", "half_open", "open")
@@ -23,17 +25,27 @@ class Health:
         self._parts = parts
 
     async def liveness(self, request: Request) -> Response:
-        """200 for as long as the event loop turns; a restart would cure neither Redis nor an exchange."""
+        """200 for as long as the event loop turns; a restart would cure neither Redis nor an exchange.
+
+        Nor a parameter that is not known, so here none is refused.
+        """
         return json_answer({"status": "alive"})
 
     async def readiness(self, request: Request) -> Response:
-        """200 while every pair has a price that may be served, else 503; the body says why."""
+        """200 while a pair has a price that may be served, else 503; the body says why.
+
+        One pair that has none, because it is dead or mistyped, must not take the others off the network. With
+        `?strict=1` it is 200 only while every pair has one.
+        """
+        is_strict = _is_strict(request.scope["query_string"])
         latest = self._parts.latest
         now = self._parts.clock.monotonic()
         pairs = {pair.slug: self._pair_state(pair, now) for pair in latest.pairs}
-        ready = all(state["state"] in (Freshness.FRESH, Freshness.STALE) for state in pairs.values())
+        missing = [slug for slug, state in pairs.items() if state["state"] not in (Freshness.FRESH, Freshness.STALE)]
+        ready = not missing or (len(missing) < len(pairs) and not is_strict)
         content = {
-            "status": "ready" if ready else "not_ready",
+            "status": "ready" if not missing else "degraded" if len(missing) < len(pairs) else "not_ready",
+            "missing": missing,
             "pairs": pairs,
             "sources": self._source_states(),
             "redis": self._parts.redis(),
@@ -60,6 +72,13 @@ class Health:
     def _source_state(self, report: SourceReport) -> dict[str, Any]:
         row = source_row(report, self._parts.clock.wall_ms())
         return {key: row[key] for key in SOURCE_KEYS}
+
+
+def _is_strict(query: bytes) -> bool:
+    text = parameters(query, STRICT).get(STRICT, "0")
+    if text not in ("0", "1"):
+        raise BadParameter(f"{STRICT} must be 0 or 1")
+    return text == "1"
 
 
 def _worry(state: dict[str, Any]) -> tuple[int, int, int]:

@@ -8,9 +8,12 @@ from fastprice.domain.quote import Pair
 Schema = dict[str, Any]
 
 DECIMAL = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"}
+# Every `code` that can come: from the endpoints, from the server below them, and from docker/nginx in front of them.
 PROBLEM_CODES = [
     "bad_parameter", "unknown_pair", "not_found", "method_not_allowed", "price_unavailable", "price_too_old",
-    "internal_error",
+    "price_older_than_asked", "internal_error",
+    "bad_request", "request_timeout", "request_header_fields_too_large",
+    "content_too_large", "not_implemented", "http_version_not_supported", "no_replica",
 ]  # fmt: skip
 TIME_MS = {"type": "integer", "description": "Milliseconds since 1970-01-01 UTC."}
 
@@ -42,7 +45,10 @@ def describe(version: str, pairs: Iterable[Pair]) -> Schema:
 
 
 def _operation(name: str, summary: str, responses: Schema, parameters: list[Schema] | None = None) -> Schema:
-    other = _problem("`internal_error`, or `method_not_allowed` for anything but GET and HEAD.", ("Allow",))
+    told = "`method_not_allowed` for anything but GET and HEAD, or any other `code`."
+    other = _problem(told, ("Allow", "Retry-After"))
+    if name != "liveness":
+        responses = responses | {"400": _problem("`bad_parameter`: one that cannot be used, or is not known here.")}
     operation = {"operationId": name, "summary": summary, "responses": responses | {"default": other}}
     return operation | ({"parameters": parameters} if parameters else {})
 
@@ -90,14 +96,18 @@ def _price() -> Schema:
         "name": "max_age_ms",
         "in": "query",
         "required": False,
-        "description": "The oldest price you accept, in milliseconds: 503 rather than an older one.",
+        "description": "The oldest price you accept, in milliseconds: 412 rather than an older one.",
         "schema": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
     }
     responses = {
         "200": _ref("Price", headers=("ETag", "Last-Modified", "Cache-Control")),
         "304": _not_modified("ETag", "Last-Modified", "Cache-Control"),
-        "400": _problem("`bad_parameter`"),
         "404": _problem("`unknown_pair`: not served here; no exchange was asked."),
+        "412": _problem(
+            "`price_older_than_asked`: there is a price, but it is older than your `max_age_ms`. HTTP has this status"
+            " for conditions in headers; for one in the query it fits better than any other: the condition is the"
+            " client's, so the service has not failed, and nobody on the way need try again. It goes before a 304."
+        ),
         "503": _problem("`price_unavailable` or `price_too_old`: no price that may be served.", ("Retry-After",)),
     }
     return _operation("price", "The price now.", responses, [max_age, _condition()])
@@ -119,10 +129,11 @@ def _sources() -> Schema:
 
 def _readiness() -> Schema:
     responses = {
-        "200": _ref("Readiness", "Every pair has a price that may be served."),
-        "503": _ref("Readiness", "A pair has none; the body says why.", ("Retry-After",)),
+        "200": _ref("Readiness", "At least one pair has a price that may be served; with `strict=1` every pair."),
+        "503": _ref("Readiness", "None has; with `strict=1` not every one. The body says why.", ("Retry-After",)),
     }
-    return _operation("readiness", "Whether prices can be served.", responses)
+    strict = {"name": "strict", "in": "query", "required": False, "schema": {"type": "integer", "enum": [0, 1]}}
+    return _operation("readiness", "Whether prices can be served.", responses, [strict])
 
 
 def _metrics() -> Schema:
@@ -136,7 +147,7 @@ def _headers() -> Schema:
     return {
         "ETag": header("Strong: the same in every replica for the same body."),
         "Last-Modified": header("When the exchange gave the price, to the second."),
-        "Cache-Control": header("max-age, in seconds, is at most REFRESH_INTERVAL, and never lasts past freshness or use."),
+        "Cache-Control": header("max-age is in seconds: at most REFRESH_INTERVAL, and never past MAX_STALE."),
         "Retry-After": header("Seconds.", "integer"),
         "Allow": header("The methods that there are."),
     }
@@ -195,7 +206,8 @@ def _schemas() -> Schema:
         "Sources": _object(symbol=text, sources={"type": "array", "items": source}),
         "Liveness": _object(status={"const": "alive"}),
         "Readiness": _object(
-            status={"enum": ["ready", "not_ready"]},
+            status={"enum": ["ready", "degraded", "not_ready"], "description": "`degraded`: some pairs are missing."},
+            missing={"type": "array", "items": text, "description": "The pairs that have no price to be served."},
             pairs={"type": "object", "additionalProperties": pair},
             sources={"type": "object", "additionalProperties": _object(**standing)},
             redis=text | {"description": "`up`, `not_configured`, or `down: ` and why."},
@@ -205,16 +217,18 @@ def _schemas() -> Schema:
 
 
 def _problem_schema() -> Schema:
-    text = {"type": "string"}
+    text, number = {"type": "string"}, {"type": "integer"}
     return {
         "type": "object",
         "properties": {
             "type": text,
             "title": text,
-            "status": {"type": "integer"},
-            "code": {"type": "string", "enum": PROBLEM_CODES},
+            "status": number,
+            "code": text | {"description": "New ones may come.", "x-extensible-enum": PROBLEM_CODES},
             "detail": text | {"description": "For people; programs look at `code`."},
             "pairs": {"type": "array", "items": text, "description": "With `unknown_pair`: those served here."},
+            "age_ms": number | {"description": "With `price_older_than_asked`: of the price there is."},
+            "retry_after_ms": number | {"description": "With `price_older_than_asked`: when there may be a newer one."},
             "last_fetched_at_ms": TIME_MS | {"description": "With `price_too_old`: of the price not served."},
         },
         "required": ["type", "title", "status", "code", "detail"],

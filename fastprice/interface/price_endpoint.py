@@ -1,12 +1,13 @@
 """The hot path: one pair's price as a raw ASGI endpoint, a dict look-up, two comparisons and prepared bytes."""
 
 import asyncio
-from urllib.parse import parse_qs
+import math
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastprice.application.latest_price import Snapshot
 from fastprice.domain.quote import Pair
+from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_json import Answer, PriceAnswers, current, matches
 from fastprice.interface.responses import problem, unknown_pair
@@ -15,7 +16,6 @@ METHODS = ("GET", "HEAD")
 ALLOW = {"Allow": "GET, HEAD, OPTIONS"}
 MAX_AGE_PARAMETER = "max_age_ms"
 MAX_AGE_LIMIT_MS = 86_400_000
-TOO_OLD = "too old to be served; /health/readiness says why"
 
 PriceSnapshot = Snapshot[PriceAnswers]
 
@@ -31,6 +31,7 @@ class PriceEndpoint:
         self._patience = parts.patience
         self._retry_after = {"Retry-After": parts.retry_after}
         self._longest_max_age = parts.longest_max_age
+        self._interval_ms = math.ceil(parts.refresh_interval * 1000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         snapshot = self._latest.by_slug.get(scope["path_params"]["pair"])
@@ -54,8 +55,8 @@ class PriceEndpoint:
             return problem(405, "a price can only be read", headers=ALLOW)
         try:
             most_ms = _max_age_ms(scope["query_string"])
-        except ValueError:
-            return problem(400, f"{MAX_AGE_PARAMETER} must be a whole number from 0 to {MAX_AGE_LIMIT_MS}")
+        except BadParameter as error:
+            return problem(400, str(error))
         snapshot = await self._first(pair)
         if snapshot is None:
             return self._none_yet(pair)
@@ -79,7 +80,7 @@ class PriceEndpoint:
         if served is None:
             return self._too_old(snapshot)
         if now > acceptable_until:
-            return self._too_old(snapshot, f"older than {MAX_AGE_PARAMETER} accepts")
+            return self._older_than_asked(snapshot, now, most_ms)
         answer, max_age, fresh = served
         self._tally["hit" if fresh else "stale"] += 1
 
@@ -93,11 +94,20 @@ class PriceEndpoint:
         detail = f"no source has given a price for {pair.symbol} yet; /health/readiness says why"
         return problem(503, detail, "price_unavailable", self._retry_after)
 
-    def _too_old(self, snapshot: PriceSnapshot, why: str = TOO_OLD) -> ASGIApp:
+    def _too_old(self, snapshot: PriceSnapshot) -> ASGIApp:
         self._tally["miss"] += 1
         quote = snapshot.quote
-        detail = f"the last price of {quote.pair.symbol} is {why}"
+        detail = f"the last price of {quote.pair.symbol} is too old to be served; /health/readiness says why"
         return problem(503, detail, "price_too_old", self._retry_after, last_fetched_at_ms=quote.fetched_at_ms)
+
+    def _older_than_asked(self, snapshot: PriceSnapshot, now: float, most_ms: int) -> ASGIApp:
+        """The condition of one client is not met: no failure of ours, so no 5xx, and nothing for a proxy to repeat."""
+        self._tally["miss"] += 1
+        age_ms = max(most_ms + 1, round((now - snapshot.fetched_at) * 1000))
+        # A newer price may come once an interval.
+        retry_ms = self._interval_ms - age_ms % self._interval_ms
+        detail = f"the price of {snapshot.quote.pair.symbol} is {age_ms} ms old, and {MAX_AGE_PARAMETER} is {most_ms}"
+        return problem(412, detail, "price_older_than_asked", age_ms=age_ms, retry_after_ms=retry_ms)
 
 
 async def _send(answer: Answer, max_age: int, scope: Scope, send: Send) -> None:
@@ -112,11 +122,8 @@ async def _send(answer: Answer, max_age: int, scope: Scope, send: Send) -> None:
 
 
 def _max_age_ms(query: bytes) -> int:
-    """The age that the client accepts, by default any; parameters we do not know are nobody's harm. ValueError."""
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(MAX_AGE_PARAMETER)
-    if values is None:
-        return MAX_AGE_LIMIT_MS
-    (text,) = values
+    """The age that the client accepts, by default any. Raises BadParameter."""
+    text = parameters(query, MAX_AGE_PARAMETER).get(MAX_AGE_PARAMETER, str(MAX_AGE_LIMIT_MS))
     if not (text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= MAX_AGE_LIMIT_MS):
-        raise ValueError(text)
+        raise BadParameter(f"{MAX_AGE_PARAMETER} must be a whole number of milliseconds from 0 to {MAX_AGE_LIMIT_MS}")
     return int(text)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from fastprice.application.ports import SourceReport
 from fastprice.domain.quote import Pair
+from fastprice.interface.parameters import parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_json import current, etag, matches, price_fields
 from fastprice.interface.responses import json_answer, problem, unknown_pair
@@ -21,6 +22,7 @@ class PricePages:
 
     async def every_price(self, request: Request) -> Response:
         """All pairs that have an acceptable price, and the names of those that have none."""
+        parameters(request.scope["query_string"])
         now = self._parts.clock.monotonic()
         bodies, missing, left = [], [], []
         for pair in self._parts.latest.pairs:
@@ -46,6 +48,7 @@ class PricePages:
         pair = self._pairs.get(request.path_params["pair"].lower())
         if pair is None:
             return unknown_pair(self._pairs)
+        parameters(request.scope["query_string"])
         return json_answer({"symbol": pair.symbol, "sources": self._rows(pair)})
 
     def _rows(self, pair: Pair) -> list[dict[str, Any]]:

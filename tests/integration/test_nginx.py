@@ -83,6 +83,38 @@ async def test_large_heads_and_bodies_are_refused_before_a_replica_sees_them(tmp
         assert not seen(front)
 
 
+REFUSED = {
+    "no request": (b"garbage\r\n\r\n", 400, "bad_request"),
+    "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
+    "a head that is too long": (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: %s\r\n\r\n" % (b"x" * 5000), 400, "bad_request"),
+    "an address that leads out": (b"GET /../x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+    "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
+    "a large body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n", 413, "content_too_large"),
+    "an odd coding": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not_implemented"),
+    "another version": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505, "http_version_not_supported"),
+    "its own pages": (b"GET /refused/400 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 404, "not_found"),
+}
+
+
+async def test_what_nginx_refuses_by_itself_has_the_shape_of_every_error(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        for name, (request, status, code) in REFUSED.items():
+            head, _, body = (await front.send(request)).partition(b"\r\n\r\n")
+            told = json.loads(body)
+            assert (told["status"], told["code"]) == (status, code) and head.startswith(b"HTTP/1.1 %d " % status), name
+            assert b"Content-Type: application/problem+json" in head and b"Access-Control-Allow-Origin: *" in head, name
+        assert not seen(front)
+
+
+async def test_a_condition_that_is_not_met_does_not_make_nginx_ask_again(tmp_path: Path) -> None:
+    async with fronted(tmp_path, 2) as front:
+        for replica in front.replicas.values():
+            replica.says = answer("412 Precondition Failed", "no-store", '{"code":"price_older_than_asked"}')
+        reply = await front.ask(f"{PRICE}?max_age_ms=1")
+        assert (reply.status, reply.headers["cache-control"], len(seen(front))) == (412, "no-store", 1)
+        assert json.loads(reply.body) == {"code": "price_older_than_asked"}
+
+
 async def test_a_body_that_is_sent_along_goes_nowhere(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         request = f"GET {PRICE} HTTP/1.1\r\nHost: front\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc"
@@ -188,6 +220,7 @@ async def test_micro_cache_absorbs_a_burst_and_lets_nobody_count_its_time_anew(t
         assert controls.count("public, max-age=4") == len(seen(front)), "only what a replica has just said"
         assert set(controls) == {"public, max-age=4", "public, max-age=0"}
         assert (await front.ask(If_None_Match='"1"')).status == 304, "the cache answers conditions itself"
+        assert (await front.ask(If_Match='"other"')).status == 200, "nobody else knows this one"
         assert set(seen(front)) == {PLAIN_HEAD}
 
 

@@ -1,8 +1,10 @@
 """/openapi.json is valid OpenAPI 3.1, names every route, and every real answer is as it says."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 from starlette.routing import Route
 
+from fastprice.interface.responses import CODES
+from fastprice.server.careful_http import REFUSALS, refusal
 from tests.fakes import BTC, ETH
 from tests.integration.test_http import (
     ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, WELL, Got, Service
@@ -22,6 +26,7 @@ pytestmark = pytest.mark.anyio
 ALIASES = {"/": "/api/", "/api": "/api/"}
 # Headers that a client acts upon; the rest is HTTP's own business.
 TELLING = {"etag", "last-modified", "retry-after", "allow", "cache-control"}
+ROOT = Path(__file__).parents[2]
 BTC_PRICE = "/api/v1/prices/btc-usdt"
 
 
@@ -104,7 +109,8 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
     await ask(READINESS, READINESS, 503)
     service.price(ETH)
     await ask(PRICES, PRICES, 200)
-    await ask(READINESS, READINESS, 503)
+    await ask(READINESS, READINESS, 200)
+    await ask(READINESS, f"{READINESS}?strict=1", 503)
     service.reports[ETH], service.reports[BTC] = (WELL, ILL, OVER), (replace(ILL, breaker="closed"),)
     service.price(BTC, price="61000.1", bid=None, ask=None, volume_24h=None, source_time_ms=None)
     for path, template in {
@@ -118,9 +124,12 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
         await ask(template, path, 304, any_tag)
     for query in "x", "86400001":
         await ask(PRICE_TEMPLATE, f"{PRICE}?max_age_ms={query}", 400)
+    for path in content["paths"].keys() - {LIVENESS}:
+        await ask(path, f"{path.replace('{pair}', 'eth-usdt')}?unknown", 400)
     await ask(PRICE_TEMPLATE, "/api/v1/prices/no-pair", 404)
     await ask(SOURCES_TEMPLATE, "/api/v1/prices/no-pair/sources", 404)
     service.clock.now += 10
+    await ask(PRICE_TEMPLATE, f"{PRICE}?max_age_ms=9999", 412)
     for path, template in (PRICE, PRICE_TEMPLATE), (PRICES, PRICES), (READINESS, READINESS):
         await ask(template, path, 200)
     service.clock.now += 51
@@ -142,6 +151,23 @@ async def test_parameters_accept_what_is_declared_and_no_more(service: Service) 
     for value, status in (most["minimum"], 200), (most["maximum"], 200), (most["minimum"] - 1, 400), (most["maximum"] + 1, 400):
         assert (await service(f"{PRICE}?max_age_ms={value}")).status == status
     assert "If-None-Match" in limits
+
+
+async def test_every_code_that_can_come_is_named_and_one_that_comes_later_breaks_no_client(service: Service) -> None:
+    content = await document(service)
+    code = content["components"]["schemas"]["Problem"]["properties"]["code"]
+    nginx = (ROOT / "docker/nginx/nginx.conf").read_text()
+    below = {json.loads(refusal(status).partition(b"\r\n\r\n")[2])["code"] for status in REFUSALS}
+    behind = {"unknown_pair", "price_unavailable", "price_too_old", "price_older_than_asked", *CODES.values()}
+    assert set(code["x-extensible-enum"]) == behind | below | set(re.findall(r'"code":"(\w+)"', nginx))
+    for readme in "README.md", "README.ru.md":
+        rows = re.findall(r"^\| \d{3} \| `(\w+)` \|", (ROOT / readme).read_text(), re.M)
+        assert set(rows) == set(code["x-extensible-enum"]) - {"internal_error"}, readme
+    schema = validator(content, "/components/schemas/Problem")
+    for status in REFUSALS:
+        schema.validate(json.loads(refusal(status).partition(b"\r\n\r\n")[2]))
+    told = (await service("/nowhere")).json
+    assert schema.is_valid(told | {"code": "a_later_one"}) and not schema.is_valid(told | {"code": 7})
 
 
 @pytest.mark.parametrize(

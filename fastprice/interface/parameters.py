@@ -1,0 +1,16 @@
+"""Query parameters: each endpoint says which ones it knows, and nothing else is silently ignored."""
+
+from urllib.parse import parse_qs
+
+
+class BadParameter(ValueError):
+    """A request has a parameter that cannot be used; the text is one line for whoever wrote the request."""
+
+
+def parameters(query: bytes, *known: str) -> dict[str, str]:
+    """The parameters of a query by name, all values of one name joined by commas. Raises BadParameter."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    for name in given:
+        if name not in known:
+            raise BadParameter(f"{name[:40]!a} is not a parameter here; known: {', '.join(known) or 'none'}")
+    return {name: ",".join(values) for name, values in given.items()}
