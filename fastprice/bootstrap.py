@@ -59,13 +59,14 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
     metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
+    metrics.simulated.set(bool(settings.simulated))
     observers: list[Events] = [metrics, log_event]
     events = _tell_all(observers)
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
 
     latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
-    session = Session(USER_AGENT)
+    session = Session(USER_AGENT, settings.proxies.find)
     store, redis_state = _store(settings, holder, clock, events)
     bans, leases = Bans(store, settings.refresh_interval, clock, events), Leases(clock)
     failover = _failover(settings, latest, session, bans, leases, clock, events)
@@ -87,6 +88,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
+        simulated=settings.simulated,
     )
     return make_app(parts, _lifespan(session, loop, store, lane, flush, clock))
 
@@ -153,7 +155,7 @@ def _scraper(
 
 async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
     """What each source says now, for `fastprice quote`."""
-    clock, session = SystemClock(), Session(USER_AGENT)
+    clock, session = SystemClock(), Session(USER_AGENT, settings.proxies.find)
     async with session:
         sources = [_exchange_source(name, settings, session, clock, lambda event: None) for name in settings.sources]
         return await ask_each(sources, pair, clock)

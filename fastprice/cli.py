@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from fastprice import __version__
+from fastprice.addresses import Proxies, host_and_port
 from fastprice.domain.quote import Pair
 from fastprice.settings import Settings, SettingsError
 
@@ -164,6 +165,25 @@ def _announce(settings: Settings, addresses: list[str]) -> None:
         store,
         ", ".join(settings.sources),
     )
+    if settings.simulated:
+        logging.getLogger("fastprice").warning("%s", _simulation(settings))
+    if settings.proxies.by_scheme:
+        logging.getLogger("fastprice").info("%s", _way_out(settings.proxies))
+    elif any(name.upper() == "ALL_PROXY" for name in os.environ):
+        logging.getLogger("fastprice").warning("ALL_PROXY is not used: set HTTPS_PROXY to an http:// or https:// proxy")
+
+
+def _simulation(settings: Settings) -> str:
+    """The line after which nobody takes a demo for the market."""
+    others = [name for name in settings.sources if name not in settings.simulated]
+    whose = f"the prices of {', '.join(settings.simulated)}" if others else "all prices"
+    real = f"; those of {', '.join(others)} are the exchanges' own" if others else ""
+    return f"SIMULATED: {whose} come from MARKET_URL or a private address, not from an exchange{real}"
+
+
+def _way_out(proxies: Proxies) -> str:
+    shown = ", ".join(f"{host_and_port(proxy)} for {scheme}:// URLs" for scheme, proxy in proxies.by_scheme.items())
+    return f"exchanges are asked through the proxy {shown}; private addresses and those of NO_PROXY directly"
 
 
 if __name__ == "__main__":

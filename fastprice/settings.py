@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from fastprice.addresses import Proxies, is_private
 from fastprice.domain.errors import FastpriceError
 from fastprice.domain.quote import AgeLimits, Pair
 
@@ -51,6 +52,8 @@ class Settings:
     pairs: tuple[Pair, ...]
     sources: tuple[str, ...]
     source_urls: Mapping[str, str]
+    simulated: tuple[str, ...]
+    proxies: Proxies
     fetch_timeout: float
     round_timeout: float
     retry_attempts: int
@@ -70,6 +73,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read and check everything; raises SettingsError at the first value that cannot be used."""
         read = _Reader(environ)
+        sources = read("SOURCES", ",".join(SOURCES), _sources, f"some of {', '.join(SOURCES)}, none twice")
         settings = cls(
             host=read("HOST", "0.0.0.0", _host, "an address or a host name"),
             port=read("PORT", "8000", _whole(0, 65535), "a whole number from 0 (any free port) to 65535"),
@@ -82,8 +86,10 @@ class Settings:
             max_stale=read.seconds("MAX_STALE", "60", least=0.05),
             cold_wait=read.seconds("COLD_WAIT", "2"),
             pairs=read("PAIRS", "eth-usdt", _pairs, "pairs like eth-usdt, separated by commas, none twice"),
-            sources=read("SOURCES", ",".join(SOURCES), _sources, f"some of {', '.join(SOURCES)}, none twice"),
+            sources=sources,
             source_urls=read.source_urls(),
+            simulated=read.simulated(sources),
+            proxies=read.proxies(),
             fetch_timeout=read.seconds("FETCH_TIMEOUT", "2", least=0.01),
             round_timeout=read.seconds("ROUND_TIMEOUT", "5", least=0.01),
             retry_attempts=read("RETRY_ATTEMPTS", "3", _whole(1, 10), "a whole number from 1 to 10"),
@@ -138,6 +144,31 @@ class _Reader:
             if url := self._url(f"{source.upper()}_URL") or (market and f"{market.rstrip('/')}/{source}"):
                 urls[source] = url
         return urls
+
+    def simulated(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """The sources whose prices are no exchange's: asked at MARKET_URL, or at a private address."""
+        own = {source: self._url(f"{source.upper()}_URL") for source in sources}
+        market = bool(self._url("MARKET_URL"))
+        return tuple(source for source, url in own.items() if (is_private(url) if url else market))
+
+    def proxies(self) -> Proxies:
+        """What other programs take from the same variables; where one is set in lower case too, that goes first."""
+        found = {"http": self._proxy("HTTP_PROXY"), "https": self._proxy("HTTPS_PROXY")}
+        return Proxies({scheme: proxy for scheme, proxy in found.items() if proxy}, self._either("NO_PROXY"))
+
+    def _proxy(self, name: str) -> str:
+        text = self._either(name)
+        url = text if "://" in text or not text else f"http://{text}"
+        try:
+            return _http_url(url)
+        except ValueError:
+            # Of a URL that cannot be read nobody can say where its password is.
+            shown = f"{text.partition('://')[0]}://***" if "://" in text else "***"
+            _refuse(name, shown, "the URL of an http:// or https:// proxy, its name and password percent-encoded")
+
+    def _either(self, name: str) -> str:
+        lower = next((value for key, value in self._environ.items() if key == name.lower()), "").strip()
+        return lower or self._environ.get(name, "").strip()
 
     def _url(self, name: str) -> str:
         return self(name, "", _http_url, "an http:// or https:// URL")

@@ -115,6 +115,10 @@ class Metrics:
         self.cooldown_until = self._gauge(
             "source_cooldown_until_timestamp_seconds", "Until when a source is left alone; 0 is not at all.", "source"
         )
+        self.simulated = Gauge(
+            "fastprice_simulated", "1 while prices are simulated, if only those of one source.",
+            registry=self.registry, multiprocess_mode="max",
+        )
         self.refreshes = self._counter("refreshes", "Refreshes by result.", "result")
         self.claims = self._gauge("claims", "Living workers that ask the sources.", "symbol", mode="livesum")
 

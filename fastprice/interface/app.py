@@ -65,6 +65,7 @@ class About:
             {
                 "name": "fastprice",
                 "version": self._parts.version,
+                **self._parts.simulation,
                 "prices": {slug: f"/api/v1/prices/{slug}" for slug in slugs},
                 "sources": {slug: f"/api/v1/prices/{slug}/sources" for slug in slugs},
                 "all_prices": "/api/v1/prices",

@@ -46,6 +46,7 @@ class Health:
         content = {
             "status": "ready" if not missing else "degraded" if len(missing) < len(pairs) else "not_ready",
             "missing": missing,
+            **self._parts.simulation,
             "pairs": pairs,
             "sources": self._source_states(),
             "redis": self._parts.redis(),

@@ -208,6 +208,8 @@ def _schemas() -> Schema:
         "Readiness": _object(
             status={"enum": ["ready", "degraded", "not_ready"], "description": "`degraded`: some pairs are missing."},
             missing={"type": "array", "items": text, "description": "The pairs that have no price to be served."},
+            simulated={"type": "boolean", "description": "Some prices are simulated: they are no exchange's."},
+            simulated_sources={"type": "array", "items": text, "description": "Whose prices those are."},
             pairs={"type": "object", "additionalProperties": pair},
             sources={"type": "object", "additionalProperties": _object(**standing)},
             redis=text | {"description": "`up`, `not_configured`, or `down: ` and why."},

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, SourceReport
@@ -17,6 +18,7 @@ class Parts:
     `scrape` gives the metrics as text, `count_request` takes route, method, status and seconds of every answer,
     `tally` counts look-ups of L1, `patience` is how long a request may still wait for the first price, in seconds.
     `refresh_interval` is in seconds: when there is a newer price to come back for, and so how long caches may keep one.
+    `simulated` are the sources whose prices are no exchange's.
     """
 
     version: str
@@ -29,6 +31,12 @@ class Parts:
     tally: dict[str, int]
     patience: Callable[[], float]
     refresh_interval: float
+    simulated: tuple[str, ...] = ()
+
+    @property
+    def simulation(self) -> dict[str, Any]:
+        """Whether prices are simulated, and which sources' they are."""
+        return {"simulated": bool(self.simulated), "simulated_sources": self.simulated}
 
     @property
     def retry_after(self) -> str:

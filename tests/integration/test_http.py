@@ -76,6 +76,7 @@ class Service:
         self.tally = {"hit": 0, "stale": 0, "miss": 0}
         self.reports: dict[Pair, tuple[SourceReport, ...]] = {}
         self.redis = "not_configured"
+        self.simulated: tuple[str, ...] = ()
         self.patience = 0.0
         self.waiting: asyncio.Queue[None] = asyncio.Queue()
         self.broken = False
@@ -94,6 +95,7 @@ class Service:
             tally=self.tally,
             patience=self._patience,
             refresh_interval=self.refresh_interval,
+            simulated=self.simulated,
         )
         return make_app(parts, lambda app: contextlib.nullcontext())
 
@@ -645,9 +647,19 @@ async def test_index_lists_what_is_here_and_all_of_it_is(service: Service) -> No
     assert index.json["name"] == "fastprice" and index.json["version"] == "1.2.3"
     assert index.body == (await service("/")).body == (await service("/api")).body
     links = [link for entry in index.json.values() for link in (entry.values() if isinstance(entry, dict) else [entry])]
-    paths = [link for link in links if link.startswith("/")]
+    paths = [link for link in links if str(link).startswith("/")]
     assert {PRICE, "/api/v1/prices/btc-usdt", PRICES, SOURCES, LIVENESS, READINESS, "/openapi.json"} <= set(paths)
     assert {(await service(path)).status for path in paths} == {200}
+
+
+@pytest.mark.parametrize("sources", [(), ("binance",), ("binance", "okx")])
+async def test_what_is_simulated_says_so(sources: tuple[str, ...]) -> None:
+    service = Service()
+    service.simulated = sources
+    async with service.running():
+        for path in "/", "/api/", READINESS:
+            told = (await service(path)).json
+            assert (told["simulated"], told["simulated_sources"]) == (bool(sources), list(sources))
 
 
 async def test_every_answer_is_counted_once_under_its_template(service: Service) -> None:

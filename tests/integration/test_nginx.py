@@ -5,6 +5,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,7 +229,8 @@ async def test_micro_cache_absorbs_a_burst_and_lets_nobody_count_its_time_anew(t
 async def test_micro_cache_keeps_what_may_be_kept_and_never_for_longer_than_a_second(tmp_path: Path, max_age: int) -> None:
     async with fronted(tmp_path, MICRO_CACHE="1") as front:
         front.replicas["127.0.0.2"].says = lambda: answer(cache_control=f"public, max-age={max_age}", body=f"{time.time()}")
-        asked, told = 0, set()
+        asked = 0
+        told: set[float] = set()
         while len(told) < 4:
             before = time.time()
             told.add(made := float((await front.ask()).body))
@@ -239,10 +241,10 @@ async def test_micro_cache_keeps_what_may_be_kept_and_never_for_longer_than_a_se
 
 async def test_micro_cache_works_on_what_the_service_says_by_default(market: Market, tmp_path: Path) -> None:
     (tmp_path / "front").mkdir()
-    defaults = {"REFRESH_INTERVAL": 1, "CACHE_TTL": 5, "MAX_STALE": 60}
+    defaults: Any = {"REFRESH_INTERVAL": 1, "CACHE_TTL": 5, "MAX_STALE": 60}
     async with running(market, tmp_path, **defaults) as service:
         await service.until(200)
-        replica = {"REPLICAS": f"127.0.0.1:{service.port}", "MICRO_CACHE": "1"}
+        replica: Any = {"REPLICAS": f"127.0.0.1:{service.port}", "MICRO_CACHE": "1"}
         async with fronted(tmp_path / "front", 0, **replica) as front:
             replies = [await front.ask() for _ in range(100)]
             assert {reply.status for reply in replies} == {200}

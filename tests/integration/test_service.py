@@ -13,6 +13,7 @@ import pytest
 from fastprice.bootstrap import memory_directory
 from fastprice.market import Market
 from fastprice.market.floor import MEANINGS
+from fastprice.settings import SOURCES
 from tests.conftest import RedisServer, free_port
 from tests.service import PATIENCE, PRICE, Answer, Service, polling, running
 
@@ -294,3 +295,33 @@ async def test_access_log_has_a_line_per_request_only_when_asked(market: Market,
             await service.until(200)
             await service.stop()
             assert any(f"GET {PRICE}" in line for line in service.log) is bool(asked)
+
+
+@pytest.mark.parametrize(
+    ("environ", "simulated", "whose"),
+    [({}, ["binance", "okx"], "all prices come"), ({"OKX_URL": "https://mirror.example"}, ["binance"], "the prices of binance come")],
+)
+async def test_simulated_prices_are_told_once_at_the_start_and_wherever_the_service_is_watched(
+    market: Market, tmp_path: Path, environ: dict[str, Any], simulated: list[str], whose: str
+) -> None:
+    proxy = "http://me:hunter2@proxy.example:3128"
+    async with running(market, tmp_path, SOURCES="binance,okx", WORKERS=3, HTTPS_PROXY=proxy, **environ) as service:
+        await service.until(200)
+        await service.until_workers(3)
+        for path in "/health/readiness", "/api/":
+            answer = await service.get(path)
+            assert (answer.json["simulated"], answer.json["simulated_sources"]) == (True, simulated)
+        assert metric((await service.get("/metrics")).body, "fastprice_simulated") == 1
+        log = "".join(service.log)
+        assert log.count("SIMULATED") == 1 and f"WARNING SIMULATED: {whose}" in log, log
+        assert ("okx are the exchanges' own" in log) is bool(environ)
+        assert "through the proxy proxy.example:3128" in log and "hunter2" not in log
+
+
+async def test_prices_of_exchanges_are_not_called_simulated(market: Market, tmp_path: Path) -> None:
+    public = {f"{source.upper()}_URL": f"https://{source}.invalid" for source in SOURCES}
+    async with running(market, tmp_path, **public) as service:
+        answer = await service.get("/health/readiness")
+        assert (answer.json["simulated"], answer.json["simulated_sources"]) == (False, [])
+        assert b"\nfastprice_simulated 0.0\n" in (await service.get("/metrics")).body
+        assert "SIMULATED" not in "".join(service.log)

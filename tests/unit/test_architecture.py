@@ -24,13 +24,13 @@ OURS: dict[str, tuple[str, ...]] = {
     "interface": ("domain", "application"),
     "server": ("interface",),
     "market": ("domain.quote",),
-    "settings": ("domain",),
+    "settings": ("domain", "addresses"),
     "bootstrap": ("",),
     "cli": ("",),
 }
 # Who may import what is neither ours nor the standard library's: one client per module.
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
-    "infrastructure.exchanges.client": ("aiohttp",),
+    "infrastructure.exchanges.client": ("aiohttp", "yarl"),
     "infrastructure.redis_store": ("redis",),
     "infrastructure.circuit_breaker": ("aiobreaker",),
     "infrastructure.prometheus": ("prometheus_client",),

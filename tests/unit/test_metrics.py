@@ -36,6 +36,7 @@ DOCUMENTED = {
     "price_age_limit_seconds": {"freshness"},
     "claims": {"symbol"},
     "workers": {"store"},
+    "simulated": set(),
     "build_info": {"version", "python"},
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fastprice.addresses import Proxies
 from fastprice.domain.quote import Pair
 from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.settings import SOURCES, Settings, SettingsError
@@ -17,7 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "HOST": "0.0.0.0", "PORT": 8000, "WORKERS": 8, "LOG_LEVEL": "info", "LOG_FORMAT": "text", "ACCESS_LOG": False,
     "CACHE_TTL": 5.0, "REFRESH_INTERVAL": 1.0, "MAX_STALE": 60.0, "COLD_WAIT": 2.0, "PAIRS": (ETH,),
     "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
-    "SOURCE_URLS": {}, "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
+    "SOURCE_URLS": {}, "SIMULATED": (), "PROXIES": Proxies({}, ""), "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
     "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
     "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20, "FAST_LANE": True,
 }  # fmt: skip
@@ -113,8 +114,9 @@ def test_defaults_are_those_of_the_table() -> None:
 def test_tables_cover_every_variable() -> None:
     known = {field.name.upper() for field in fields(Settings)}
     assert DEFAULTS.keys() == known
-    assert BAD.keys() == known - {"SOURCE_URLS"} | set(URLS)
-    assert GOOD.keys() == known - {"SOURCE_URLS"}
+    made_of_others = {"SOURCE_URLS", "SIMULATED", "PROXIES"}
+    assert BAD.keys() == known - made_of_others | set(URLS)
+    assert GOOD.keys() == known - made_of_others
 
 
 def test_sources_are_the_exchanges_that_there_are() -> None:
@@ -158,6 +160,34 @@ def test_each_source_can_be_asked_elsewhere() -> None:
 def test_one_market_stands_for_every_source_that_has_no_url_of_its_own(market: str) -> None:
     urls = Settings.from_env({"MARKET_URL": market, "OKX_URL": "https://mirror.example"}).source_urls
     assert urls == {source: f"http://market:9000/{source}" for source in SOURCES} | {"okx": "https://mirror.example"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "simulated"),
+    [
+        ({}, ()),
+        ({"MARKET_URL": "https://market.example"}, ("binance", "okx")),
+        ({"MARKET_URL": "http://market:9000", "OKX_URL": "https://mirror.example"}, ("binance",)),
+        ({"OKX_URL": "http://127.0.0.1:9000/okx"}, ("okx",)),
+        ({"BINANCE_URL": "https://api1.binance.com", "OKX_URL": "https://8.8.8.8"}, ()),
+        ({"KRAKEN_URL": "http://localhost"}, ()),  # Which is not among SOURCES.
+    ],
+)
+def test_simulated_are_the_sources_that_are_no_exchange(environ: dict[str, str], simulated: tuple[str, ...]) -> None:
+    assert Settings.from_env({"SOURCES": "binance,okx", **environ}).simulated == simulated
+
+
+def test_proxies_are_those_of_the_environment_in_any_case() -> None:
+    environ = {"HTTPS_PROXY": "upper:1", "https_proxy": " http://u:p@lower:2 ", "HTTP_PROXY": "https://plain", "no_proxy": "a"}
+    assert Settings.from_env(environ).proxies == Proxies({"https": "http://u:p@lower:2", "http": "https://plain"}, "a")
+    assert Settings.from_env({"HTTPS_PROXY": "proxy:3128"}).proxies == Proxies({"https": "http://proxy:3128"}, "")
+
+
+@pytest.mark.parametrize("url", ["socks5://u:hunter2@h:1", "http://u:hunter2", "u:hun#hunter2@h:1", "http://u:hunter2@h:x", "h:1/?hunter2"])
+def test_proxy_that_cannot_be_used_is_refused_without_its_secrets(url: str) -> None:
+    for name in "HTTPS_PROXY", "http_proxy":
+        line = refusal({name: url})
+        assert line.startswith(f"{name.upper()}=") and "hunter2" not in line
 
 
 @pytest.mark.parametrize(

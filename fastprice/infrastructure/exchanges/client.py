@@ -2,9 +2,12 @@
 
 import os
 import ssl
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 
 import aiohttp
+from yarl import URL
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock, Events
@@ -18,6 +21,14 @@ MAX_HEADER_BYTES = 8 * 1024
 MAX_CONNECTIONS = 1024
 
 
+# Which proxy leads to a URL; None where it is asked directly.
+FindProxy = Callable[[str], str | None]
+
+
+def no_proxy(url: str) -> str | None:
+    return None
+
+
 class Session:
     """The HTTP connections of one event loop, between `async with` and its end.
 
@@ -25,7 +36,8 @@ class Session:
     with it. One connection a second costs nothing against that.
     """
 
-    def __init__(self, user_agent: str) -> None:
+    def __init__(self, user_agent: str, find_proxy: FindProxy = no_proxy) -> None:
+        self._find_proxy = find_proxy
         self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         self._client: aiohttp.ClientSession | None = None
 
@@ -49,7 +61,11 @@ class Session:
         """One GET, redirects not followed."""
         if self._client is None:
             raise RuntimeError("no source may be asked before the session is open")
-        return self._client.get(url, timeout=timeout, allow_redirects=False)
+        return self._client.get(url, timeout=timeout, allow_redirects=False, proxy=self.find_proxy(url))
+
+    def find_proxy(self, url: str) -> URL | None:
+        proxy = self._find_proxy(url)
+        return URL(proxy) if proxy else None
 
 
 async def _ask_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -57,7 +73,7 @@ async def _ask_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandl
     try:
         return await handler(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise SourceDown(_reason(error)) from None
+        raise SourceDown(_by_way_of(request.proxy, _reason(error))) from None
 
 
 class ExchangeSource:
@@ -98,20 +114,26 @@ class ExchangeSource:
             self._events(SourceAsked(self.name, outcome, self._clock.monotonic() - started))
 
     async def _get(self, target: str) -> Reply:
+        url = self._base_url + target
         try:
-            async with self._session.get(self._base_url + target, self._timeout) as response:
+            async with self._session.get(url, self._timeout) as response:
                 return await self._read(response)
         except TimeoutError:
-            raise SourceTimeout(f"no answer within {self._timeout_seconds:g} s") from None
+            reason = f"no answer within {self._timeout_seconds:g} s"
+            raise SourceTimeout(_by_way_of(self._session.find_proxy(url), reason)) from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise SourceRefused(_by_way_of(self._session.find_proxy(url), _proxy_words(error.status))) from None
         except aiohttp.ClientPayloadError:
             raise InvalidQuote("the answer broke off") from None
         except aiohttp.InvalidURL:
             # Not shown, because it may carry a password.
             raise SourceRefused("its address is not a URL to ask") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise SourceDown(_reason(error)) from None
+            raise SourceDown(_by_way_of(self._session.find_proxy(url), _reason(error))) from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> Reply:
+        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise SourceRefused(_by_way_of(self._session.find_proxy(str(response.url)), _proxy_words(response.status)))
         if 300 <= response.status < 400:
             raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
         try:
@@ -133,6 +155,17 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise InvalidQuote(f"the body is longer than {MAX_BODY_BYTES} bytes")
     return bytes(body)
+
+
+def _by_way_of(proxy: URL | None, reason: str) -> str:
+    """The reason, and that the proxy may be it; never with the proxy's password."""
+    return f"through the proxy {proxy.host}:{proxy.port}: {reason}" if proxy else reason
+
+
+def _proxy_words(status: int) -> str:
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return "HTTP 407: it wants another name and password"
+    return f"HTTP {status}: it does not connect us"
 
 
 def _reason(error: Exception) -> str:

@@ -1,0 +1,71 @@
+"""Addresses of others: which ones are no exchange's, and through which proxy the rest is reached."""
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+# Names that no public resolver knows: reserved for private networks, or what containers and clusters use.
+PRIVATE_DOMAINS = (".localhost", ".localdomain", ".local", ".internal", ".svc", ".lan", ".test", ".home.arpa")
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def is_private(url: str) -> bool:
+    """Whether a URL names this machine or its network, as far as its text tells: no name is looked up."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    address = _ip(host)
+    if address is not None:
+        return not address.is_global
+    return "." not in host or host.endswith(PRIVATE_DOMAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The proxies by scheme of the URL to be asked, and the hosts that are asked without one, as in NO_PROXY."""
+
+    by_scheme: Mapping[str, str]
+    but_for: str
+
+    def find(self, url: str) -> str | None:
+        """The proxy for a URL. None for private ones: an outer proxy would look for them in its own network."""
+        parts = urlsplit(url)
+        proxy = self.by_scheme.get(parts.scheme)
+        if not proxy or is_private(url):
+            return None
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        excepted = any(_covers(word.strip().lower(), host, port) for word in self.but_for.split(","))
+        return None if excepted else proxy
+
+
+def host_and_port(url: str) -> str:
+    """All of a proxy's URL that may be shown."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _covers(word: str, host: str, port: int) -> bool:
+    """Whether a word of NO_PROXY means a host: `*`, a name and all below it, an address, a network; or with a port."""
+    name, colon, digits = word.rpartition(":")
+    if colon and digits.isdecimal() and (":" not in name or name.endswith("]")):
+        if int(digits) != port:
+            return False
+        word = name
+    try:
+        network, address = ipaddress.ip_network(word.strip("[]"), strict=False), _ip(host)
+    except ValueError:
+        name = word.removeprefix("*").strip(".")
+        return word == "*" or bool(name) and f".{host}".endswith(f".{name}")
+    return address is not None and address in network
+
+
+def _ip(host: str) -> IpAddress | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            # Also what resolvers take besides: 127.1, 0x7f000001, 2130706433.
+            return ipaddress.ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return None
+    return getattr(address, "ipv4_mapped", None) or address
