@@ -147,7 +147,7 @@ def _scraper(
     async def scrape() -> tuple[bytes, str]:
         flush()
         reports = [report for pair in latest.pairs for report in refresh.reports.get(pair, ())]
-        metrics.show(latest.quotes(), reports)
+        metrics.show(latest.everything_held(), reports)
         return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
 
     return scrape

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fastprice.application.events import QuoteTaken
-from fastprice.application.ports import Clock, Events
-from fastprice.domain.quote import AgeLimits, Freshness, Pair, Quote
+from fastprice.application.ports import Clock, Events, Held
+from fastprice.domain.quote import MAX_SKEW_MS, AgeLimits, Freshness, Pair, Quote
 
 Rendered = TypeVar("Rendered")
 
@@ -73,16 +73,17 @@ class LatestPrice(Generic[Rendered]):
         self._events(QuoteTaken(quote))
         return True
 
-    def quotes(self) -> list[Quote]:
-        """Every quote that may still be served."""
-        return [quote for pair in self.pairs if (quote := self.held(pair))]
-
     def held(self, pair: Pair) -> Quote | None:
         """The quote that may still be served, or None."""
         snapshot = self.by_slug.get(pair.slug)
         if snapshot is None or self._clock.monotonic() > snapshot.usable_until:
             return None
         return snapshot.quote
+
+    def everything_held(self) -> list[Held]:
+        """The newest quote of every pair that ever had one."""
+        now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
+        return [_held(snapshot, now, now_ms) for snapshot in self.by_slug.values()]
 
     def freshness(self, pair: Pair) -> Freshness | None:
         """None before the first price."""
@@ -92,3 +93,11 @@ class LatestPrice(Generic[Rendered]):
     async def first(self, pair: Pair) -> None:
         """Wait for the first price of a pair; every waiter waits on the same refresh."""
         await self._arrived[pair].wait()
+
+
+def _held(snapshot: Snapshot[Rendered], now: float, now_ms: int) -> Held:
+    quote, age = snapshot.quote, now - snapshot.fetched_at
+    fetched_at_ms = now_ms - round(age * 1000)
+    if abs(fetched_at_ms - quote.fetched_at_ms) <= MAX_SKEW_MS:
+        fetched_at_ms = quote.fetched_at_ms
+    return Held(quote, now <= snapshot.usable_until, age, fetched_at_ms)

@@ -46,6 +46,20 @@ class SourceReport:
     last_error_at_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The newest quote of a pair, and whether it may still be served.
+
+    Its age is that of the monotonic clock, which no step of the wall clock changes. `fetched_at_ms` is the quote's own,
+    or, after such a step, the time that the wall clock as it goes now would have given it.
+    """
+
+    quote: Quote
+    usable: bool
+    age_seconds: float
+    fetched_at_ms: int
+
+
 # No source bans for longer; a stored ban that claims to is not one of ours.
 MAX_BAN_SECONDS = 4 * 86_400.0
 

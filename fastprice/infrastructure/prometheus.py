@@ -2,16 +2,18 @@
 
 import glob
 import logging
+import math
 import os
 import platform
 import struct
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -19,8 +21,8 @@ from fastprice.application.events import (
     CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, Refreshed, SourceAsked, SourceSkipped, StoreAsked,
     StoreBack, StoreLost
 )
-from fastprice.application.ports import SourceReport
-from fastprice.domain.quote import AgeLimits, Pair, Quote
+from fastprice.application.ports import Held, SourceReport
+from fastprice.domain.quote import AgeLimits, Pair
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,31 @@ def _readable(name: str) -> bool:
         return False
 
 
+class _OwnGauge:
+    """A gauge that tells what the worker that answers the scrape knows, and nothing of the others.
+
+    Such a value needs no shared file: there the newest one by the wall clock would count, so after a backward step of
+    that clock every worker would go on showing old values until the clock had caught up.
+    """
+
+    def __init__(self, registry: CollectorRegistry, name: str, text: str, *labels: str) -> None:
+        self._name, self._text, self._labelnames = f"fastprice_{name}", text, labels
+        self._samples: list[tuple[list[str], float]] = []
+        registry.register(self)
+
+    def show(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Show these rows and no others; each is the labels and, last, the value."""
+        self._samples = [(labels, value) for *labels, value in rows]
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labelnames)
+        for labels, value in self._samples:
+            family.add_metric(labels, value)
+        return [family]
+
+    describe = collect
+
+
 class Metrics:
     """Every metric of the service; call it with an event, or count a request in its plain ints.
 
@@ -79,6 +106,7 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
+        self._own: list[_OwnGauge] = []
         self.l1 = {"hit": 0, "stale": 0, "miss": 0}
         self._http: defaultdict[HttpKey, int] = defaultdict(int)
         self._http_buckets = [0] * (len(HTTP_BUCKETS) + 1)
@@ -89,21 +117,22 @@ class Metrics:
         self._make_request_metrics()
         self._make_upstream_metrics()
         self._make_store_metrics()
-        info = self._gauge("build_info", "What runs here.", "version", "python", mode="max")
-        info.labels(version, platform.python_version()).set(1)
+        info = self._own_gauge("build_info", "What runs here.", "version", "python")
+        info.show([(version, platform.python_version(), 1)])
 
     def _make_request_metrics(self) -> None:
         self.http_requests = self._counter("http_requests", "Answers sent.", "route", "method", "status")
         self.http_duration = self._histogram("http_request_duration_seconds", "Time to an answer.", HTTP_BUCKETS)
         self.cache_requests = self._counter("cache_requests", "Look-ups in a cache tier.", "tier", "result")
         self.stale_responses = self._counter("stale_responses", "Prices served past CACHE_TTL.")
-        self.price = self._gauge("price", "The price served now.", "symbol")
-        self.price_fetched = self._gauge(
-            "price_fetched_timestamp_seconds", "When the exchange gave the price served now.", "symbol"
+        self.price = self._own_gauge("price", "The price served now.", "symbol")
+        self.price_age = self._own_gauge("price_age_seconds", "Age of the newest price, at the scrape.", "symbol")
+        self.price_fetched = self._own_gauge(
+            "price_fetched_timestamp_seconds", "When the exchange gave the newest price, by the clock as it is now.",
+            "symbol",
         )
-        self.age_limit = self._gauge(
-            "price_age_limit_seconds", "Up to which age a price is fresh, and up to which it is served.", "freshness",
-            mode="max",
+        self.age_limit = self._own_gauge(
+            "price_age_limit_seconds", "Up to which age a price is fresh, and up to which it is served.", "freshness"
         )
 
     def _make_upstream_metrics(self) -> None:
@@ -111,8 +140,8 @@ class Metrics:
         self.upstream_duration = self._histogram(
             "upstream_request_duration_seconds", "Time of a call to a source.", UPSTREAM_BUCKETS, "source"
         )
-        self.breaker_state = self._gauge("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
-        self.cooldown_until = self._gauge(
+        self.breaker_state = self._own_gauge("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
+        self.cooldown_until = self._own_gauge(
             "source_cooldown_until_timestamp_seconds", "Until when a source is left alone; 0 is not at all.", "source"
         )
         self.simulated = Gauge(
@@ -120,14 +149,14 @@ class Metrics:
             registry=self.registry, multiprocess_mode="max",
         )
         self.refreshes = self._counter("refreshes", "Refreshes by result.", "result")
-        self.claims = self._gauge("claims", "Living workers that ask the sources.", "symbol", mode="livesum")
+        self.claims = self._gauge("claims", "Living workers that ask the sources.", "symbol")
 
     def _make_store_metrics(self) -> None:
         self.redis_operations = self._counter("redis_operations", "Operations on Redis.", "op", "result")
         self.redis_duration = self._histogram(
             "redis_operation_duration_seconds", "Time of an operation on Redis.", STORE_BUCKETS
         )
-        self.workers = self._gauge("workers", "Living workers, by the store in use.", "store", mode="livesum")
+        self.workers = self._gauge("workers", "Living workers, by the store in use.", "store")
 
     def begin(self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str]) -> None:
         """Show what is known before anything happens, `stores` being those of this worker, the preferred one first.
@@ -137,8 +166,7 @@ class Metrics:
         self._symbols = {pair.symbol for pair in pairs}
         for symbol in self._symbols:
             self._child(self.claims, symbol).set(0)
-        self._child(self.age_limit, "fresh").set(limits.fresh_ms / 1000)
-        self._child(self.age_limit, "stale").set(limits.stale_ms / 1000)
+        self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
         self._works = dict.fromkeys(stores, True)
         self._show_store()
 
@@ -186,24 +214,24 @@ class Metrics:
         self._http_buckets = [0] * len(self._http_buckets)
         self._http_seconds = 0.0
 
-    def show(self, quotes: Collection[Quote], reports: Iterable[SourceReport]) -> None:
-        """Set the gauges to what this worker knows; the last to set one is the one believed, across all workers."""
-        for quote in quotes:
-            self._child(self.price, quote.pair.symbol).set(float(quote.price))
-            self._child(self.price_fetched, quote.pair.symbol).set(quote.fetched_at_ms / 1000)
-        shown = {quote.pair.symbol for quote in quotes}
-        for symbol in self._symbols - shown:
-            self._child(self.price, symbol).set(float("nan"))
-        self._symbols |= shown
-        for source, (breaker, cooldown_ms) in _worst(reports).items():
-            self._child(self.breaker_state, source).set(breaker)
-            self._child(self.cooldown_until, source).set(cooldown_ms / 1000)
+    def show(self, held: Iterable[Held], reports: Iterable[SourceReport]) -> None:
+        """Set the gauges to what this worker knows."""
+        newest = {each.quote.pair.symbol: each for each in held}
+        prices = {symbol: float(each.quote.price) for symbol, each in newest.items() if each.usable}
+        self.price.show((dict.fromkeys(self._symbols, math.nan) | prices).items())
+        self.price_age.show((symbol, each.age_seconds) for symbol, each in newest.items())
+        self.price_fetched.show((symbol, each.fetched_at_ms / 1000) for symbol, each in newest.items())
+        worst = _worst(reports)
+        self.breaker_state.show((source, breaker) for source, (breaker, _) in worst.items())
+        self.cooldown_until.show((source, until_ms / 1000) for source, (_, until_ms) in worst.items())
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes; some ten milliseconds of work, so not for the event loop."""
         if values.ValueClass._multiprocess:
             shared = CollectorRegistry()
             _Collector(shared)
+            for gauge in self._own:
+                shared.register(gauge)
             return generate_latest(shared)
         return generate_latest(self.registry)
 
@@ -221,8 +249,14 @@ class Metrics:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"fastprice_{name}", text, labels, buckets=buckets, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, *labels: str, mode: Any = "mostrecent") -> Gauge:
-        return Gauge(f"fastprice_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        """A gauge that is the sum over the living workers."""
+        return Gauge(f"fastprice_{name}", text, labels, registry=self.registry, multiprocess_mode="livesum")
+
+    def _own_gauge(self, name: str, text: str, *labels: str) -> _OwnGauge:
+        gauge = _OwnGauge(self.registry, name, text, *labels)
+        self._own.append(gauge)
+        return gauge
 
     def _source_asked(self, event: SourceAsked) -> None:
         self._child(self.upstream_requests, event.source, event.outcome).inc()

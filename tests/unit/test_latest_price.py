@@ -29,7 +29,7 @@ def price(latest: LatestPrice[Any]) -> str | None:
 
 
 def test_before_the_first_price_there_is_nothing(latest: LatestPrice[str]) -> None:
-    assert (latest.by_slug, latest.held(ETH), latest.freshness(ETH), latest.quotes()) == ({}, None, None, [])
+    assert (latest.by_slug, latest.held(ETH), latest.freshness(ETH), latest.everything_held()) == ({}, None, None, [])
 
 
 def test_a_quote_is_rendered_once_and_told(latest: LatestPrice[str], events: RecordingEvents) -> None:
@@ -52,7 +52,8 @@ async def test_age_is_counted_from_the_fetch_whatever_tier_it_came_through(
         await clock.advance(1_000 + age - age_ms / 1000 - clock.monotonic())
         assert latest.freshness(ETH) is freshness
         assert (latest.held(ETH) is None) is (freshness is Freshness.EXPIRED)
-        assert (latest.quotes() == []) is (freshness is Freshness.EXPIRED)
+        (held,) = latest.everything_held()
+        assert (held.usable, round(held.age_seconds, 3)) == (freshness is not Freshness.EXPIRED, age)
 
 
 def test_a_price_is_never_taken_for_younger_than_it_is_though_the_process_is_stopped_meanwhile() -> None:
@@ -127,7 +128,29 @@ def test_a_quote_of_another_pair_is_not_ours_to_serve(clock: FakeClock, events: 
 def test_pairs_do_not_stand_in_each_others_way(latest: LatestPrice[str]) -> None:
     eth, btc = a_quote("100"), a_quote("60000", START_MS - 10, pair=BTC)
     assert [latest.offer(quote) for quote in (eth, btc)] == [True, True]
-    assert latest.quotes() == [eth, btc]
+    assert [held.quote for held in latest.everything_held()] == [eth, btc]
+
+
+@pytest.mark.parametrize("step", [-30 * 86_400, -HOUR, -3, -1, 0, 1, 3, HOUR])
+async def test_a_step_of_the_wall_clock_makes_no_price_older_or_younger_for_those_who_watch(
+    latest: LatestPrice[str], clock: FakeClock, step: int
+) -> None:
+    latest.offer(a_quote(at_ms=START_MS - 1_000))
+    clock.step_wall(step)
+    for age in 1.0, 11.0, 71.0:
+        await clock.advance(1_000 + age - 1 - clock.monotonic())
+        (held,) = latest.everything_held()
+        assert round(held.age_seconds, 3) == age
+        assert abs(clock.wall_ms() - held.fetched_at_ms - age * 1000) <= MAX_SKEW_MS
+
+
+def test_the_time_of_the_fetch_is_told_to_the_millisecond_while_no_clock_is_stepped(
+    latest: LatestPrice[str], clock: FakeClock
+) -> None:
+    latest.offer(a_quote(at_ms=START_MS - 1_234))
+    for slewed in -0.7, 0.3:
+        clock.step_wall(slewed)
+        assert [held.fetched_at_ms for held in latest.everything_held()] == [START_MS - 1_234]
 
 
 async def test_the_first_price_wakes_everyone_who_waits_for_that_pair_and_nobody_else(

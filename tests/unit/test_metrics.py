@@ -14,8 +14,8 @@ from fastprice.application.events import (
     BreakerMoved, CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, QuoteTaken, Refreshed, SourceAsked,
     SourceSkipped, StoreAsked, StoreBack, StoreLost
 )
-from fastprice.application.ports import SourceReport
-from fastprice.domain.quote import AgeLimits
+from fastprice.application.ports import Held, SourceReport
+from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
@@ -25,6 +25,7 @@ DOCUMENTED = {
     "cache_requests_total": {"tier", "result"},
     "stale_responses_total": set(),
     "price": {"symbol"},
+    "price_age_seconds": {"symbol"},
     "price_fetched_timestamp_seconds": {"symbol"},
     "upstream_requests_total": {"source", "outcome"},
     "upstream_request_duration_seconds": {"source"},
@@ -46,6 +47,10 @@ LIMITS = AgeLimits(fresh_ms=5_000, stale_ms=60_000)
 @pytest.fixture
 def metrics() -> Metrics:
     return Metrics("1.2.3")
+
+
+def held(quote: Quote, age_seconds: float = 0.5, usable: bool = True) -> Held:
+    return Held(quote, usable, age_seconds, quote.fetched_at_ms)
 
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -110,7 +115,7 @@ def test_the_documented_metrics_are_there_with_their_labels_and_no_others(metric
         metrics(event)
     metrics.count_request("/", "GET", 200, 0.001)
     metrics.flush()
-    metrics.show([a_quote()], [SourceReport("okx", "closed")])
+    metrics.show([held(a_quote())], [SourceReport("okx", "closed")])
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     shown: dict[str, set[str]] = {}
     for family in families:
@@ -168,11 +173,11 @@ def test_gauges_show_the_prices_served_and_how_the_worst_of_each_source_stands(m
         SourceReport("a", "closed", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open"),
         SourceReport("a", "open"), SourceReport("c", "unheard of"),
     ]
-    quotes = [a_quote("3120.45"), a_quote("60000.1", START_MS + 1_500, pair=BTC)]
-    metrics.show(quotes, reports)
+    metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports)
     shown = samples(metrics.exposition().decode())
     assert value(shown, "price", symbol="ETH-USDT") == 3120.45
     assert value(shown, "price_fetched_timestamp_seconds", symbol="BTC-USDT") == START_MS / 1000 + 1.5
+    assert [value(shown, "price_age_seconds", symbol=symbol) for symbol in ("ETH-USDT", "BTC-USDT")] == [0.5, 1.25]
     assert [value(shown, "breaker_state", source=source) for source in "abc"] == [2, 1, 0]
     until = [value(shown, "source_cooldown_until_timestamp_seconds", source=source) for source in "ab"]
     assert until == [START_MS / 1000 + 0.5, 0]
@@ -183,10 +188,18 @@ def test_gauges_show_the_prices_served_and_how_the_worst_of_each_source_stands(m
 
 def test_a_pair_that_has_no_price_is_seen_to_have_none_whoever_shows_it(metrics: Metrics) -> None:
     metrics.begin([ETH, BTC], LIMITS, ("embedded",))
-    metrics.show([a_quote("3120.45")], [])
+    metrics.show([held(a_quote("3120.45"))], [])
     assert value(metrics, "price", symbol="ETH-USDT") == 3120.45
     assert math.isnan(value(metrics, "price", symbol="BTC-USDT") or 0)
     assert value(metrics, "price_fetched_timestamp_seconds", symbol="BTC-USDT") is None
+    assert value(metrics, "price_age_seconds", symbol="BTC-USDT") is None
+
+
+def test_a_price_too_old_to_be_served_is_none_and_its_age_is_told(metrics: Metrics) -> None:
+    metrics.begin([ETH], LIMITS, ("embedded",))
+    metrics.show([held(a_quote("3120.45"), 61.5, usable=False)], [])
+    assert math.isnan(value(metrics, "price", symbol="ETH-USDT") or 0)
+    assert value(metrics, "price_age_seconds", symbol="ETH-USDT") == 61.5
 
 
 def test_the_limits_of_age_are_shown_so_that_alerts_need_not_know_the_settings(metrics: Metrics) -> None:
@@ -237,8 +250,8 @@ WORKER = """
 import logging, os, signal, sys
 from pathlib import Path
 from fastprice.application.events import ClaimMoved
-from fastprice.application.ports import SourceReport
-from fastprice.domain.quote import AgeLimits
+from fastprice.application.ports import Held, SourceReport
+from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.prometheus import Metrics, forget_worker, share_between_workers
 from tests.fakes import ETH, a_quote
 
@@ -252,7 +265,7 @@ def worker(slot, requests=0, price=None):
         metrics.count_request("/p", "GET", 200, 0.5)
     metrics.flush()
     if price:
-        metrics.show([a_quote(price)], [SourceReport("a", "open")])
+        metrics.show([Held(a_quote(price), True, 0.5, 0)], [SourceReport("a", "open")])
     return metrics
 
 """
@@ -278,13 +291,17 @@ def requests(shown: Samples) -> tuple[float | None, ...]:
 SCRAPE = "\nprint(worker(9).exposition().decode())"
 
 
-def test_the_counts_of_all_workers_add_up_and_the_gauges_are_the_last_ones(tmp_path: Path) -> None:
-    for slot, count, price in (0, 3, "100.5"), (1, 4, "101.5"):
-        run(tmp_path, f"worker({slot}, {count}, {price!r})")
-    shown, log = run(tmp_path, SCRAPE)
+def test_the_counts_of_all_workers_add_up_and_the_gauges_are_those_of_the_worker_that_answers(tmp_path: Path) -> None:
+    # A second worker shows another price last: to the one that answers it is as good as one before a step of the clock.
+    shown, log = run(tmp_path, """
+mine = worker(0, 3, "100.5")
+another = worker(1, 4, "101.5")
+another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")])
+print(mine.exposition().decode())
+""")
     assert requests(shown) == (7, 7, 3.5)
-    assert value(shown, "price", symbol="ETH-USDT") == 101.5
-    assert value(shown, "breaker_state", source="a") == 2
+    assert value(shown, "price", symbol="ETH-USDT") == 100.5
+    assert [value(shown, "breaker_state", source=source) for source in "ab"] == [2, None]
     assert [number for (name, _), number in shown.items() if name == "build_info"] == [1]
     assert log == ""
 

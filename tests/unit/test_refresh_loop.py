@@ -130,7 +130,7 @@ async def test_each_pair_has_one_caller() -> None:
         await fleet.clock.advance(20 * INTERVAL)
         assert Counter(quote.pair for quote in fleet.shelf.puts) == {ETH: 21, BTC: 21}
         assert fleet.calls == 42
-        assert all(worker.latest.quotes() == fleet.workers[0].latest.quotes() for worker in fleet.workers)
+        assert all(worker.latest.everything_held() == fleet.workers[0].latest.everything_held() for worker in fleet.workers)
 
 
 async def test_a_dead_holder_is_replaced_once_its_claim_is_over() -> None:

@@ -78,7 +78,7 @@ async def test_a_hundred_callers_share_one_flight() -> None:
 async def test_each_pair_has_its_own_flight() -> None:
     world = World("100")
     await asyncio.gather(world.refresh.flight(ETH), world.refresh.flight(BTC))
-    assert {quote.pair for quote in world.latest.quotes()} == {ETH, BTC}
+    assert all(world.latest.held(pair) for pair in (ETH, BTC))
 
 
 async def test_a_cancelled_waiter_cancels_nobody_else() -> None:
@@ -231,5 +231,5 @@ async def test_closing_ends_every_flight_and_leaves_none_behind() -> None:
     await settle()
     await world.refresh.close()
     assert all(flight.cancelled() for flight in flights)
-    assert world.latest.quotes() == [] and world.store.shelf.puts == []
+    assert world.latest.everything_held() == [] and world.store.shelf.puts == []
     await world.refresh.close()
