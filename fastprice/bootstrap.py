@@ -41,7 +41,7 @@ from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from fastprice.infrastructure.state_log import log_event
 from fastprice.interface.app import make_app
-from fastprice.interface.middleware import PRICE_ROUTE, PRICES
+from fastprice.interface.middleware import PRICE_ROUTE, PRICES, SOURCES_ROUTE
 from fastprice.interface.parts import Parts
 from fastprice.interface.prepared import PreparedPrice
 from fastprice.interface.price_json import PriceAnswers, longest_max_age, render
@@ -60,6 +60,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     metrics = Metrics(__version__)
     metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
     metrics.simulated.set(bool(settings.simulated))
+    metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
     observers: list[Events] = [metrics, log_event]
     events = _tell_all(observers)
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.

@@ -84,6 +84,7 @@ class Front:
     """A running nginx; what it stands before is in `replicas`, by address."""
 
     port: int
+    status_port: int
     names: Names
     replicas: dict[str, Replica]
     replica_port: int
@@ -96,11 +97,11 @@ class Front:
         self.names.addresses.append(host)
         return replica
 
-    async def send(self, message: bytes) -> bytes:
+    async def send(self, message: bytes, port: int = 0) -> bytes:
         """All that comes back for these bytes until the connection is closed, or reset."""
         said = bytearray()
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
             writer.write(message)
             with contextlib.suppress(ConnectionResetError):
                 while part := await reader.read(65536):
@@ -109,9 +110,12 @@ class Front:
         return bytes(said)
 
     async def ask(self, path: str = PRICE, method: str = "GET", **headers: str) -> Reply:
+        return await self.ask_at(self.port, path, method, **headers)
+
+    async def ask_at(self, port: int, path: str, method: str = "GET", **headers: str) -> Reply:
         lines = [f"{method} {path} HTTP/1.1", "Host: front", "Connection: close"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-        head, _, body = (await self.send("\r\n".join([*lines, "", ""]).encode())).partition(b"\r\n\r\n")
+        head, _, body = (await self.send("\r\n".join([*lines, "", ""]).encode(), port)).partition(b"\r\n\r\n")
         first, *rest = head.decode().split("\r\n")
         return Reply(int(first.split()[1]), {k.lower(): v for k, v in (row.split(": ", 1) for row in rest)}, body)
 
@@ -142,8 +146,8 @@ async def fronted(directory: Path, replicas: int = 1, *, quicker: bool = False, 
     """nginx as its container starts it, before so many replicas."""
     assert shutil.which("nginx", path=_path()), "nginx is missing: `make nginx` installs it"
     source = shutil.copytree(SOURCE, directory / "source")
-    port, replica_port = free_port(), free_port()
-    (source / "nginx.conf").write_text(_text(port, free_port(), quicker))
+    port, status_port, replica_port = free_port(), free_port(), free_port()
+    (source / "nginx.conf").write_text(_text(port, status_port, quicker))
     transport, names = await asyncio.get_running_loop().create_datagram_endpoint(Names, ("127.0.0.1", 0))
     settings = {
         "NGINX_RUN": str(directory / "run"),
@@ -155,7 +159,7 @@ async def fronted(directory: Path, replicas: int = 1, *, quicker: bool = False, 
         "sh", str(source / "start.sh"), env={**os.environ, **settings, **environ},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )
-    front = Front(port, names, {}, replica_port, process)
+    front = Front(port, status_port, names, {}, replica_port, process)
     reading = asyncio.create_task(_read(process, front.log))
     try:
         for number in range(replicas):

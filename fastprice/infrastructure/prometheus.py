@@ -9,6 +9,7 @@ import struct
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,16 @@ class Metrics:
         for symbol in self._symbols:
             self._child(self.claims, symbol).set(0)
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
+        for result in "fetched", "adopted", "failed":
+            self._child(self.refreshes, result).inc(0)
         self._works = dict.fromkeys(stores, True)
         self._show_store()
+
+    def expect(self, routes: Iterable[str]) -> None:
+        """Show that no request to these routes has failed yet: no rate can tell from what a series starts with that it
+        had just been none, so the first failures would never be seen."""
+        for route, status in product(routes, (500, 503)):
+            self._child(self.http_requests, route, "GET", status).inc(0)
 
     def __call__(self, event: Event) -> None:
         """Count an event; those that are only for the log pass."""

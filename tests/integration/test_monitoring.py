@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fastprice.market import Market
 from tests.conftest import RedisServer, free_port, wait_for_port
+from tests.nginx import fronted
 from tests.service import PATIENCE, Service, polling, running
 
 pytestmark = pytest.mark.anyio
@@ -72,15 +73,16 @@ async def test_metrics_tell_who_lives_who_asks_and_over_which_store(
 
 
 @contextlib.contextmanager
-def prometheus(directory: Path, *services: Service) -> Iterator[str]:
-    """A real Prometheus with the rules of the repository, on a free port, at a quicker beat."""
+def prometheus(directory: Path, *services: Service, edge: int = 0) -> Iterator[str]:
+    """A real Prometheus with the rules of the repository, on a free port, at a quicker beat; `edge` is nginx's port."""
     program = shutil.which("prometheus", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     assert program, "prometheus is missing: `make prometheus` fetches it"
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
     config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
     config["rule_files"] = [str(DOCKER / "prometheus/rules/*.yml")]
-    targets = [f"127.0.0.1:{service.port}" for service in services]
-    config["scrape_configs"] = [{"job_name": "fastprice", "static_configs": [{"targets": targets}]}]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    replicas = {"job_name": "fastprice", "static_configs": aimed_at(*(service.port for service in services))}
+    config["scrape_configs"] = [replicas, *([jobs["edge"] | {"static_configs": aimed_at(edge)}] if edge else [])]
     file, port = directory / "prometheus.yml", free_port()
     file.write_text(json.dumps(config))
     words = [f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
@@ -91,6 +93,10 @@ def prometheus(directory: Path, *services: Service) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(PATIENCE)
+
+
+def aimed_at(*ports: int) -> list[dict[str, list[str]]]:
+    return [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
 
 
 async def asked(session: aiohttp.ClientSession, url: str, **parameters: str) -> Any:
@@ -122,3 +128,31 @@ async def test_a_real_prometheus_evaluates_every_rule_and_every_panel_has_data(
             assert not waiting and set(health) == {"ok"}, (waiting, health)
             age, = (await asked(one.session, f"{url}/query", query="symbol:fastprice_price_age_seconds:max"))["result"]
             assert 0 <= float(age["value"][1]) < PATIENCE
+
+
+async def test_prometheus_sees_through_nginx_that_a_replica_is_reached_and_when_nginx_is_gone(
+    market: Market, tmp_path: Path
+) -> None:
+    (tmp_path / "front").mkdir()
+    async with running(market, tmp_path) as service:
+        async with fronted(tmp_path / "front", 0, REPLICAS=f"127.0.0.1:{service.port}") as front:
+            with prometheus(tmp_path, edge=front.status_port) as url:
+                await until_value(service.session, url, 'up{job="edge"}', "1")
+                kept = await asked(service.session, f"{url}/query", query='count by (job) ({__name__=~"fastprice_.*"})')
+                assert kept["result"] == []
+                await service.stop()
+                await until_value(service.session, url, 'up{job="edge"}', "0")
+                front.process.terminate()
+                await front.process.wait()
+                await until_value(service.session, url, 'ALERTS{alertname="NginxDown"}', "1")
+
+
+async def until_value(session: aiohttp.ClientSession, url: str, query: str, value: str) -> None:
+    rows: Any = None
+    for _ in polling():
+        with contextlib.suppress(aiohttp.ClientError, KeyError):
+            rows = (await asked(session, f"{url}/query", query=query))["result"]
+            if [row["value"][1] for row in rows] == [value]:
+                return
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"{query} never was {value}, at last {rows}")

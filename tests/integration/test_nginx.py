@@ -74,6 +74,16 @@ async def test_what_is_for_operators_is_not_public(tmp_path: Path, path: str) ->
         assert not seen(front)
 
 
+async def test_the_port_of_operators_has_the_metrics_of_a_replica_and_nothing_else_of_it(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        assert (await front.ask_at(front.status_port, "/metrics")).status == 200
+        assert [head.split()[1] for head in seen(front)] == [b"/metrics"]
+        for path in PRICE, "/health/readiness", "/metrics/", "/":
+            assert (await front.ask_at(front.status_port, path)).status == 404
+        await front.replicas["127.0.0.2"].stop()
+        assert (await front.ask_at(front.status_port, "/metrics")).status >= 500
+
+
 async def test_large_heads_and_bodies_are_refused_before_a_replica_sees_them(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         assert (await front.ask(Cookie="x" * 5000)).status == 400

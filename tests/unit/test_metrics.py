@@ -202,6 +202,15 @@ def test_a_price_too_old_to_be_served_is_none_and_its_age_is_told(metrics: Metri
     assert value(metrics, "price_age_seconds", symbol="ETH-USDT") == 61.5
 
 
+def test_what_alerts_are_built_on_is_counted_from_none_so_that_the_first_one_is_seen_to_be_one(metrics: Metrics) -> None:
+    metrics.begin([ETH], LIMITS, ("embedded",))
+    metrics.expect(["/p"])
+    for result in "fetched", "adopted", "failed":
+        assert value(metrics, "refreshes_total", result=result) == 0
+    for status in "500", "503":
+        assert value(metrics, "http_requests_total", route="/p", method="GET", status=status) == 0
+
+
 def test_the_limits_of_age_are_shown_so_that_alerts_need_not_know_the_settings(metrics: Metrics) -> None:
     metrics.begin([ETH], LIMITS, ("embedded",))
     assert value(metrics, "price_age_limit_seconds", freshness="fresh") == 5

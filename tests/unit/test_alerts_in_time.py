@@ -1,0 +1,239 @@
+"""Every alert in every phase: how long after a scrape an evaluation comes may neither raise an alert nor hold it back.
+
+A world says what a scrape at a given second sees. promtool plays it at two intervals, and for each of them in several
+phases between scrapes and evaluations; the second replica is scraped two seconds after the first.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.test_monitoring_files import ALERTS, ROOT, RULES, promtool
+
+# When what a world is about begins, in seconds after the start of its clock and of its first scrape.
+CHANGE = 60
+# What a scrape sees of a series whose target has been removed; None is nothing, but for a while more may come.
+GONE = math.inf
+Series = Callable[[int], float | None]
+# That of our own Prometheus, and one that is usual elsewhere.
+INTERVALS = (5, 15)
+FRESH, STALE = 5, 60
+
+
+@dataclass(frozen=True)
+class World:
+    """What is seen, and which alerts have fired once `by` seconds and three intervals have passed since the change: one
+    to be scraped, one to be evaluated, and one because `for` is counted in whole ones.
+
+    None fires before the change, nor within `silent` seconds after it.
+    """
+
+    seen: Mapping[str, Series]
+    alerts: tuple[str, ...] = ()
+    by: int = 120
+    silent: int = 0
+
+
+def before_and_after(before: float, after: float | None) -> Series:
+    return lambda second: before if second < CHANGE else after
+
+
+def always(value: float) -> Series:
+    return lambda second: value
+
+
+def counting(before: float, after: float) -> Series:
+    """A counter with these rates per second."""
+    return lambda second: min(second, CHANGE) * before + max(second - CHANGE, 0) * after
+
+
+def of(instance: str, name: str, **labels: str) -> str:
+    told = {"job": "fastprice", "instance": instance, **labels}
+    return f"{name}{{{', '.join(f'{key}={json.dumps(value)}' for key, value in told.items())}}}"
+
+
+def asked(instance: str, status: str) -> str:
+    return of(instance, "fastprice_http_requests_total", route="/api/v1/prices/{pair}", method="GET", status=status)
+
+
+def aged(age: Series, ahead: int = 0, old: bool = False) -> dict[str, Series]:
+    """How old a price is, told by a replica whose clock is so far ahead; `old` replicas do not tell the age itself."""
+    return {
+        of("a", "fastprice_price_age_seconds", symbol="ETH-USDT"): (lambda second: None) if old else age,
+        of("a", "fastprice_price_age_limit_seconds", freshness="fresh"): always(FRESH),
+        of("a", "fastprice_price_age_limit_seconds", freshness="stale"): always(STALE),
+        of("a", "fastprice_price_fetched_timestamp_seconds", symbol="ETH-USDT"):
+            lambda second: second + ahead - (age(second) or 0),
+    }  # fmt: skip
+
+
+def growing(from_age: float) -> Series:
+    """The age of a price that is not renewed after the change."""
+    return lambda second: from_age + max(second - CHANGE, 0)
+
+
+def workers(instance: str, redis: Series, embedded: Series, claims: Series) -> dict[str, Series]:
+    return {
+        of(instance, "fastprice_workers", store="redis"): redis,
+        of(instance, "fastprice_workers", store="embedded"): embedded,
+        of(instance, "fastprice_claims", symbol="ETH-USDT"): claims,
+    }
+
+
+def up(instance: str, seen: Series) -> dict[str, Series]:
+    return {of(instance, "up"): seen, of(instance, "fastprice_build_info"): lambda second: 1 if seen(second) == 1 else None}
+
+
+def refreshes(fetched: Series, failed: Series) -> dict[str, Series]:
+    return {
+        of("a", "fastprice_refreshes_total", result="fetched"): fetched,
+        of("a", "fastprice_refreshes_total", result="failed"): failed,
+    }
+
+
+def sometimes(ordinary: float, seldom: float) -> Series:
+    """Another value in one scrape of twelve."""
+    return lambda second: seldom if second % 60 < 5 else ordinary
+
+
+HEALTHY: dict[str, Series] = {
+    **up("a", always(1)), **up("b", always(1)),
+    **workers("a", always(8), always(0), always(1)), **workers("b", always(8), always(0), always(0)),
+    **aged(always(1.2)), **refreshes(counting(1, 1), counting(0.1, 0.1)),
+    of("a", "fastprice_price", symbol="ETH-USDT"): always(3120),
+    of("a", "fastprice_simulated"): always(0),
+    of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): lambda second: second + 100,
+    asked("a", "200"): counting(1000, 1000), asked("a", "503"): counting(0.5, 0.5),
+    'up{job="edge", instance="nginx"}': always(1), 'nginx_up{job="nginx", instance="e"}': always(1),
+    'up{job="nginx", instance="e"}': always(1), 'up{job="redis", instance="r"}': always(1),
+}  # fmt: skip
+
+WORLDS = {
+    "all is well": World(HEALTHY),
+    "a price as old as a fresh one may be": World(HEALTHY | aged(always(FRESH - 0.1))),
+    "the same, told by an old replica": World(HEALTHY | aged(always(FRESH - 0.1), old=True)),
+    "a clock that is ahead by less than clocks may differ": World(HEALTHY | aged(always(0.5), ahead=2)),
+    "a price that is stale in one scrape of twelve": World(HEALTHY | aged(sometimes(1, FRESH + 1))),
+    "one scrape of twelve fails": World(HEALTHY | up("a", sometimes(1, 0)) | {'up{job="edge", instance="nginx"}': sometimes(1, 0)}),
+    "a price that is not renewed": World(
+        HEALTHY | aged(growing(1)), ("PriceStale",), by=FRESH + 20, silent=FRESH + 10,
+    ),
+    "a price that is not renewed for longer": World(HEALTHY | aged(growing(1)), ("PriceStale", "PriceGone"), by=STALE + 20),
+    "the same where the clock is an hour ahead": World(
+        HEALTHY | aged(growing(1), ahead=3600), ("ClockWrong", "PriceStale", "PriceGone"), by=STALE + 20, silent=-CHANGE,
+    ),
+    "the same where the clock is an hour behind": World(
+        HEALTHY | aged(growing(1), ahead=-3600), ("ClockWrong", "PriceStale", "PriceGone"), by=STALE + 20, silent=-CHANGE,
+    ),
+    "the same, told by an old replica whose clock is a minute ahead": World(
+        HEALTHY | aged(growing(1), ahead=61, old=True), ("PriceStale",), by=0, silent=-CHANGE,
+    ),
+    "a pair that has no price any more": World(
+        HEALTHY | {of("a", "fastprice_price", symbol="BTC-USDT"): before_and_after(60_000, math.nan)}, ("PriceGone",), by=20,
+    ),
+    "no exchange answers": World(
+        HEALTHY | refreshes(counting(1, 0), counting(0, 1)), ("AllSourcesDown",), by=60 + 20, silent=30,
+    ),
+    "two failures before the first price": World({
+        **up("a", always(1)),
+        **refreshes(lambda second: max(second - 10, 0), lambda second: min(second / 5, 2)),
+    }),
+    "a prank of the market": World(HEALTHY | {of("a", "fastprice_simulated"): before_and_after(0, 1)}, ("SimulatedPrices",), by=0),
+    "a ban for ten minutes": World(HEALTHY | {
+        of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): before_and_after(0, CHANGE + 600)
+    }, ("SourceBanned",), by=0),
+    "one error in ten": World(HEALTHY | {asked("a", "503"): counting(0, 100)}, ("ErrorBudgetBurn",), by=60 + 60),
+    "a replica that hangs": World(HEALTHY | up("b", before_and_after(1, 0)), ("ReplicaDown",), by=30, silent=20),
+    "a replica that was removed": World(HEALTHY | up("b", before_and_after(1, GONE)), ("ReplicaDown",), by=30, silent=20),
+    "no replica answers": World(
+        HEALTHY | up("a", before_and_after(1, 0)) | up("b", before_and_after(1, 0)), ("NoReplica", "ReplicaDown"), by=30, silent=15,
+    ),
+    "Redis is lost to one replica": World(
+        HEALTHY | workers("b", before_and_after(8, 0), before_and_after(0, 8), before_and_after(0, 1)), ("RedisDown",),
+        by=120, silent=20,
+    ),
+    "replicas that share nothing": World(
+        HEALTHY | workers("b", always(8), always(0), before_and_after(0, 1)), ("SeveralCallers",), by=120, silent=100,
+    ),
+    "a claim that moves to and fro": World(
+        HEALTHY | workers("a", always(8), always(0), lambda second: second // 30 % 2)
+        | workers("b", always(8), always(0), lambda second: 1 - second // 30 % 2),
+    ),
+    "nginx is stopped": World(HEALTHY | {
+        'up{job="edge", instance="nginx"}': before_and_after(1, 0), 'nginx_up{job="nginx", instance="e"}': before_and_after(1, 0),
+    }, ("NginxDown",), by=20, silent=10),
+    "nginx reaches no replica": World(
+        HEALTHY | {'up{job="edge", instance="nginx"}': before_and_after(1, 0)}, ("NginxDown",), by=20, silent=10,
+    ),
+    "nginx is stopped, and only its exporter can tell": World({
+        **up("a", always(1)), 'nginx_up{job="nginx", instance="e"}': before_and_after(1, 0),
+    }, ("NginxDown",), by=20, silent=10),
+    "an exporter is gone": World(
+        HEALTHY | {'up{job="redis", instance="r"}': before_and_after(1, 0)}, ("ScrapeBroken",), by=60, silent=45,
+    ),
+}  # fmt: skip
+
+
+def document(world: World, interval: int) -> dict[str, Any]:
+    """A file for `promtool test rules`."""
+    phases = range(0, interval, max(interval // 3, 1))
+    return {
+        "rule_files": [str(RULES / name) for name in ("recording.yml", "alerts.yml")],
+        "evaluation_interval": f"{interval}s",
+        "group_eval_order": [f"fastprice-{group}" for group in ("price", "requests", "sources", "fleet", "alerts")],
+        "tests": [played(world, interval, phase) for phase in phases],
+    }
+
+
+def played(world: World, interval: int, phase: int) -> dict[str, Any]:
+    end = CHANGE + world.by + 3 * interval
+    checks = [(CHANGE + world.silent - 1, ()), (end, world.alerts)]
+    return {
+        "name": f"scraped every {interval} s, {phase} s after an evaluation",
+        "interval": "1s",
+        "input_series": [
+            {"series": name, "values": " ".join(samples(seen, interval, (phase + 2 * ('"b"' in name)) % interval, end))}
+            for name, seen in world.seen.items()
+        ],
+        "promql_expr_test": [fired(second, alerts) for second, alerts in checks if second >= 0],
+    }
+
+
+def fired(second: int, alerts: tuple[str, ...]) -> dict[str, Any]:
+    """That these alerts have fired by then, and no others."""
+    return {
+        "expr": f'group by (alertname) (count_over_time(ALERTS{{alertstate="firing"}}[{second + 1}s]))',
+        "eval_time": f"{second}s",
+        "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)],
+    }
+
+
+def samples(seen: Series, interval: int, phase: int, end: int) -> Iterator[str]:
+    for second in range(end + 1):
+        value = seen(second) if second % interval == phase else None
+        yield "_" if value is None else "stale" if value == GONE else f"{value:f}".replace("nan", "NaN")
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_alerts_fire_in_time_and_no_others_in_whichever_phase_scrapes_and_evaluations_are(
+    tmp_path: Path, name: str
+) -> None:
+    files = [tmp_path / f"{interval}.yml" for interval in INTERVALS]
+    for file, interval in zip(files, INTERVALS, strict=True):
+        file.write_text(json.dumps(document(WORLDS[name], interval)))
+    assert promtool("test", "rules", *files).count("SUCCESS") == len(files)
+
+
+def test_every_alert_has_a_world() -> None:
+    assert {alert for world in WORLDS.values() for alert in world.alerts} == {alert["alert"] for alert in ALERTS}
+
+
+def test_the_interval_of_our_prometheus_is_among_those_played() -> None:
+    config = yaml.safe_load((ROOT / "docker/prometheus/prometheus.yml").read_text())["global"]
+    assert {config["scrape_interval"], config["evaluation_interval"]} == {f"{INTERVALS[0]}s"}
