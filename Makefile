@@ -6,7 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 MARKET_PORT ?= 9000
 PORT ?= 8000
-URL := http://127.0.0.1:$(PORT)/api/v1/prices/eth-usdt
+# Pairs are separated by commas; here the first one is asked for.
+comma := ,
+PAIR = $(shell tr A-Z a-z <<<'$(firstword $(subst $(comma), ,$(PAIRS)) eth-usdt)')
+URL = http://127.0.0.1:$(PORT)/api/v1/prices/$(PAIR)
 FROM_MARKET = MARKET_URL=http://127.0.0.1:$(MARKET_PORT)
 
 .PHONY: help
@@ -50,6 +53,10 @@ nginx:
 hey:
 	@command -v hey >/dev/null || { echo "installing hey, for the load test ..."; .ci/install hey; }
 
+.PHONY: wrk
+wrk:
+	@command -v wrk >/dev/null || { echo "installing wrk, for the measurements ..."; .ci/install wrk; }
+
 .PHONY: run
 run: $(VENV)/run.done  ## serve live prices on http://localhost:8000
 	@PORT=$(PORT) exec $(BIN)/fastprice serve
@@ -63,7 +70,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 	@$(BIN)/fastprice quote
 
 .PHONY: test
-test: $(VENV)/dev.done redis-server iproute2 nginx prometheus lint types  ## lint, types, and every test with coverage
+test: $(VENV)/dev.done redis-server iproute2 nginx prometheus hey wrk lint types  ## lint, types, and every test with coverage
 	@$(BIN)/python -m pytest -q --cov --cov-report=term
 
 .PHONY: lint
@@ -79,15 +86,19 @@ types: $(VENV)/dev.done  ## mypy, strict
 bench: $(VENV)/dev.done  ## micro-benchmarks
 	@$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-columns=median,iqr,ops --benchmark-sort=name
 
+# Smaller, to see that it works: REQUESTS=200 CLIENTS=10 make load, DURATION=2s make soak
+CLIENTS ?= 300
+
 .PHONY: load
 load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the service on a simulated exchange
-	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -n 10000 -c 300 $(URL)
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -n $(or $(REQUESTS),10000) -c $(CLIENTS) $(URL)
 
 .PHONY: soak
 soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
-	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z 60s -c 300 $(URL)
+	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z $(or $(DURATION),60s) -c $(CLIENTS) $(URL)
 
-# Fewer rounds, or shorter ones, to see that it works: ROUNDS=1 SECONDS=1 make bench-peers
+# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-growth takes one axis
+# as ONLY, and its first POINTS.
 SECONDS ?= 4
 
 $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
@@ -102,11 +113,12 @@ want = command -v $(1) >/dev/null || { echo "installing $(2), to measure against
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside nginx, Varnish, FastAPI and others
-	@$(BIN)/python -m bench.peers --rounds $(or $(ROUNDS),5) --seconds $(SECONDS)
+	@$(BIN)/python -m bench.peers --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-growth
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers
-	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS)
+	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS) \
+	$(if $(ONLY),--only $(ONLY)) $(if $(POINTS),--points $(POINTS))
 
 .PHONY: bench-fleet
 bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and their failures, in virtual time

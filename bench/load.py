@@ -12,12 +12,14 @@ from typing import Any
 
 from bench import machine
 from bench.processes import Watched, stop_on_signal
-from bench.report import keep
+from bench.report import RESULTS, SMOKE, keep
 from bench.tables import load_table
 
 SETTLE_SECONDS = 1.0
 # hey keeps the statuses and latencies of so many answers and forgets the rest.
 MOST_ANSWERS = 1_000_000
+# Anything else is a smoke test, not to be quoted.
+ENOUGH = {"load": ["hey", "-n", "10000", "-c", "300"], "soak": ["hey", "-z", "60s", "-c", "300"]}
 SUMMARY = {
     "requests per s": r"Requests/sec:\s+([\d.]+)",
     "seconds": r"Total:\s+([\d.]+) secs",
@@ -49,7 +51,8 @@ def main() -> None:
     print(load_table(result))
     if sum(result["statuses"].values()) >= MOST_ANSWERS:
         print(f"mind: statuses and latencies are those of the first {MOST_ANSWERS:,} answers; hey keeps no more")
-    keep("soak" if "-z" in command else "load", result)
+    name = "soak" if "-z" in command else "load"
+    keep(name, result, RESULTS if command[:-1] == ENOUGH[name] else SMOKE)
     sys.exit(1 if result["errors"] or set(result["statuses"]) != {"200"} else 0)
 
 

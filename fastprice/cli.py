@@ -82,7 +82,10 @@ def quote(pair: str) -> None:
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
-@click.option("--pairs", default="eth-usdt", show_default=True, help="Pairs to trade, separated by commas.")
+@click.option(
+    "--pairs", default="eth-usdt", envvar="PAIRS", show_default=True, show_envvar=True,
+    help="Pairs to trade, separated by commas.",
+)
 @click.option("--seed", default=1, show_default=True, help="Seed of the random walk: same seed, same prices.")
 @click.option("--latency", default=0.1, show_default=True, type=click.FloatRange(0, 60), help="Seconds to an answer.")
 def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
@@ -93,9 +96,9 @@ def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
     from fastprice.market.run import serve as serve_market
 
     try:
-        slugs = tuple(Pair.parse(word.strip().lower()).slug for word in pairs.split(","))
+        slugs = tuple(Pair.parse(word.strip().lower()).slug for word in (pairs.strip() or "eth-usdt").split(","))
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--pairs") from None
+        raise click.BadParameter(str(error), param_hint="--pairs or PAIRS") from None
     asyncio.run(serve_market(host, port, slugs, seed, latency))
 
 

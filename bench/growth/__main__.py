@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -53,6 +53,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=ENOUGH_ROUNDS)
     words.add_argument("--seconds", type=int, default=4)
     words.add_argument("--only", choices=[axis.name for axis in AXES])
+    words.add_argument("--points", type=int, help="measure only so many points of each axis, the smallest ones")
     given = words.parse_args()
     stop_on_signal()
     facts, files = machine.facts(), machine.raise_open_files()
@@ -60,14 +61,14 @@ def main() -> None:
     if warning := machine.disturbance():
         print(f"mind: {warning}")
     axes = [
-        grown(axis, given.rounds, given.seconds, files, notes)
+        grown(replace(axis, points=axis.points[:given.points]), given.rounds, given.seconds, files, notes)
         for axis in AXES
         if given.only in (None, axis.name)
     ]
     result = {"machine": facts, "versions": machine.versions(), "rounds": given.rounds, "seconds": given.seconds,
               "notes": notes, "axes": [axis for axis in axes if axis]}  # fmt: skip
     print(growth_tables(result))
-    save("growth", result, enough=given.rounds >= ENOUGH_ROUNDS and not given.only)
+    save("growth", result, enough=given.rounds >= ENOUGH_ROUNDS and not given.only and not given.points)
 
 
 def grown(axis: Axis, rounds: int, seconds: int, files: int, notes: list[str]) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Measure every peer that can be had on this machine, in interleaved rounds, and say how the service compares."""
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from bench import machine, wrk
 from bench.peers.answer import PATH, Answer
 from bench.peers.catalog import PEERS, Peer, Place
 from bench.peers.targets import reached
-from bench.processes import answer_of, free_port, stop_on_signal
+from bench.processes import answer_of, free_port, missing, stop_on_signal
 from bench.report import save
 from bench.service import running_market
 from bench.tables import peers_tables
@@ -28,9 +29,12 @@ def main() -> None:
     words = argparse.ArgumentParser(prog="make bench-peers", description=__doc__)
     words.add_argument("--rounds", type=int, default=ENOUGH_ROUNDS)
     words.add_argument("--seconds", type=int, default=4)
+    words.add_argument("--only", nargs="+", choices=[peer.name for peer in PEERS])
     given = words.parse_args()
+    if missing("wrk"):
+        sys.exit("cannot measure without wrk")
     stop_on_signal()
-    here, skipped = _available()
+    here, skipped = _available(given.only or [peer.name for peer in PEERS])
     facts = machine.facts()
     if warning := machine.disturbance():
         print(f"mind: {warning}")
@@ -46,16 +50,17 @@ def main() -> None:
         "targets": reached(measures),
     }
     print(peers_tables(result))
-    save("peers", result, enough=given.rounds >= ENOUGH_ROUNDS)
+    save("peers", result, enough=given.rounds >= ENOUGH_ROUNDS and not given.only)
 
 
-def _available() -> tuple[list[Peer], dict[str, list[str]]]:
-    """The peers of this machine; one line for each that is not to be had."""
-    lacking = {peer.label: peer.missing() for peer in PEERS}
+def _available(wanted: Sequence[str]) -> tuple[list[Peer], dict[str, list[str]]]:
+    """The wanted peers that this machine has; one line for each that is not to be had."""
+    peers = [peer for peer in PEERS if peer.name in wanted]
+    lacking = {peer.label: peer.missing() for peer in peers}
     skipped = {label: names for label, names in lacking.items() if names}
     for label, names in skipped.items():
         print(f"skipped: {label} (no {', '.join(names)} here)")
-    return [peer for peer in PEERS if not lacking[peer.label]], skipped
+    return [peer for peer in peers if not lacking[peer.label]], skipped
 
 
 def _rounds(peers: Sequence[Peer], rounds: int, seconds: int) -> dict[str, list[Measure]]:

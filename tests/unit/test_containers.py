@@ -117,3 +117,11 @@ def test_image_is_built_from_nothing_but_what_it_needs() -> None:
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
     assert rules[0] == "*" and allowed == {path for line in copied for path in line.split()}
+
+
+def test_the_simulated_exchange_and_the_service_get_the_same_pairs() -> None:
+    services = yaml.safe_load((ROOT / "docker/common.yml").read_text())["services"]
+    assert "--pairs" not in services["market"]["command"]
+    for name in "app", "market":
+        environment = services[name]["environment"]
+        assert "PAIRS" in environment and environment["PAIRS"] is None, "as it is set where compose runs"

@@ -1,0 +1,188 @@
+"""Every target of the Makefile is really run, with small numbers: what nobody runs is broken before anybody notices."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from fastprice.market import Market
+from tests.conftest import free_port
+from tests.service import PATIENCE, polling
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+MAKEFILE = (ROOT / "Makefile").read_text()
+# What is set up already, and what would install programs only to measure against them.
+READY = [word for name in (".venv/run.done", ".venv/dev.done", ".venv/bench.done", "bench-tools") for word in ("-o", name)]
+MEASUREMENTS = {
+    "load": ("REQUESTS=200 CLIENTS=10", "answers 200 | 200"),
+    "soak": ("DURATION=1s CLIENTS=5 PAIRS='BTC-USDT, eth-usdt'", "errors | 0"),
+    "bench-peers": ("ROUNDS=1 SECONDS=1 ONLY='lane uvicorn'", "smoke test"),
+    "bench-growth": ("ROUNDS=1 SECONDS=1 ONLY=workers POINTS=1", "smoke test"),
+    "bench-failures": ("FAILURES='--only takeover --kills 1'", "smoke test"),
+    "bench-fleet": ("QUICK=1", "smoke test"),
+}
+SERVERS = ("run", "demo")
+CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "down", "logs")
+OTHERS = ("help", "quote", "clean")
+# Each with the reason why it is not run here.
+NOT_RUN = {
+    "test": "it is what runs this",
+    "lint": "`make test` runs it first",
+    "types": "`make test` runs it first",
+    "bench": "its tests are among those that `make test` runs",
+    "lock": "it needs a package index, and would change the locks",
+    "docker": "every target of the containers runs it",
+    "bench-tools": "it installs programs",
+    **dict.fromkeys(("redis-server", "iproute2", "prometheus", "nginx", "hey", "wrk"), "`make test` runs it first"),
+}
+
+
+@dataclass
+class Done:
+    code: int
+    said: str
+
+
+@contextlib.asynccontextmanager
+async def making(line: str, directory: Path = ROOT, **environ: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`line` as a person types it in bash, in a session of its own, all of which is told to end in the end."""
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", line, cwd=directory, start_new_session=True,
+        env={**os.environ, **{name: str(value) for name, value in environ.items()}},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        await asyncio.wait_for(process.communicate(), PATIENCE)
+
+
+async def made(line: str, directory: Path = ROOT, **environ: object) -> Done:
+    async with making(line, directory, **environ) as process:
+        said, _ = await asyncio.wait_for(process.communicate(), 3 * PATIENCE)
+        return Done(process.returncode or 0, said.decode())
+
+
+def make(target: str, *options: str) -> str:
+    return " ".join(["make", *READY, *options, target])
+
+
+def ports() -> dict[str, Any]:
+    return {"PORT": free_port(), "MARKET_PORT": free_port()}
+
+
+def test_every_target_is_run_here_or_has_a_reason_not_to_be() -> None:
+    targets = set(re.findall(r"^\.PHONY: (\S+)$", MAKEFILE, re.M))
+    assert targets == set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.M))
+    assert targets == {*MEASUREMENTS, *SERVERS, *CONTAINERS, *OTHERS, *NOT_RUN}
+
+
+async def test_measurements_run_and_keep_figures_that_are_not_to_be_quoted_apart() -> None:
+    kept = {file: file.read_bytes() for file in (ROOT / "bench/results").iterdir()}
+    # Side by side, because they mostly wait; so what they measure is worth nothing, and a target may be missed.
+    lines = [f"{numbers} {make(target)}" for target, (numbers, _) in MEASUREMENTS.items()]
+    everything = await asyncio.gather(*(made(line, WORKERS=1, **ports()) for line in lines))
+    for (target, (_, wanted)), done in zip(MEASUREMENTS.items(), everything, strict=True):
+        assert wanted in re.sub(" +", " ", done.said), (target, done.said)
+        assert "Traceback" not in done.said, done.said
+        assert done.code == 0 or target == "bench-failures", (target, done.said)
+    assert {file: file.read_bytes() for file in (ROOT / "bench/results").iterdir()} == kept
+
+
+async def statuses(process: asyncio.subprocess.Process, port: int, pairs: tuple[str, ...]) -> list[int]:
+    """The statuses of these pairs once each has a price, or those of the last try."""
+    seen: list[int] = []
+    async with aiohttp.ClientSession() as session:
+        for _ in polling():
+            with contextlib.suppress(aiohttp.ClientError):
+                seen = []
+                for pair in pairs:
+                    async with session.get(f"http://127.0.0.1:{port}/api/v1/prices/{pair}") as response:
+                        seen.append(response.status)
+                if set(seen) == {200}:
+                    break
+            if process.returncode is not None:
+                break
+            await asyncio.sleep(0.05)
+    return seen
+
+
+@pytest.mark.parametrize("pairs", ["eth-usdt,btc-usdt", "BTC-USDT , eth-usdt", ""], ids=repr)
+async def test_the_market_of_the_demo_has_every_pair_that_is_served(tmp_path: Path, pairs: str) -> None:
+    places = ports()
+    async with making(make("demo"), PAIRS=pairs, WORKERS=1, STORE_DIR=tmp_path, **places) as process:
+        served = ("eth-usdt", "btc-usdt") if pairs else ("eth-usdt",)
+        assert set(await statuses(process, places["PORT"], served)) == {200}
+    for port in places.values():
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_pair_that_is_none_ends_the_demo_with_a_line_that_says_so() -> None:
+    done = await made(make("demo"), PAIRS="eth_usdt", **ports())
+    assert done.code and "'eth_usdt' is not a pair like eth-usdt" in done.said and "PAIRS" in done.said
+
+
+async def test_run_serves_and_quote_asks(market: Market, tmp_path: Path) -> None:
+    port = free_port()
+    async with making(make("run"), MARKET_URL=market.url, PORT=port, WORKERS=1, STORE_DIR=tmp_path) as process:
+        assert await statuses(process, port, ("eth-usdt",)) == [200]
+    quoted = await made(make("quote"), MARKET_URL=market.url)
+    assert quoted.code == 0 and "binance" in quoted.said
+
+
+async def test_help_names_every_target_that_has_a_text() -> None:
+    told = (await made("make")).said
+    assert re.findall(r"^  make (\S+)", told, re.M) == re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.M)
+
+
+async def test_clean_removes_what_was_made_and_nothing_else(tmp_path: Path) -> None:
+    for name in ".venv", "build", ".mypy_cache", "fastprice":
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    assert (await made("make clean", tmp_path)).code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Makefile", "fastprice"]
+
+
+@pytest.mark.parametrize("target", CONTAINERS)
+async def test_without_docker_each_target_of_the_containers_says_what_to_do(tmp_path: Path, target: str) -> None:
+    done = await made(make(target), PATH=docker(tmp_path, "exit 127"))
+    assert done.code and done.said.splitlines()[0].startswith("this needs Docker with compose (https://docs.docker.com")
+
+
+@pytest.mark.parametrize("target", [target for target in CONTAINERS if target != "logs"])
+async def test_with_docker_each_of_them_hands_compose_the_market_and_the_pairs(tmp_path: Path, target: str) -> None:
+    path = docker(tmp_path, f'echo "$* | ${{MARKET_URL-}} | ${{PAIRS-}}" >>{tmp_path}/told; echo replica')
+    done = await made(f"MARKET=1 PAIRS='ETH-USDT, btc-usdt' {make(target)}", PATH=path)
+    told = [line for line in (tmp_path / "told").read_text().splitlines() if line.startswith("compose") and "version" not in line]
+    assert done.code == 0 and told, done.said
+    assert all(line.endswith("| ETH-USDT, btc-usdt") for line in told)
+    if target in ("up", "scale", "monitoring"):
+        assert all("--profile market" in line and "| http://market:9000 |" in line for line in told)
+
+
+def docker(directory: Path, script: str) -> str:
+    """A PATH where docker is this script."""
+    program = directory / "docker"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return f"{directory}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("line", ["SECONDS=1 {}", "export SECONDS=1; {}", "{} SECONDS=1"])
+async def test_seconds_may_be_given_though_bash_counts_in_a_variable_of_that_name(line: str) -> None:
+    done = await made(line.format(make("bench-peers", "--dry-run")))
+    assert done.said.rstrip().endswith("--rounds 5 --seconds 1"), done.said
