@@ -59,7 +59,7 @@ def build(settings: Settings, clock: Clock | None = None) -> Starlette:
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
     metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
-    metrics.simulated.set(bool(settings.simulated))
+    metrics.simulated.show([(bool(settings.simulated),)])
     metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
     observers: list[Events] = [metrics, log_event]
     events = _tell_all(observers)

@@ -145,10 +145,7 @@ class Metrics:
         self.cooldown_until = self._own_gauge(
             "source_cooldown_until_timestamp_seconds", "Until when a source is left alone; 0 is not at all.", "source"
         )
-        self.simulated = Gauge(
-            "fastprice_simulated", "1 while prices are simulated, if only those of one source.",
-            registry=self.registry, multiprocess_mode="max",
-        )
+        self.simulated = self._own_gauge("simulated", "1 while prices are simulated, if only those of one source.")
         self.refreshes = self._counter("refreshes", "Refreshes by result.", "result")
         self.claims = self._gauge("claims", "Living workers that ask the sources.", "symbol")
 
