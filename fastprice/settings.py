@@ -10,24 +10,27 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from fastprice.addresses import Proxies, is_private
 from fastprice.domain.errors import FastpriceError
-from fastprice.domain.quote import AgeLimits, Pair
+from fastprice.domain.quote import SOURCES, AgeLimits, Pair
 
 Value = TypeVar("Value")
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
-SOURCES = ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
+SHOWN_SCHEMES = (*REDIS_SCHEMES, "redis+sentinel", "redis+cluster", "http", "https")
 # Options of a Redis URL; any other one would be a mistake that shows only at the first connection.
-REDIS_OPTIONS = {"db": "[0-9]+", "username": ".+", "password": ".+"}
+REDIS_OPTIONS = {"db": "[0-9]{1,5}", "username": ".+", "password": ".+"}
 TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 TLS_OPTIONS = {"ssl_cert_reqs": "none|optional|required"} | dict.fromkeys(TLS_FILES, ".+")
 REDIS_ACCEPTED = (
-    "the redis://, rediss:// or unix:// URL of one server, neither Sentinel nor Cluster, with files that can be read,"
-    " or empty"
+    "redis://NAME:PASSWORD@HOST:PORT/NUMBER with name and password percent-encoded, the same with rediss:// for TLS, or"
+    " unix://PATH, for one server, neither Sentinel nor Cluster, with files that can be read; or empty"
 )
 MAX_SECONDS = 86_400.0
 
+# Strict, because what they match is shown in public: a password that was put in the wrong place must not pass for one.
+_HOST_NAME = r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]+(?:%[A-Za-z0-9._-]+)?"
+_SOCKET_PATH = r"/[A-Za-z0-9._/+-]+"
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+", re.ASCII)
 
 
@@ -175,13 +178,15 @@ class _Reader:
 
 
 def _refuse(name: str, text: str, accepted: str) -> NoReturn:
-    raise SettingsError(f"{name}={_without_secrets(text)!r} cannot be used: it must be {accepted}")
+    raise SettingsError(f"{name}={_shown(name, text)!r} cannot be used: it must be {accepted}")
 
 
-def _without_secrets(text: str) -> str:
-    """The value without what stands before an @, and without a query: both can carry passwords."""
-    hidden = re.sub(r"(?s)(//)?.*@", r"\1***@", text)
-    return re.sub(r"(?s)\?.*", "?***", hidden)
+def _shown(name: str, text: str) -> str:
+    """The value, but of a URL only the scheme: in one that cannot be read, anything may be the password."""
+    if not name.endswith("_URL") and not re.search("[@?]|://", text):
+        return text
+    scheme = text.partition("://")[0]
+    return f"{scheme}://***" if scheme in SHOWN_SCHEMES else "***"
 
 
 def _number(least: float, most: float) -> Callable[[str], float]:
@@ -261,8 +266,10 @@ def _directory(text: str) -> str:
 def _http_url(text: str) -> str:
     parts = _url(text)
     # A path is appended to it, so it cannot have a query.
-    if text and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+    if text and (parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.path):
         raise ValueError(text)
+    if text:
+        _matching(_HOST_NAME, parts.hostname or "")
     return text
 
 
@@ -270,10 +277,11 @@ def _redis_url(text: str) -> str:
     parts = _url(text)
     local, options = parts.scheme == "unix", REDIS_OPTIONS | (TLS_OPTIONS if parts.scheme == "rediss" else {})
     # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
-    if text and (parts.scheme not in REDIS_SCHEMES or not (parts.path if local else parts.hostname) or "#" in text):
+    if text and (parts.scheme not in REDIS_SCHEMES or "#" in text or local and (parts.hostname or parts.port)):
         raise ValueError(text)
-    if not local:
-        _matching("/?|/[0-9]+", parts.path)
+    if text:
+        _matching(_SOCKET_PATH if local else "/?|/[0-9]{1,5}", parts.path)
+        _matching("" if local else _HOST_NAME, parts.hostname or "")
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         _matching(options.get(name, "(?!)"), value)
         if name in TLS_FILES and not (Path(value).is_file() and os.access(value, os.R_OK)):

@@ -33,6 +33,10 @@ class PriceSource(Protocol):
     async def fetch(self, pair: Pair) -> Quote: ...
 
 
+# The least worrying state first.
+BREAKER_STATES = ("closed", "half_open", "open")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceReport:
     """How one source stands for one pair, as the worker that asks it sees it; times in wall milliseconds."""

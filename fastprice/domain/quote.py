@@ -7,6 +7,9 @@ from enum import Enum, StrEnum
 
 from fastprice.domain.errors import InvalidQuote
 
+# The exchanges that there are, in the order in which they are asked unless the setting SOURCES says otherwise.
+SOURCES = ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp")
+
 MAX_DIGITS = 40
 MIN_PRICE, MAX_PRICE = Decimal("1e-18"), Decimal("1e15")
 MAX_VOLUME = Decimal("1e24")

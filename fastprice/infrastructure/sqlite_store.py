@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, SourceReport
-from fastprice.application.records import (
-    announced_quote, dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
-)
+from fastprice.application.records import dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
@@ -119,11 +117,12 @@ class SqliteStore:
         with self._open() as db:
             if (version := db.execute("pragma data_version").fetchone()[0]) == self._seen_version:
                 return ()
-            newer = "select slug, record, change from quote where change > ?"
+            newer = "select record, change from quote where change > ?"
             rows = db.execute(newer, (self._seen_change,)).fetchall()
         self._seen_version = version
-        self._seen_change = max((row[2] for row in rows), default=self._seen_change)
-        return tuple(quote for slug, record, _ in rows if (quote := announced_quote(slug, record)))
+        # A column takes values of any type, and one that is not ours must not stop us.
+        self._seen_change = max((change for _, change in rows if type(change) is int), default=self._seen_change)
+        return tuple(quote for record, _ in rows if (quote := load_quote(record)))
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -161,7 +160,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _damaged(error: Exception) -> bool:
     """Whether the file is no database of ours (any more), rather than busy, full or out of reach."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    # SQLITE_ERROR says that a statement does not fit the tables: they are not ours.
+    unfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return isinstance(error, sqlite3.DatabaseError) and (unfit or not isinstance(error, sqlite3.OperationalError))
 
 
 def _remove(path: Path, found: tuple[int, int]) -> None:
@@ -183,6 +184,8 @@ def _own_directory(directory: Path) -> None:
 
 def _prepared(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    # Decoding would fail at a text that is none; the records' reader takes bytes as well.
+    connection.text_factory = bytes
     try:
         connection.execute("pragma synchronous = off")
         if (version := connection.execute("pragma user_version").fetchone()[0]) == 0:

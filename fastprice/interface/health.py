@@ -5,7 +5,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fastprice.application.ports import SourceReport
+from fastprice.application.ports import BREAKER_STATES, SourceReport
 from fastprice.domain.quote import Freshness, Pair
 from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
@@ -14,8 +14,6 @@ from fastprice.interface.responses import json_answer
 
 STRICT = "strict"
 SOURCE_KEYS = ("breaker", "cooldown_until_ms", "cooldown_reason", "last_error", "last_error_at_ms")
-# The most worrying word of several, when a source serves more than one pair.
-BREAKER_ORDER = ("closed", "half_open", "open")
 
 
 class Health:
@@ -84,7 +82,7 @@ def _is_strict(query: bytes) -> bool:
 
 def _worry(state: dict[str, Any]) -> tuple[int, int, int]:
     return (
-        BREAKER_ORDER.index(state["breaker"]) if state["breaker"] in BREAKER_ORDER else 0,
+        BREAKER_STATES.index(state["breaker"]) if state["breaker"] in BREAKER_STATES else 0,
         state["cooldown_until_ms"] or 0,
         state["last_error_at_ms"] or 0,
     )

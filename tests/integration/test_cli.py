@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from fastprice import __version__
 from fastprice.cli import main
+from fastprice.domain.quote import SOURCES
 from fastprice.market import Market, source_urls
-from fastprice.settings import SOURCES
 from tests.conftest import free_port
 from tests.unit.test_settings import BAD
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -67,6 +69,26 @@ async def failure(source: ExchangeSource, pair: Pair = ETH) -> SourceError:
         await source.fetch(pair)
     assert str(caught.value).isprintable() and 0 < len(str(caught.value)) < 250, "one line for a person"
     return caught.value
+
+
+@pytest.mark.parametrize(
+    "echo", [str, str.upper, lambda words: quote(words, safe=""), lambda words: unquote(words).title()], ids=range(4)
+)
+async def test_what_a_mirror_repeats_of_its_url_is_not_shown(source: MakeSource, echo: Callable[[str], str]) -> None:
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        told = next(line for line in lines if line.startswith(part))
+        body = json.dumps({"code": -1, "msg": echo(told)}).encode()
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        writer.close()
+
+    async with await asyncio.start_server(repeat, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"http://user:hun%2Fter2@127.0.0.1:{port}/t0ken-1234/binance"
+        for part in ("GET ", "Authorization: "):
+            error = await failure(source("binance", url))
+            assert isinstance(error, SourceRefused)
+            assert str(error) == "its words are not shown, because they repeat a part of its URL"
 
 
 def test_table_of_faults_is_complete() -> None:

@@ -66,7 +66,7 @@ def sqlite_place(path: Path) -> Place:
             now_ms = CLOCK.wall_ms()
             values: tuple[Any, ...] = (ETH.slug, record, now_ms, 1) if table == "quote" else (ETH.slug, record)
             if table == "ban":
-                values = "a/", record, now_ms + 60_000
+                values = "okx/", record, now_ms + 60_000
             db.execute(f"insert or replace into {table} values ({', '.join('?' * len(values))})", values)
         db.close()
 
@@ -79,7 +79,7 @@ def redis_place(server: RedisServer, url: str | None = None, seconds: float = RE
 
     def write(table: str, record: str | bytes) -> None:
         if table == "ban":
-            control(server, "HSET", "test:v1:bans", "a/", record)
+            control(server, "HSET", "test:v1:bans", "okx/", record)
         else:
             control(server, "SET", f"test:v1:{keys[table]}", record)
 
@@ -173,8 +173,8 @@ async def test_reports_are_given_back_as_they_were_put_to_every_worker(stores: P
     one, two = stores.open(), stores.open()
     at_ms = CLOCK.wall_ms()
     reports = (
-        SourceReport("a", "open", None, at_ms, "asked too often", 'refused "é"\n', at_ms - 1),
-        SourceReport("b", "closed", a_new_quote()),
+        SourceReport("okx", "open", None, at_ms, "asked too often", 'refused "é"', at_ms - 1),
+        SourceReport("binance", "closed", a_new_quote()),
     )
     await one.put_reports(ETH, reports)
     assert await one.get_reports(ETH) == await two.get_reports(ETH) == reports
@@ -186,12 +186,12 @@ async def test_reports_are_given_back_as_they_were_put_to_every_worker(stores: P
 async def test_bans_are_known_to_every_worker_until_they_are_over(stores: Place) -> None:
     one, two = stores.open(), stores.open()
     now_ms = CLOCK.wall_ms()
-    long = Ban("a", None, now_ms + 60_000, 'asked "too often" é')
-    unlisted, over = Ban("a", ETH, now_ms + 90_000, "no such symbol"), Ban("b", None, now_ms - 1, "over")
+    long = Ban("okx", None, now_ms + 60_000, 'asked "too often" é')
+    unlisted, over = Ban("okx", ETH, now_ms + 90_000, "no such symbol"), Ban("gate", None, now_ms - 1, "over")
     for ban in long, unlisted, over:
         await one.put_ban(ban)
     assert set(await one.get_bans()) == set(await two.get_bans()) == {long, unlisted}
-    soon = Ban("c", None, CLOCK.wall_ms() + 100, "soon over")
+    soon = Ban("bybit", None, CLOCK.wall_ms() + 100, "soon over")
     await two.put_ban(soon)
     await in_time(lambda: is_not_in(soon, one))
     assert set(await one.get_bans()) == {long, unlisted}
@@ -204,7 +204,7 @@ async def is_not_in(ban: Ban, store: QuoteStore) -> bool:
 async def test_of_two_bans_the_longer_one_stays(stores: Place) -> None:
     one, two = stores.open(), stores.open()
     now_ms = CLOCK.wall_ms()
-    short, long, longer = (Ban("a", None, now_ms + seconds * 1000, "x") for seconds in (30, 60, 90))
+    short, long, longer = (Ban("okx", None, now_ms + seconds * 1000, "x") for seconds in (30, 60, 90))
     await one.put_ban(long)
     await two.put_ban(short)
     assert await one.get_bans() == (long,)
@@ -215,8 +215,8 @@ async def test_of_two_bans_the_longer_one_stays(stores: Place) -> None:
 async def test_a_ban_of_impossible_length_keeps_no_true_one_out(stores: Place) -> None:
     store = stores.open()
     now_ms = CLOCK.wall_ms()
-    await store.put_ban(Ban("a", None, now_ms + round(MAX_BAN_SECONDS * 1000) + 60_000, "from before a set back clock"))
-    true = Ban("a", None, now_ms + 60_000, "x")
+    await store.put_ban(Ban("okx", None, now_ms + round(MAX_BAN_SECONDS * 1000) + 60_000, "from before a set back clock"))
+    true = Ban("okx", None, now_ms + 60_000, "x")
     await store.put_ban(true)
     assert await store.get_bans() == (true,)
 
@@ -335,8 +335,8 @@ async def test_what_is_no_quote_or_report_counts_as_none_and_is_overwritten(
     stores.write("ban", record)
     assert await store.get(ETH) is None
     assert (await store.get_reports(ETH), await store.get_bans()) == ((), ())
-    quote, reports = a_new_quote(after_ms=5), (SourceReport("a", "closed"),)
-    ban = Ban("a", None, CLOCK.wall_ms() + 90_000, "banned")
+    quote, reports = a_new_quote(after_ms=5), (SourceReport("okx", "closed"),)
+    ban = Ban("okx", None, CLOCK.wall_ms() + 90_000, "banned")
     assert await store.put(quote) is True
     await store.put_reports(ETH, reports)
     await store.put_ban(ban)
@@ -379,6 +379,51 @@ async def test_a_file_that_is_removed_or_replaced_parts_no_workers(sqlite: Place
     quote = a_new_quote()
     await late.put(quote)
     assert await one.get(ETH) == await two.get(ETH) == quote
+
+
+# A column takes values of any type, whatever its own.
+STRANGE_VALUES = {
+    "no text": "cast(x'ff00fe' as text)", "bytes": "x'ff00fe'", "half a character": """'{"v":1,"source":"\\ud800"}'""",
+    "a number": "5", "a huge number": "9223372036854775807", "a fraction": "0.5", "no finite number": "9e999", "empty": "''",
+}
+
+
+@pytest.mark.parametrize("value", STRANGE_VALUES.values(), ids=STRANGE_VALUES)
+async def test_a_row_of_strange_values_counts_as_none_and_is_overwritten(
+    sqlite: Place, tmp_path: Path, value: str
+) -> None:
+    store, other = sqlite.open(), sqlite.open()
+    await store.claim(ETH.slug, "a", 60)
+    await other.news(0)
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.execute(f"insert into quote values ('eth-usdt', {value}, {value}, {value})")
+        db.execute(f"insert into quote values ({value}, {value}, {value}, {value})")
+        db.execute(f"insert into report values ('eth-usdt', {value})")
+        db.execute(f"insert into ban values ('okx/', {value}, {value})")
+        db.execute(f"update claim set holder = {value}, until_ms = {value}")
+    db.close()
+    assert (await store.get(ETH), await store.get_reports(ETH), await store.get_bans()) == (None, (), ())
+    assert await other.news(0) == ()
+    quote, reports, ban = a_new_quote(), (SourceReport("okx", "closed"),), Ban("okx", None, CLOCK.wall_ms() + 90_000, "x")
+    assert await store.put(quote) is True
+    await store.put_reports(ETH, reports)
+    await store.put_ban(ban)
+    assert await store.claim(ETH.slug, "b", 60) is True
+    assert (await other.get(ETH), await other.get_reports(ETH), await other.get_bans()) == (quote, reports, (ban,))
+
+
+@pytest.mark.parametrize("tables", ["", "create table quote (x)", "create view quote as select 1"], ids=["no", "other", "views"])
+async def test_a_file_of_our_version_with_tables_that_are_not_ours_is_replaced(
+    sqlite: Place, tmp_path: Path, tables: str
+) -> None:
+    with sqlite3.connect(tmp_path / "store.db") as db:
+        db.executescript(f"pragma user_version = 2; {tables}")
+    db.close()
+    store, quote = sqlite.open(), a_new_quote()
+    with contextlib.suppress(StoreUnavailable):  # The statement that finds it out.
+        await store.put(quote)
+    assert await store.put(quote) is True or await store.get(ETH) == quote
+    assert await store.claim("eth", "a", 60) is True
 
 
 async def test_damage_deep_in_the_file_is_cured_too(sqlite: Place, tmp_path: Path) -> None:
@@ -632,16 +677,16 @@ async def test_keys_of_the_wrong_type_count_as_none_and_are_overwritten(
     for kind in ("quote", "sources", "claim"):
         control(redis_server, "RPUSH", f"test:v1:{kind}:{ETH.slug}", "x")
     control(redis_server, "SET", "test:v1:bans", "x")
-    ban = Ban("a", None, CLOCK.wall_ms() + 60_000, "banned")
+    ban = Ban("okx", None, CLOCK.wall_ms() + 60_000, "banned")
     assert await store.get_bans() == ()
     await store.put_ban(ban)
     assert await store.get_bans() == (ban,)
     assert (await store.get(ETH), await store.get_reports(ETH)) == (None, ())
     await store.release(ETH.slug, "a")
     assert await store.put(quote) is True
-    await store.put_reports(ETH, (SourceReport("a", "closed"),))
+    await store.put_reports(ETH, (SourceReport("okx", "closed"),))
     assert await store.claim(ETH.slug, "a", 60) is True
-    assert (await store.get(ETH), await store.get_reports(ETH)) == (quote, (SourceReport("a", "closed"),))
+    assert (await store.get(ETH), await store.get_reports(ETH)) == (quote, (SourceReport("okx", "closed"),))
     assert await store.claim(ETH.slug, "b", 60) is False
 
 
@@ -681,7 +726,16 @@ async def test_news_come_again_after_redis_was_restarted(in_redis: Place, redis_
     await in_time(heard_of_a_newer_one)
 
 
-@pytest.mark.parametrize("message", [b"", b"x", b"eth-usdt", b"eth-usdt null", b"\xff\xfe", b"eth-usdt {}"], ids=repr)
+async def test_what_is_longer_than_any_record_is_not_even_read(in_redis: Place, redis_server: RedisServer) -> None:
+    store, quote = in_redis.open(), a_new_quote()
+    for key in ("quote", "sources"):
+        control(redis_server, "SETRANGE", f"test:v1:{key}:{ETH.slug}", 400_000_000, "x")
+    assert (await store.get(ETH), await store.get_reports(ETH)) == (None, ())
+    assert await store.put(quote) is True
+    assert await store.get(ETH) == quote
+
+
+@pytest.mark.parametrize("message", [b"", b"x", b"eth-usdt", b"eth-usdt null", b"\xff\xfe", b"eth-usdt {}", b"eth-usdt " + b"[" * 9_999], ids=repr)
 async def test_garbage_on_the_channel_is_no_news(
     in_redis: Place, redis_server: RedisServer, message: bytes
 ) -> None:
@@ -753,6 +807,7 @@ async def test_two_services_with_different_prefixes_share_nothing(redis_server: 
         ("redis://localhost/", "localhost:6379"),
         ("redis://:hunter2@10.0.0.1:6380/2", "10.0.0.1:6380/2"),
         ("rediss://user:hunter2@cache.example:7000/0?password=hunter2", "cache.example:7000/0"),
+        ("redis://:hunter2@[::1]:6380/2", "[::1]:6380/2"),
         ("unix:///run/redis.sock?db=1&password=hunter2", "unix:///run/redis.sock"),
         ("unix://user:hunter2@/run/redis.sock", "unix:///run/redis.sock"),
     ],

@@ -1,6 +1,7 @@
 """What the stores write is read back the same, and whatever else stands there counts as nothing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from hypothesis import strategies as st
 
 from fastprice.application.ports import Ban, SourceReport
 from fastprice.application.records import dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
+from fastprice.domain.quote import SOURCES
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
 FULL = a_quote("0.0001000", bid="0.00009", ask="0.00011", volume_24h="0", source_time_ms=START_MS - 5)
 REPORTS = (
-    SourceReport("a", "open", None, START_MS, "asked too often", 'é "quoted"\n', START_MS),
-    SourceReport("b", "closed", FULL),
+    SourceReport("okx", "open", None, START_MS, "asked too often", 'é "quoted"', START_MS),
+    SourceReport("binance", "half_open", FULL),
 )
 
 
@@ -30,10 +32,30 @@ def test_reports_are_read_back_as_they_were_written(reports: Any) -> None:
     assert load_reports(record, ETH) == load_reports(record.encode(), ETH) == reports
 
 
-@pytest.mark.parametrize("ban", [Ban("a", None, START_MS, 'é "x"'), Ban("a", ETH, START_MS, "")], ids=["all", "one"])
+@pytest.mark.parametrize("ban", [Ban("okx", None, START_MS, 'é "x"'), Ban("okx", ETH, START_MS, "")], ids=["all", "one"])
 def test_a_ban_is_read_back_as_it_was_written(ban: Ban) -> None:
     record = dump_ban(ban)
     assert load_ban(record) == load_ban(record.encode()) == ban
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[31m", "half a \ud800", "\u202e", "x" * 10_000], ids=ascii)
+def test_a_text_that_would_not_be_read_again_is_made_one_that_is(text: str) -> None:
+    report, ban = SourceReport("okx", "closed", last_error=text), Ban("okx", None, START_MS, text)
+    (read,), (read_ban) = load_reports(dump_reports((report,)), ETH), load_ban(dump_ban(ban))
+    assert read_ban is not None and read.last_error is not None
+    assert read.last_error == read_ban.reason and read.last_error.isprintable()
+    assert read.last_error[:3].strip() == text[:3].split("\x1b")[-1].strip("\u202e")
+    assert len(read.last_error) <= len(text)
+
+
+# What no text of ours is: it would break an answer, forge a line of the log, or fill it.
+NO_TEXTS: dict[str, Any] = {
+    "half a character": "\ud800", "the other half": "x\udfff", "two lines": "a\nb", "a return": "a\rb", "a nul": "\0",
+    "an escape": "\x1b[31m", "a line separator": "a\u2028b", "a change of direction": "\u202eab", "endless": "x" * 5_000,
+}  # fmt: skip
+NO_SOURCES: dict[str, Any] = NO_TEXTS | {
+    "empty": "", "made up": "mtgox", "in capitals": "BINANCE", "with a blank": "binance ", "a list": ["binance"],
+}
 
 
 BAN_CHANGES: dict[str, dict[str, Any]] = {
@@ -41,13 +63,16 @@ BAN_CHANGES: dict[str, dict[str, Any]] = {
     "a number for a source": {"source": 5}, "what is no pair": {"pair": "eth"}, "a number for a pair": {"pair": 5},
     "no time": {"until_ms": ...}, "null for a time": {"until_ms": None}, "true for a time": {"until_ms": True},
     "seconds for a time": {"until_ms": START_MS // 1000}, "a boundless time": {"until_ms": 10**400},
-    "null for a reason": {"reason": None}, "one field too many": {"x": 1},
+    "null for a reason": {"reason": None}, "one field too many": {"x": 1}, "true for a version": {"v": True},
+    **{f"{name} for a source": {"source": text} for name, text in NO_SOURCES.items()},
+    **{f"{name} for a reason": {"reason": text} for name, text in NO_TEXTS.items()},
+    **{f"{name} in a pair": {"pair": f"eth-usdt{text}"} for name, text in NO_TEXTS.items()},
 }
 
 
 @pytest.mark.parametrize("members", BAN_CHANGES.values(), ids=BAN_CHANGES)
 def test_what_is_not_exactly_a_ban_of_ours_counts_as_none(members: dict[str, Any]) -> None:
-    assert load_ban(changed(dump_ban(Ban("a", ETH, START_MS, "x")), **members)) is None
+    assert load_ban(changed(dump_ban(Ban("okx", ETH, START_MS, "x")), **members)) is None
 
 
 def changed(record: str, **members: Any) -> str:
@@ -61,6 +86,8 @@ GARBAGE: dict[str, str | bytes] = {
     "null": "null", "true": "true", "a number": "1", "a text": '"v"', "a list": "[]", "a list of one": '[{"v":1}]',
     "an empty object": "{}", "only a version": '{"v":1}', "NaN": '{"v":NaN}', "deep lists": "[" * 100_000,
     "deep objects": '{"v":' * 100_000, "a huge number": '{"v":1' + "0" * 5_000 + "}",
+    "a megabyte": dump_quote(FULL)[:-1] + " " * 1_000_000 + "}",
+    "a duplicate key": dump_quote(FULL)[:-1] + ',"price":"0.0001"}', "a duplicate version": '{"v":1,' + dump_quote(FULL)[1:],
 }
 QUOTE_CHANGES: dict[str, dict[str, Any]] = {
     "an older version": {"v": 0}, "a newer version": {"v": 2}, "a text for a version": {"v": "1"},
@@ -76,6 +103,10 @@ QUOTE_CHANGES: dict[str, dict[str, Any]] = {
     "microseconds": {"fetched_at_ms": START_MS * 1000}, "a boundless time": {"fetched_at_ms": 10**400},
     "true for a source time": {"source_time_ms": True}, "seconds for a source time": {"source_time_ms": 1},
     "null for a source": {"source": None}, "a number for a source": {"source": 5},
+    "true for a version": {"v": True}, "a fraction for a version": {"v": 1.0},
+    **{f"{name} for a source": {"source": text} for name, text in NO_SOURCES.items()},
+    **{f"{name} for a bid": {"bid": text} for name, text in NO_TEXTS.items()},
+    **{f"{name} in a pair": {"pair": f"eth-usdt{text}"} for name, text in NO_TEXTS.items()},
 }
 
 
@@ -101,7 +132,14 @@ REPORT_CHANGES: dict[str, dict[str, Any]] = {
     "a boundless time": {"cooldown_until_ms": 10**400}, "a number for an error": {"last_error": 7},
     "a text for a quote": {"quote": "x"}, "an empty quote": {"quote": {}}, "a list for a quote": {"quote": []},
     "zero for a quote": {"quote": 0}, "false for a quote": {"quote": False}, "no quote": {"quote": ...},
-}
+    "an unknown breaker": {"breaker": "ajar"}, "a list for a breaker": {"breaker": ["open"]},
+    "a quote of another source": {"quote": json.loads(dump_reports(REPORTS))["reports"][1]["quote"]},
+    **{f"{name} for a source": {"source": text} for name, text in NO_SOURCES.items()},
+    **{
+        f"{name} for {field}": {field: text}
+        for name, text in NO_TEXTS.items() for field in ("breaker", "last_error", "cooldown_reason")
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("members", REPORT_CHANGES.values(), ids=REPORT_CHANGES)
@@ -114,6 +152,21 @@ def test_one_report_that_is_not_exactly_ours_discredits_them_all(members: dict[s
 @pytest.mark.parametrize("reports", [None, 5, "x", [None], [[]], [5], ["x"], {"a": 1}, [{}]], ids=repr)
 def test_a_list_of_something_else_is_no_list_of_reports(reports: Any) -> None:
     assert load_reports(json.dumps({"v": 1, "reports": reports}), ETH) == ()
+
+
+@pytest.mark.parametrize("count", [2, 2_000])
+def test_a_source_is_reported_once(count: int) -> None:
+    content = json.loads(dump_reports(REPORTS))
+    content["reports"] = content["reports"][:1] * count
+    assert load_reports(json.dumps(content), ETH) == ()
+
+
+def test_a_full_record_is_read() -> None:
+    reports = tuple(
+        SourceReport(name, "closed", replace(FULL, source=name), START_MS, "😀" * 400, "😀" * 400, START_MS)
+        for name in SOURCES
+    )
+    assert [report.source for report in load_reports(dump_reports(reports), ETH)] == list(SOURCES)
 
 
 def test_reports_with_a_quote_of_another_pair_are_not_ours() -> None:

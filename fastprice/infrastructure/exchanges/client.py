@@ -1,10 +1,12 @@
 """Asking an exchange over HTTP with aiohttp: one deadline, a size cap, and nothing believed that was not asked for."""
 
+import base64
 import os
 import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -19,6 +21,8 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 8 * 1024
 # One per pair is asked for at most; waiting for a free one would count against the deadline of the answer.
 MAX_CONNECTIONS = 1024
+# A shorter part of a path guards nothing.
+MIN_TOKEN = 8
 
 
 # Which proxy leads to a URL; None where it is asked directly.
@@ -91,6 +95,7 @@ class ExchangeSource:
         self.name, self.source_time = exchange.name, exchange.source_time
         self._exchange = exchange
         self._base_url = base_url.rstrip("/")
+        self._secrets = _secrets(base_url) - {exchange.name}
         self._timeout_seconds = timeout_seconds
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session = session
@@ -109,6 +114,9 @@ class ExchangeSource:
             return quote
         except SourceError as error:
             outcome = error.outcome
+            said = unquote(str(error)).casefold()
+            if any(secret in said for secret in self._secrets):
+                error.args = "its words are not shown, because they repeat a part of its URL", *error.args[1:]
             raise
         finally:
             self._events(SourceAsked(self.name, outcome, self._clock.monotonic() - started))
@@ -166,6 +174,18 @@ def _proxy_words(status: int) -> str:
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return "HTTP 407: it wants another name and password"
     return f"HTTP {status}: it does not connect us"
+
+
+def _secrets(url: str) -> set[str]:
+    """What a mirror may repeat of its URL and nobody else should read: name, password, and what may be a token."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return set()  # It is no URL, so nobody is told of it.
+    whole = unquote(parts.netloc.rpartition("@")[0])
+    tokens = (step for step in unquote(parts.path).split("/") if len(step) >= MIN_TOKEN)
+    words = {whole, *whole.split(":", 1), base64.b64encode(whole.encode()).decode(), *tokens}
+    return {word.casefold() for word in words} - {""}
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from fastprice.application.events import StoreAsked
 from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, Events, SourceReport
 from fastprice.application.records import (
-    announced_quote, dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
+    MAX_RECORD, dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
 )
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
@@ -22,8 +22,8 @@ LAYOUT = "v1"
 
 # Both scripts survive a key of the wrong type, and a claim with no end or one that none of us can have set: what is not
 # ours is overwritten. Who may not publish, for want of a right to the channel, has stored the quote all the same.
-_PUT = """
-local held = redis.pcall('GET', KEYS[1])
+_PUT = f"""
+local held = redis.pcall('GETRANGE', KEYS[1], 0, {MAX_RECORD})
 if type(held) == 'string' then
   local ok, record = pcall(cjson.decode, held)
   local at = ok and type(record) == 'table' and tonumber(record.fetched_at_ms)
@@ -75,8 +75,7 @@ class RedisStore:
         self._doubtful = False
 
     async def get(self, pair: Pair) -> Quote | None:
-        record = await self._do("get", lambda: self._untyped(self._redis.get(self._key("quote", pair.slug))))
-        return load_quote(record, pair) if record else None
+        return load_quote(await self._read("get", self._key("quote", pair.slug)), pair)
 
     async def put(self, quote: Quote) -> bool:
         future = self._clock.wall_ms() + MAX_SKEW_MS
@@ -86,8 +85,7 @@ class RedisStore:
         return bool(await self._do("put", lambda: self._put(keys, args)))
 
     async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
-        record = await self._do("get_reports", lambda: self._untyped(self._redis.get(self._key("sources", pair.slug))))
-        return load_reports(record, pair) if record else ()
+        return load_reports(await self._read("get_reports", self._key("sources", pair.slug)), pair)
 
     async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
         key, record = self._key("sources", pair.slug), dump_reports(reports)
@@ -122,15 +120,15 @@ class RedisStore:
         started = self._clock.monotonic()
         try:
             message = await self._listen(seconds)
-        except (RedisError, OSError):
+        except Exception:  # As in _do.
             self._events(StoreAsked("news", "error", self._clock.monotonic() - started))
             await self._unsubscribe()
             await self._clock.sleep(seconds)
             return ()
-        if message is None or message["type"] != "message":
+        if message is None or message["type"] != "message" or not isinstance(message["data"], bytes):
             return ()
-        slug, _, record = message["data"].decode("utf-8", "replace").partition(" ")
-        quote = announced_quote(slug, record)
+        _, _, record = message["data"].partition(b" ")
+        quote = load_quote(record)
         return (quote,) if quote else ()
 
     async def close(self) -> None:
@@ -152,6 +150,10 @@ class RedisStore:
     def _key(self, kind: str, name: str) -> str:
         return f"{self._prefix}:{kind}:{name}"
 
+    async def _read(self, op: str, key: str) -> bytes:
+        """The record at a key, empty where there is none; what is longer than any of ours is not read to its end."""
+        return await self._do(op, lambda: self._untyped(self._redis.getrange(key, 0, MAX_RECORD))) or b""
+
     async def _untyped(self, reading: Awaitable[Any]) -> Any:
         try:
             return await reading
@@ -167,10 +169,10 @@ class RedisStore:
             async with asyncio.timeout(self._timeout):
                 await self._link.check()
                 result = await operation()
-        except (RedisError, OSError) as error:
+        except Exception as error:  # A strange answer makes the client raise what is no error of its own.
             self._events(StoreAsked(op, "error", self._clock.monotonic() - started))
             self._doubtful = True
-            raise StoreUnavailable(f"Redis at {self._link.place}: {self._link.failed(error)}") from error
+            raise StoreUnavailable(f"Redis at {self._link.place}: {await self._link.failed(error)}") from None
         self._events(StoreAsked(op, "ok", self._clock.monotonic() - started))
         return result
 
@@ -190,6 +192,6 @@ class RedisStore:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             # It may be broken already: that is why it is given up.
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(Exception):
                 async with asyncio.timeout(self._timeout):
                     await subscription.aclose()  # type: ignore[no-untyped-call]

@@ -1,28 +1,48 @@
 """The way to the Redis that a URL names: short limits on time, one plain server, and no word of its secrets."""
 
+import contextlib
+import os
 import re
+import socket
 import ssl
 from collections.abc import Iterator
-from urllib.parse import unquote, unquote_plus, urlsplit
+from functools import partial
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
-from redis.exceptions import (
-    AskError, ClusterCrossSlotError, ClusterDownError, MovedError, NoPermissionError, RedisError, ResponseError
-)
+from redis.exceptions import ConnectionError, NoPermissionError, RedisError, ResponseError
 
 MAX_CONNECTIONS = 8
-# Longer than any of our own words for a failure; a server's may be of any length.
-MAX_WORDS = 160
 
 _ONE_SERVER = "REDIS_URL must name one Redis server"
 _KINDS = {
     b"sentinel": f"it is a Sentinel, which keeps no prices; {_ONE_SERVER}, the primary it watches",
     b"cluster": f"it is a node of a Redis Cluster, which is not supported; {_ONE_SERVER} that is in no cluster",
 }
-_CLUSTER_ERRORS = (AskError, ClusterCrossSlotError, ClusterDownError, MovedError)
+# What a server's errors mean, found by what stands in them. Their own text is never shown: it may repeat whatever the
+# server was told, in any spelling, and that includes the password. The first that fits is taken, because an error that
+# a script meets is quoted within the script's own.
+_ERRORS = {
+    "unknown command": f"it does not know a command that is needed; {_ONE_SERVER}",
+    "MASTERDOWN": "it is a replica that has lost its primary (MASTERDOWN); REDIS_URL must lead to the primary",
+    "READONLY": "it is a read-only replica (READONLY); REDIS_URL must lead to the primary",
+    "MOVED|ASK|CLUSTERDOWN|CROSSSLOT|TRYAGAIN": _KINDS[b"cluster"],
+    "LOADING": "it is still loading its data (LOADING)",
+    "WRONGPASS|invalid password": "it refuses the name or the password in REDIS_URL (WRONGPASS)",
+    "without any password|no password is set": "it has no password, and REDIS_URL has one",
+    "NOAUTH|Authentication required|already authenticated": "it wants a password, and REDIS_URL has none",
+    "NOPERM": "the user in REDIS_URL lacks permissions (NOPERM)",
+    "OOM": "its memory is full (OOM)",
+    "MISCONF": "it takes no writes while it cannot save them to disk (MISCONF)",
+    "NOREPLICAS": "it takes no writes while it has too few replicas (NOREPLICAS)",
+    "BUSY": "it is busy with a script (BUSY)",
+    "DENIED": "it takes no clients from other machines (DENIED: protected mode)",
+    "max number of clients": "it takes no more clients (maxclients)",
+    "DB index": "it has no database of the number in REDIS_URL",
+}
 
 
 class WrongKind(RedisError):
@@ -34,8 +54,8 @@ class RedisLink:
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         self.place = place(url)
-        self.redis = _client(url, timeout_seconds)
-        self._secrets = _secrets(url)
+        self._new_pool = partial(_pool, url, timeout_seconds)
+        self.redis = Redis.from_pool(self._new_pool())
         self._checked = False
 
     @property
@@ -52,35 +72,41 @@ class RedisLink:
             told = None
         except ResponseError as error:
             # Older than 6.0, or something in between that does not know it.
-            if not _unknown_command(error):
+            if "unknown command" not in str(error):
                 raise
             told = None
-        kind = dict(zip(told[::2], told[1::2], strict=False)).get(b"mode") if isinstance(told, list) else None
-        if kind in _KINDS:
-            raise WrongKind(_KINDS[kind])
+        for kind, words in _KINDS.items():
+            if isinstance(told, list) and kind in told:
+                raise WrongKind(words)
         self._checked = True
 
-    def failed(self, error: Exception) -> str:
-        """Why an operation failed, in a line without secrets; whoever answers next may be another server."""
+    async def failed(self, error: Exception) -> str:
+        """Why an operation failed, in a line without secrets; the next one connects anew.
+
+        The address may lead to another server by now, while the one that it led to lives on, demoted.
+        """
         self._checked = False
-        words = _reason(error)
-        for secret in self._secrets:
-            words = words.replace(secret, "***")
-        return (words.splitlines() or [""])[0][:MAX_WORDS].rstrip(". ")
+        left, self.redis.connection_pool = self.redis.connection_pool, self._new_pool()
+        # Those in use now end when they are given back.
+        await left.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
+        with contextlib.suppress(RedisError, OSError):
+            await left.disconnect(inuse_connections=False)
+        return _reason(error)
 
 
 def place(url: str) -> str:
-    """Where a Redis URL leads, without the secrets it may carry."""
+    """Where a Redis URL leads, without the secrets it may carry; the URL is one that the settings let through."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
-    return f"{parts.hostname}:{parts.port or 6379}{parts.path.rstrip('/')}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or 6379}{parts.path.rstrip('/')}"
 
 
-def _client(url: str, timeout_seconds: float) -> Redis:
+def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:
     # Left to itself the client would wait 5 s, eleven times over (redis-py 8 defaults). Protocol 2 keeps its check
     # for connections that died while idle, which protocol 3's maintenance notifications switch off.
-    pool = BlockingConnectionPool.from_url(
+    return BlockingConnectionPool.from_url(
         url,
         protocol=2,
         max_connections=MAX_CONNECTIONS,
@@ -91,35 +117,28 @@ def _client(url: str, timeout_seconds: float) -> Redis:
         # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
         driver_info=DriverInfo(name="fastprice", lib_version=None),
     )
-    return Redis.from_pool(pool)
-
-
-def _secrets(url: str) -> list[str]:
-    """The password, in its place or in an option, as it is written and as it is meant; the longest first.
-
-    The name too where there is no password: who forgets the colon has written the password there.
-    """
-    parts = urlsplit(url)
-    options = [part.removeprefix("password=") for part in parts.query.split("&") if part.startswith("password=")]
-    written = [word for word in (parts.password, *options) if word] or [word for word in [parts.username] if word]
-    meant = {unquote(word) for word in written} | {unquote_plus(word) for word in options}
-    return sorted({*written, *meant}, key=len, reverse=True)
 
 
 def _reason(error: Exception) -> str:
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted: {cause.verify_message}"
-    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+    """Our own words for a failure."""
+    causes = list(_causes(error))
+    if isinstance(error, WrongKind):
+        return str(error)
+    if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes):
         return "no answer in time"
-    if isinstance(error, _CLUSTER_ERRORS):
-        return _KINDS[b"cluster"]
-    if re.search("Authentication required|already authenticated", str(error)):
-        return "it wants a password, and REDIS_URL has none"
-    if command := _unknown_command(error):
-        # The server's own words repeat what it was told, which for AUTH is the password.
-        return f"it does not know {command}; {_ONE_SERVER}"
-    return str(error) or type(error).__name__
+    for cause in causes:
+        if isinstance(cause, OSError):
+            return _system_words(cause)
+    # The client takes some codes out of the text.
+    said = f"{getattr(error, 'status_code', '')} {error}"
+    for pattern, words in _ERRORS.items():
+        if re.search(rf"\b(?:{pattern})\b", said):
+            return words
+    if isinstance(error, ResponseError):
+        return "it answers with an error"
+    if type(error) is ConnectionError:
+        return "it closed the connection"
+    return f"it does not answer as a Redis does; {_ONE_SERVER}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -128,7 +147,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _unknown_command(error: Exception) -> str | None:
-    """The command that a server said it does not know."""
-    found = re.match(r"(?:ERR )?unknown command ['`]?(\w+)", str(error), re.IGNORECASE)
-    return found[1].upper() if found else None
+def _system_words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS connection ({error.reason})"
+    if isinstance(error, socket.gaierror):
+        return "its name cannot be resolved"
+    return os.strerror(error.errno) if error.errno else "it cannot be connected to"
