@@ -54,21 +54,24 @@ USER_AGENT = f"fastprice/{__version__}"
 FLUSH_SECONDS = 1.0
 
 
-def build(settings: Settings, clock: Clock | None = None) -> Starlette:
-    """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan."""
+def build(settings: Settings, clock: Clock | None = None, service: str = "") -> Starlette:
+    """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan.
+
+    `service` names the processes that write one log together, and no others.
+    """
     clock = clock or SystemClock()
     metrics = Metrics(__version__)
     metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
     metrics.simulated.show([(bool(settings.simulated),)])
     metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
     observers: list[Events] = [metrics, log_event]
-    events = _tell_all(observers)
+    events = tell_all(observers)
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
 
     latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
     session = Session(USER_AGENT, settings.proxies.find)
-    store, redis_state = _store(settings, holder, clock, events)
+    store, redis_state = _store(settings, holder, service, clock, events)
     bans, leases = Bans(store, settings.refresh_interval, clock, events), Leases(clock)
     failover = _failover(settings, latest, session, bans, leases, clock, events)
     refresh = RefreshPrice(failover, bans, store, latest, settings.refresh_interval, clock, events)
@@ -197,7 +200,9 @@ def _failover(
     return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, bans, clock, events)
 
 
-def _store(settings: Settings, holder: str, clock: Clock, events: Events) -> tuple[QuoteStore, Callable[[], str]]:
+def _store(
+    settings: Settings, holder: str, service: str, clock: Clock, events: Events
+) -> tuple[QuoteStore, Callable[[], str]]:
     """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
     embedded = SqliteStore(store_directory(settings) / "store-2.db", clock)
     if not settings.redis_url:
@@ -205,7 +210,7 @@ def _store(settings: Settings, holder: str, clock: Clock, events: Events) -> tup
     redis = RedisStore(
         settings.redis_url, settings.cache_prefix, settings.redis_timeout, settings.max_stale, clock, events
     )
-    store = FallbackStore(redis, embedded, holder, clock, events)
+    store = FallbackStore(redis, embedded, holder, service, clock, events)
     return store, lambda: f"down: {store.lost}" if store.lost else "up"
 
 
@@ -227,10 +232,21 @@ def memory_directory() -> Path:
     return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
 
 
-def _tell_all(observers: list[Events]) -> Events:
+def tell_all(observers: list[Events]) -> Events:
+    """Tells every observer of every event; one that raises never surfaces in the work that it observes.
+
+    The first failure of an observer over a kind of event is logged, and no other: events come many times a second.
+    """
+    failed: set[tuple[Events, type[Event]]] = set()
+
     def tell(event: Event) -> None:
         for observer in observers:
-            observer(event)
+            try:
+                observer(event)
+            except Exception:
+                if (failure := (observer, type(event))) not in failed:
+                    failed.add(failure)
+                    logger.exception("an observer fails over %s, and counts or logs none", type(event).__name__)
 
     return tell
 

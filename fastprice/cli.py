@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sys
+import uuid
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,7 @@ def serve(reload: bool) -> None:
             graceful_timeout=settings.graceful_timeout,
             memory_directory=str(memory),
             log_config=log_config,
-            app=partial(bootstrap.build, settings),
+            app=partial(bootstrap.build, settings, service=uuid.uuid4().hex),
             after_fork=partial(share_between_workers, metrics),
             after_death=partial(forget_worker, metrics),
             ready=partial(_announce, settings),

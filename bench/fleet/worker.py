@@ -63,7 +63,7 @@ class Worker:
         self.latest = LatestPrice((PAIR,), settings.age_limits, world.tape.age_began, clock, self._told)
         self.shared = SharedStore(machine.link, self.process, clock, settings.max_stale)
         local = LocalStore(machine.disk, self.process, clock, world.random)
-        self.store = FallbackStore(self.shared, local, name, clock, self._told)
+        self.store = FallbackStore(self.shared, local, name, f"machine {machine.number}", clock, self._told)
         bans, leases = Bans(self.store, settings.refresh_interval, clock, self._told), Leases(clock)
         failover = self._failover(settings, bans, leases)
         interval = settings.refresh_interval

@@ -19,11 +19,11 @@ CUT_OFF_CLAIM = "cut off"
 CUT_OFF_SECONDS = 1.8
 # Over before it begins: it tells whether somebody holds a claim, and keeps nobody from it.
 LOOK_SECONDS = -0.05
-# Claimed by nobody in particular from the telling of a loss to the telling of the return: neither is told twice.
-TOLD_CLAIM, TOLD_BY, TOLD_SECONDS = "loss told", "machine", 86_400.0
-# Of those who find at the same moment that the shared store is back, one gets to tell.
-ANNOUNCE_CLAIM = "announce"
-ANNOUNCE_SECONDS = 0.5
+# Claimed by nobody in particular from the telling of a loss to the telling of the return: each is told once, in turns,
+# by every service to its own log. Claims of a service that has ended mean nothing to the next one.
+TOLD_CLAIM, TOLD_BY, TOLD_SECONDS = "loss told by {}", "any worker", 86_400.0
+# Held while a worker finds out whether it is to tell; of those that do so at the same moment, one gets to.
+ANNOUNCE_CLAIM, ANNOUNCE_SECONDS = "announcer of {}", 0.5
 FOLLOWED = "another worker of this machine cannot use it"
 
 
@@ -34,14 +34,19 @@ class FallbackStore:
     apart they would be two callers on one machine.
     """
 
-    def __init__(self, shared: QuoteStore, local: QuoteStore, holder: str, clock: Clock, events: Events) -> None:
+    def __init__(
+        self, shared: QuoteStore, local: QuoteStore, holder: str, service: str, clock: Clock, events: Events
+    ) -> None:
         self.lost: str | None = None
         self._shared = shared
         self._local = local
         self._holder = holder
+        self._told_claim = TOLD_CLAIM.format(service)
+        self._announce_claim = ANNOUNCE_CLAIM.format(service)
         self._clock = clock
         self._events = events
         self._fails = False
+        self._told_loss = False
         self._turn_at = clock.monotonic()
 
     async def get(self, pair: Pair) -> Quote | None:
@@ -91,56 +96,64 @@ class FallbackStore:
     async def _turn(self) -> None:
         if self._fails:
             await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
-            await self._retry()
+            if await self._works():
+                # Those that are still cut off have a turn to claim that before we take the store for back.
+                self._fails, self.lost = False, FOLLOWED
+                await self._nobody_else_is_cut_off()
+        elif not await self._nobody_else_is_cut_off():
+            self._went(FOLLOWED, announce=False)
+        # Whoever only followed tries as well. Otherwise, after a restart over a dead Redis: 1. the claim of a worker
+        # that has ended says "cut off", and we follow; 2. it lapses, and we say that Redis is back; 3. our first
+        # operation fails, and we say that Redis is lost.
+        elif self.lost is not None and await self._works() and not self._fails:
+            self.lost = None
+            self._events(StoreBack(await self._may_tell(is_loss=False)))
         if self._fails:
             await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
-        elif not await self._is_mine(CUT_OFF_CLAIM, LOOK_SECONDS):
-            self._went(FOLLOWED, announce=False)
-        elif self.lost is not None and not self._fails:
-            self.lost = None
-            self._events(StoreBack(await self._may_tell_of_return()))
+            if await self._may_tell(is_loss=True):
+                self._events(StoreLost(self.lost or FOLLOWED, announce=True))
 
-    async def _retry(self) -> None:
+    async def _works(self) -> bool:
         try:
             # Of a name of its own, so that it writes: a store that is full or read-only is not back because it answers.
             await self._shared.claim(f"retry {self._holder}", self._holder, TURN_SECONDS)
         except StoreUnavailable as error:
-            self.lost = str(error)
-        else:
-            self._fails, self.lost = False, FOLLOWED
+            self._fails, self.lost = True, str(error)
+            return False
+        return True
 
     async def _failed(self, reason: str) -> None:
-        """Whoever is the first of the machine to be failed tells of it; those that fail or follow later do not."""
         if self._fails:
             return  # Another operation was under way at the same time.
         self._fails = True
-        is_first = await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
-        if is_first and self.lost is None:
-            await self._mark_told()
-        self._went(reason, is_first)
+        await self._is_mine(CUT_OFF_CLAIM, CUT_OFF_SECONDS)
+        self._went(reason, await self._may_tell(is_loss=True))
 
     def _went(self, reason: str, announce: bool) -> None:
         if self.lost is None:
             self.lost = reason
             self._events(StoreLost(reason, announce))
 
-    async def _mark_told(self) -> None:
+    async def _may_tell(self, is_loss: bool) -> bool:
+        """Whether nobody has told what we are to tell; from now on it is told."""
+        was_lost = self._told_loss  # Of use only where there is no local store, and so nobody to agree with.
         with contextlib.suppress(StoreUnavailable):
-            await self._local.claim(TOLD_CLAIM, TOLD_BY, TOLD_SECONDS)
+            if not await self._local.claim(self._announce_claim, self._holder, ANNOUNCE_SECONDS):
+                return False
+            was_lost = not await self._local.claim(self._told_claim, self._holder, TOLD_SECONDS)
+            if not was_lost:
+                await self._local.release(self._told_claim, self._holder)
+            if is_loss:
+                await self._local.claim(self._told_claim, TOLD_BY, TOLD_SECONDS)
+            else:
+                await self._local.release(self._told_claim, TOLD_BY)
+            await self._local.release(self._announce_claim, self._holder)
+        self._told_loss = is_loss
+        return was_lost is not is_loss
 
-    async def _may_tell_of_return(self) -> bool:
-        """Whether the loss was told, and we are the one to take it back."""
-        try:
-            if await self._local.claim(TOLD_CLAIM, self._holder, TOLD_SECONDS):
-                # Nobody held it: somebody was quicker, or it was never told.
-                await self._local.release(TOLD_CLAIM, self._holder)
-                return False
-            if not await self._local.claim(ANNOUNCE_CLAIM, self._holder, ANNOUNCE_SECONDS):
-                return False
-            await self._local.release(TOLD_CLAIM, TOLD_BY)
-        except StoreUnavailable:
-            pass  # With no local store there is nobody to agree with.
-        return True
+    async def _nobody_else_is_cut_off(self) -> bool:
+        """Ends our own claim, if it is we who were."""
+        return await self._is_mine(CUT_OFF_CLAIM, LOOK_SECONDS)
 
     async def _is_mine(self, claim: str, seconds: float) -> bool:
         try:

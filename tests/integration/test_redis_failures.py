@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -358,6 +359,41 @@ async def test_waiting_for_redis_costs_no_more_than_using_it(world: World, name:
     assert without_redis < 1.5 * with_redis + 0.15
 
 
+STRANGE_QUOTE = {
+    "v": 1, "pair": "eth-usdt", "price": "1.5", "bid": None, "ask": None, "volume_24h": None, "source_time_ms": None,
+}  # fmt: skip
+STRANGE_REPORT = dict.fromkeys(
+    ("quote", "cooldown_until_ms", "cooldown_reason", "last_error", "last_error_at_ms")
+) | {"source": "binance", "breaker": "open"}  # fmt: skip
+STRANGE_REPORTS = {
+    "half a character": [STRANGE_REPORT | {"source": "\ud800"}],
+    "half a character in an error": [STRANGE_REPORT | {"last_error": "\udfff"}],
+    "a forged line": [STRANGE_REPORT | {"last_error": "x\nERROR stranger"}],
+    "a state of its own": [STRANGE_REPORT | {"breaker": "stranger"}],
+    "made-up names": [STRANGE_REPORT | {"source": f"stranger{number}"} for number in range(2_000)],
+}
+
+
+@pytest.mark.parametrize("reports", STRANGE_REPORTS.values(), ids=STRANGE_REPORTS)
+async def test_what_a_stranger_writes_into_redis_is_none_of_our_records(world: World, reports: Any) -> None:
+    await world.until_redis(is_up=True)
+    async with asking(world.service) as answers:
+        for source in ("\ud800", "stranger", "binance\n") * 3:
+            record = json.dumps(STRANGE_QUOTE | {"source": source, "fetched_at_ms": round(time.time() * 1000)})
+            world.act("SET", KEYS[0], record)
+            world.act("PUBLISH", "fastprice:v1:news:0", f"eth-usdt {record}")
+            world.act("SET", KEYS[1], json.dumps({"v": 1, "reports": reports}))
+            ban = {"v": 1, "source": source, "pair": None, "until_ms": round(time.time() * 1000) + 60_000, "reason": "x"}
+            world.act("HSET", "fastprice:v1:bans", f"{source!a}/", json.dumps(ban))
+            for path in (READINESS, "/api/v1/prices/eth-usdt/sources", "/metrics"):
+                shown = await world.service.from_many_workers(6, path)
+                assert {answer.status for answer in shown} == {200}
+                assert not any(b"stranger" in answer.body for answer in shown)
+    world.act("DEL", "fastprice:v1:bans")
+    assert {(answer.status, answer.json["source"], answer.json["stale"]) for answer in answers} == {(200, "binance", False)}
+    assert not any(words in "".join(world.service.log) for words in ("Traceback", "stranger"))
+
+
 async def cpu_of(service: Service, seconds: float) -> float:
     """Processor time that the service uses in so many seconds of doing nothing."""
     before = processor_seconds(service)
@@ -405,6 +441,68 @@ async def test_it_starts_without_redis_and_joins_it_when_it_is_there(
             await service.until_answer(lambda answer: answer.json["redis"] == "up", READINESS)
             log = "".join(service.log)
             assert log.count("shared store lost") == log.count("shared store back") == 1
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("serves_stale", ["yes", "no"], ids=["reads work", "nothing works"])
+async def test_a_fail_over_through_an_address_that_moves_is_followed(
+    exchange: Market, tmp_path: Path, serves_stale: str
+) -> None:
+    """The address leads to another server from now on; the connections that there are stay with the old one."""
+    old, new = (RedisServer(tmp_path, free_port()) for _ in range(2))
+    for server in (old, new):
+        start(server)
+    wire = Wire(free_port(), old.port)
+    await wire.join()
+    try:
+        async with running(exchange, tmp_path, **settings(wire.port)) as service:
+            world = World(service, exchange, wire, old, redis.Redis(port=old.port, single_connection_client=True))
+            await service.until(200)
+            await world.until_redis(is_up=True)
+            wire.target = new.port
+            world.act("CONFIG", "SET", "replica-serve-stale-data", serves_stale)
+            world.act("REPLICAOF", "127.0.0.1", free_port())
+            line = await service.until_logged("shared store lost")
+            assert "REDIS_URL must lead to the primary" in line
+            await service.until_logged("shared store back")
+            await world.until_redis(is_up=True)
+            with redis.Redis(port=new.port) as admin:
+                for _ in polling():
+                    if admin.exists(*KEYS) == len(KEYS):
+                        break
+                    await asyncio.sleep(0.05)
+                channels = admin.pubsub_numsub("fastprice:v1:news:0")
+            assert channels == [(b"fastprice:v1:news:0", WORKERS)], "each hears the news of the new one"
+            assert "Cluster" not in "".join(service.log)
+            world.admin.close()
+    finally:
+        await wire.cut()
+        old.stop()
+        new.stop()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+async def test_a_service_that_is_started_again_over_a_dead_redis_says_lost_before_back(
+    exchange: Market, tmp_path: Path, killed: bool
+) -> None:
+    server = RedisServer(tmp_path, free_port())
+    async with running(exchange, tmp_path, **settings(server.port)) as service:
+        await service.until_logged("shared store lost")
+        if killed:
+            for pid in (service.process.pid, *service.workers()):
+                os.kill(pid, signal.SIGKILL)
+    try:
+        async with running(exchange, tmp_path, **settings(server.port)) as service:
+            await service.until_logged("shared store lost")
+            await service.until(200)
+            start(server)
+            await service.until_logged("shared store back")
+            world = World(service, exchange, Wire(0, 0), server, redis.Redis(port=server.port))
+            await world.until_redis(is_up=True)
+            world.admin.close()
+            said = [line.split("shared store ")[1][:4] for line in service.log if "shared store" in line]
+            assert said == ["lost", "back"]
     finally:
         server.stop()
 

@@ -1,6 +1,7 @@
 """The shared store while it is there, this machine's own while it is not, and how often the first one is tried."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -31,16 +32,21 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class World:
-    """Workers of one machine: a local store they share, the shared one each sees by itself, and what each tells."""
+    """Workers of one machine: a local store they share, the shared one each sees by itself, and what each tells.
 
-    def __init__(self, workers: int = 1) -> None:
-        self.clock = FakeClock()
-        fleet, machine = FakeStore(self.clock), FakeStore(self.clock)
-        self.shared = [FakeStore(self.clock, fleet.shelf) for _ in range(workers)]
-        self.local = [FakeStore(self.clock, machine.shelf) for _ in range(workers)]
+    With `before` it is what is started on the machine after that.
+    """
+
+    def __init__(self, workers: int = 1, before: "World | None" = None) -> None:
+        self.clock: FakeClock = before.clock if before else FakeClock()
+        fleet = FakeStore(self.clock, before.shared[0].shelf if before else None)
+        machine = FakeStore(self.clock, before.local[0].shelf if before else None)
+        name = "second" if before else "first"
+        self.shared: list[FakeStore] = [FakeStore(self.clock, fleet.shelf) for _ in range(workers)]
+        self.local: list[FakeStore] = [FakeStore(self.clock, machine.shelf) for _ in range(workers)]
         self.events = [RecordingEvents() for _ in range(workers)]
         self.stores = [
-            FallbackStore(shared, local, f"worker {number}", self.clock, events)
+            FallbackStore(shared, local, f"{name} worker {number}", f"{name} service", self.clock, events)
             for number, (shared, local, events) in enumerate(zip(self.shared, self.local, self.events, strict=True))
         ]
 
@@ -55,7 +61,8 @@ class World:
         """Every worker has waited for news, until it is time for its next look around."""
         await self.clock.advance(TURN_SECONDS)
         for store in self.stores:
-            await store.news(0)
+            with contextlib.suppress(StoreUnavailable):  # Who has not noticed yet still listens to the shared one.
+                await store.news(0)
 
     def told(self, announced: bool = False) -> Counter[type]:
         events = [event for events in self.events for event in events.of(StoreLost, StoreBack)]
@@ -102,7 +109,7 @@ async def test_while_it_is_lost_it_is_tried_once_a_second_and_by_one_operation_o
 async def test_no_claim_waits_for_a_lost_store() -> None:
     clock, events = FakeClock(), RecordingEvents()
     shared = Stuck(clock)
-    store = FallbackStore(shared, FakeStore(clock), "me", clock, events)
+    store = FallbackStore(shared, FakeStore(clock), "me", "service", clock, events)
     shared.failure = DOWN
     await store.claim("eth", "me", 2)
     shared.gate = asyncio.Event()
@@ -113,9 +120,10 @@ async def test_no_claim_waits_for_a_lost_store() -> None:
     assert await store.claim("eth", "me", 2) is True
     shared.failure = None
     shared.gate.set()
-    await settle()
+    await clock.advance(TURN_SECONDS)
+    await listening
+    await store.news(0)
     assert store.lost is None
-    listening.cancel()
 
 
 class Stuck(FakeStore):
@@ -205,6 +213,31 @@ async def test_a_second_loss_is_told_again() -> None:
     assert world.told(announced=True) == {StoreLost: 5, StoreBack: 5}
 
 
+@pytest.mark.parametrize("pause", [0.0, CUT_OFF_SECONDS / 2, CUT_OFF_SECONDS * 2], ids=["at once", "soon", "later"])
+@pytest.mark.parametrize("looks_first", [True, False], ids=["a look", "an operation"])
+async def test_a_service_that_is_started_again_over_a_dead_store_tells_of_a_loss_and_then_of_the_return(
+    looks_first: bool, pause: float
+) -> None:
+    before = World(workers=2)
+    before.fail(DOWN)
+    await before.claim()
+    await before.turn()
+    world = World(workers=3, before=before)
+    world.fail(DOWN)
+    await world.clock.advance(pause)
+    if looks_first:
+        await world.turn()
+    for _ in range(5):
+        await world.claim()
+        await world.turn()
+    assert world.told(announced=True) == {StoreLost: 1}
+    assert all(store.lost for store in world.stores)
+    world.fail(None)
+    for _ in range(3):
+        await world.turn()
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
 class ReadOnly(FakeStore):
     """A store that can be read but not written to: full, or a replica. It tells that somebody else holds a claim."""
 
@@ -220,7 +253,7 @@ class ReadOnly(FakeStore):
 async def test_a_store_that_can_only_be_read_is_lost_once_and_not_back_at_every_read() -> None:
     clock, events = FakeClock(), RecordingEvents()
     local = FakeStore(clock)
-    store = FallbackStore(ReadOnly(clock), local, "me", clock, events)
+    store = FallbackStore(ReadOnly(clock), local, "me", "service", clock, events)
     for _ in range(50):
         await store.get(ETH)
         await store.put(a_quote(at_ms=clock.wall_ms()))
@@ -245,7 +278,7 @@ async def test_an_answer_to_a_question_from_before_the_loss_does_not_end_it() ->
     clock, events = FakeClock(), RecordingEvents()
     shared = Slow(clock)
     shared.gate = asyncio.Event()
-    store = FallbackStore(shared, FakeStore(clock), "me", clock, events)
+    store = FallbackStore(shared, FakeStore(clock), "me", "service", clock, events)
     late = asyncio.create_task(store.get(ETH))
     await settle()
     shared.failure = DOWN
