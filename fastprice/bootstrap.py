@@ -60,10 +60,7 @@ def build(settings: Settings, clock: Clock | None = None, service: str = "") -> 
     `service` names the processes that write one log together, and no others.
     """
     clock = clock or SystemClock()
-    metrics = Metrics(__version__)
-    metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
-    metrics.simulated.show([(bool(settings.simulated),)])
-    metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
+    metrics = _metrics(settings)
     observers: list[Events] = [metrics, log_event]
     events = tell_all(observers)
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
@@ -95,6 +92,15 @@ def build(settings: Settings, clock: Clock | None = None, service: str = "") -> 
         simulated=settings.simulated,
     )
     return make_app(parts, _lifespan(session, loop, store, lane, flush, clock))
+
+
+def _metrics(settings: Settings) -> Metrics:
+    """The metrics, with what is known before anything has happened."""
+    metrics = Metrics(__version__)
+    metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
+    metrics.simulated.show([(bool(settings.simulated),)])
+    metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
+    return metrics
 
 
 def _lifespan(

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fastprice.bootstrap import memory_directory
+from fastprice.domain.quote import SOURCES
 from fastprice.market import Market
 from fastprice.market.floor import MEANINGS
-from fastprice.settings import SOURCES
 from tests.conftest import RedisServer, free_port
 from tests.service import PATIENCE, PRICE, Answer, Service, polling, running
 

@@ -46,6 +46,7 @@ MAX_MODULE_LINES, MAX_FUNCTION_LINES = 200, 40
 LONG_MODULES = {
     "bootstrap": "everything is wired here",
     "settings": "one variable after the other, and how each is read",
+    "infrastructure.exchanges.client": "every way in which a call can fail, and what may be said of it",
     "infrastructure.exchanges.reply": "the rules that nine parsers share",
     "infrastructure.prometheus": "one definition for each metric of the contract",
     "infrastructure.sqlite_store": "half of it is what makes a shared file outlive damage, removal and siblings",
