@@ -84,15 +84,18 @@ class Failover:
 
     async def _first_accepted(self, pair: Pair, round_: _Round) -> Quote:
         last_start = self._clock.monotonic() + self._limits.round_seconds - self._limits.attempt_seconds
+        asked = False
         for name in self._standings.in_order():
             if refusal := self._bans.refusal(name, pair):
                 round_.reasons[name] = refusal
                 self._events(SourceSkipped(name))
-            elif self._clock.monotonic() > last_start:
+            elif asked and self._clock.monotonic() > last_start:
                 # Asked now it would be cut short, and be blamed for the time that others took.
                 round_.reasons[name] = "no time left in this round"
-            elif accepted := await self._asked(self._sources[name], pair, round_):
-                return accepted
+            else:
+                asked = True
+                if accepted := await self._asked(self._sources[name], pair, round_):
+                    return accepted
         return self._reserve(pair, round_)
 
     async def _asked(self, source: PriceSource, pair: Pair, round_: _Round) -> Quote | None:

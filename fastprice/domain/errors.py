@@ -11,11 +11,13 @@ class FastpriceError(Exception):
 class SourceError(FastpriceError):
     """A source gave no acceptable quote.
 
-    `outcome` is its label in metrics; `retryable` says whether asking again at once can help.
+    `outcome` is its label in metrics; `retryable` says whether asking again at once can help; `concerns_pair` that the
+    call itself worked, so that nothing follows for other pairs.
     """
 
     outcome: ClassVar[str] = "http_error"
     retryable: ClassVar[bool] = False
+    concerns_pair: ClassVar[bool] = False
 
 
 class SourceDown(SourceError):
@@ -28,6 +30,12 @@ class SourceRefused(SourceError):
     """The source answered a request of ours with an error that asking again will not cure (4xx, redirect)."""
 
 
+class PairRefused(SourceRefused):
+    """The source has no price for this pair now: it is halted there, or the source's own error is unknown to us."""
+
+    concerns_pair = True
+
+
 class SourceTimeout(SourceError):
     """The source did not answer in time; asking again would only cost the same time again."""
 
@@ -35,9 +43,16 @@ class SourceTimeout(SourceError):
 
 
 class InvalidQuote(SourceError):
-    """The source answered with something that is not an acceptable quote."""
+    """The source answered with something that is not an acceptable quote of the pair."""
 
     outcome = "invalid"
+    concerns_pair = True
+
+
+class InvalidReply(InvalidQuote):
+    """The source's reply cannot be read at all: no JSON, broken off, too long; so it would be for any other pair."""
+
+    concerns_pair = False
 
 
 class UnknownSymbol(InvalidQuote):

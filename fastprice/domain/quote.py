@@ -11,8 +11,8 @@ from fastprice.domain.errors import InvalidQuote
 SOURCES = ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp")
 
 MAX_DIGITS = 40
-MIN_PRICE, MAX_PRICE = Decimal("1e-18"), Decimal("1e15")
-MAX_VOLUME = Decimal("1e24")
+PRICES = Decimal("1e-18"), Decimal("1e15")
+VOLUMES = Decimal(0), Decimal("1e24")
 # 2009-01-03, the first bitcoin block, to 2100: outside it a stamp is in another unit than milliseconds.
 MIN_TIME_MS, MAX_TIME_MS = 1_230_940_800_000, 4_102_444_800_000
 # How far ahead of this machine's clock another one may run before its stamps are not believed.
@@ -95,10 +95,11 @@ class Quote:
     fetched_at_ms: int
 
     def __post_init__(self) -> None:
-        _amount("price", self.price, MIN_PRICE, MAX_PRICE)
-        bid = _amount("bid", self.bid, MIN_PRICE, MAX_PRICE)
-        ask = _amount("ask", self.ask, MIN_PRICE, MAX_PRICE)
-        _amount("volume", self.volume_24h, Decimal(0), MAX_VOLUME)
+        read_amount("price", self.price, PRICES)
+        bid = None if self.bid is None else read_amount("bid", self.bid, PRICES)
+        ask = None if self.ask is None else read_amount("ask", self.ask, PRICES)
+        if self.volume_24h is not None:
+            read_amount("volume", self.volume_24h, VOLUMES)
         if bid is not None and ask is not None and bid > ask:
             raise InvalidQuote(f"bid {self.bid} is above ask {self.ask}")
         for name, stamp in ("source time", self.source_time_ms), ("fetch time", self.fetched_at_ms):
@@ -124,12 +125,11 @@ class Quote:
         return float(abs(Decimal(self.price) / Decimal(other.price) - 1))
 
 
-def _amount(name: str, text: str | None, least: Decimal, most: Decimal) -> Decimal | None:
-    if text is None:
-        return None
+def read_amount(name: str, text: str, limits: tuple[Decimal, Decimal]) -> Decimal:
+    """The value of a plain decimal string within `limits`; InvalidQuote, with `name` in its text, on any other."""
     if len(text) > MAX_DIGITS or not _DECIMAL.fullmatch(text):
         raise InvalidQuote(f"{name} {text[:MAX_DIGITS]!r} is not a plain decimal number")
-    amount = Decimal(text)
+    amount, (least, most) = Decimal(text), limits
     if not least <= amount <= most:
         raise InvalidQuote(f"{name} {text} is out of range")
     return amount

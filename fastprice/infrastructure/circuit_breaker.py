@@ -7,7 +7,7 @@ from aiobreaker.state import CircuitBreakerState
 
 from fastprice.application.events import BreakerMoved
 from fastprice.application.ports import Clock, Events, PriceSource
-from fastprice.domain.errors import ClaimOver, CoolDown, SourceError, SourceRejected, UnknownSymbol
+from fastprice.domain.errors import ClaimOver, CoolDown, SourceError, SourceRejected
 from fastprice.domain.quote import Pair, Quote
 
 STATES = {
@@ -15,9 +15,9 @@ STATES = {
     CircuitBreakerState.HALF_OPEN: "half_open",
     CircuitBreakerState.OPEN: "open",
 }
-# A source that says "not now" or "no such pair" works: that is no failure of it, and no proof of health either;
-# nor is a call that was not made.
-_NEUTRAL = (CoolDown, UnknownSymbol, ClaimOver)
+# A source that says "not now" works: that is no failure of it, and no proof of health either; nor is a call that was
+# not made.
+_NEUTRAL = (CoolDown, ClaimOver)
 
 
 class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no types
@@ -36,7 +36,9 @@ class GuardedSource:
     `reset_seconds`, then one probe decides.
 
     The library decides on outcomes, this class on admission. An outcome counts only if the breaker has not moved
-    since its call was admitted. A cancelled call counts as a failure: nobody waits that long. Raises SourceRejected.
+    since its call was admitted. A cancelled call counts as a failure: nobody waits that long. Calls are judged, not
+    pairs: an answer that concerns one pair alone, as that it is halted, does not count for or against the others, but
+    as a probe's outcome it shows that the source answers again. Raises SourceRejected.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class GuardedSource:
             self._forget(admitted)
             raise
         except BaseException as error:
-            self._record(admitted, error)
+            if not isinstance(error, SourceError) or not error.concerns_pair:
+                self._record(admitted, error)
+            elif self._breaker.current_state is CircuitBreakerState.HALF_OPEN:
+                self._record(admitted, None)
             raise
         self._record(admitted, None)
         return quote

@@ -4,13 +4,14 @@ import asyncio
 
 from aiohttp import web
 
+from fastprice.market import lies, wire
 from fastprice.market.call import Call
 from fastprice.market.control import Control
 from fastprice.market.floor import Floor
 from fastprice.market.formats import EXCHANGES, Answer
 from fastprice.market.lies import LIES
 from fastprice.market.refusals import REFUSALS
-from fastprice.market.wire import TRUTHFUL, WIRE, response_to
+from fastprice.market.wire import WIRE, response_to
 
 # What an answer under way, or one that hangs, gets before it is cut when the market stops.
 STOP_SECONDS = 0.2
@@ -18,6 +19,7 @@ STOP_SECONDS = 0.2
 BACKLOG = 1024
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 ANSWERS = {"": Call.truth} | REFUSALS | LIES
+TRUTHFUL = lies.TRUTHFUL | wire.TRUTHFUL
 
 
 class Market(Floor):

@@ -14,7 +14,7 @@ POISON = "6666.66"
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A fault as it was set; `held` is what the source said of each pair at that moment."""
+    """A fault as it was set; `held` is what the source said at that moment of each pair that has the fault."""
 
     fault: str
     seconds: float

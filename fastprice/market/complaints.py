@@ -19,7 +19,7 @@ class Complaints(NamedTuple):
 
     `shape(code, words, now_ms)` is their JSON. `down` is sent under HTTP 200 by every source, also by those not known
     to do so: a body that contradicts its status. `region` is None where no JSON is documented for a refused country,
-    `query` where parameters are not refused.
+    `query` where parameters are not refused, `halted` where a pair that is not trading is not.
     """
 
     shape: Callable[[str, str, int], Json]
@@ -28,6 +28,7 @@ class Complaints(NamedTuple):
     down: Complaint
     region: Complaint | None = None
     query: Complaint | None = None
+    halted: Complaint | None = None
 
 
 def _kucoin(code: str, words: str, now_ms: int) -> Json:
@@ -41,6 +42,7 @@ COMPLAINTS = {
         unknown=Complaint(400, "-1121", "Invalid symbol."),
         limited=Complaint(429, "-1003", "Too many requests; please use the websocket for live updates."),
         down=Complaint(200, "-1008", "Server is currently overloaded with other requests. Please try again."),
+        halted=Complaint(400, "-1220", "The symbol's trading status does not match the requested symbolStatus."),
     ),
     "okx": Complaints(
         lambda code, words, now_ms: {"code": code, "msg": words, "data": []},

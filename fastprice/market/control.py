@@ -12,7 +12,7 @@ from fastprice.market.formats import EXCHANGES
 from fastprice.market.tick import places, plain
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-SWITCH_KEYS = {"fault", "seconds", "factor"}
+SWITCH_KEYS = {"fault", "seconds", "factor", "pairs"}
 
 
 class Control:
@@ -46,6 +46,8 @@ class Control:
 
     async def set_fault(self, request: web.Request) -> web.Response:
         body = await _object(request, SWITCH_KEYS, "fault")
+        if not isinstance(body.get("pairs", []), list):
+            raise NotAccepted('pairs is a list like ["eth-usdt"]')
         self._floor.set_fault(request.match_info["source"], **body)
         return _json(self._floor.faults())
 
@@ -77,6 +79,7 @@ class Control:
 def _how(url: str, pair: str = "eth-usdt") -> dict[str, str]:
     return {
         "break a source": f"""curl -X PUT {url}/faults/binance -d '{{"fault": "slow", "seconds": 5}}'""",
+        "break one pair": f"""curl -X PUT {url}/faults/binance -d '{{"fault": "halted", "pairs": ["{pair}"]}}'""",
         "break them all": f"""curl -X PUT {url}/faults/all -d '{{"fault": "jump", "factor": 1.5}}'""",
         "heal them all": f"curl -X DELETE {url}/faults/all",
         "see the faults": f"curl {url}/faults",

@@ -16,7 +16,7 @@ from fastprice.market.wire import WIRE
 SERVED = 1000
 MAX_SECONDS, MAX_FACTOR = 86_400.0, 1e6
 MIN_PRICE, MAX_PRICE = Decimal("1e-9"), Decimal("1e9")
-DEFAULT_SECONDS = {"slow": 1.0, "rate_limited": 5.0, "banned": 120.0}
+DEFAULT_SECONDS = {"slow": 1.0, "rate_limited": 5.0, "banned": 120.0, "old": 3600.0, "ahead": 50.0}
 DEFAULT_FACTOR = 1.5
 MEANINGS = {name: (fault.__doc__ or "").strip() for name, fault in (REFUSALS | LIES | WIRE).items()}
 
@@ -57,16 +57,24 @@ class Floor:
     def clear_calls(self) -> None:
         self.calls.update(dict.fromkeys(self.calls, 0))
 
-    def set_fault(self, source: str, fault: str, seconds: float | None = None, factor: float = DEFAULT_FACTOR) -> None:
-        """Switch a fault on for a source or for `all`, in place of the one before."""
+    def set_fault(
+        self,
+        source: str,
+        fault: str,
+        seconds: float | None = None,
+        factor: float = DEFAULT_FACTOR,
+        pairs: Iterable[str] | None = None,
+    ) -> None:
+        """Switch a fault on for a source or for `all`, for `pairs` or for every pair, in place of the one before."""
         names = _sources(source)
         if fault not in list(MEANINGS):  # a list, because JSON may bring something unhashable
             raise NotAccepted(f"unknown fault {fault!r}; known: {', '.join(MEANINGS)}")
         seconds = DEFAULT_SECONDS.get(fault, 0.0) if seconds is None else seconds
         _check("seconds", seconds, 0.0, MAX_SECONDS)
         _check("factor", factor, 1 / MAX_FACTOR, MAX_FACTOR)
+        faulty = tuple(self.walks) if pairs is None else tuple(map(self._pair, pairs))
         for name in names:
-            held = {pair: self.call(EXCHANGES[name], pair).tick for pair in self.walks}
+            held = {pair: self.call(EXCHANGES[name], pair).tick for pair in faulty}
             self.switches[name] = Switch(fault, seconds, factor, held)
 
     def clear_fault(self, source: str = "all") -> None:
@@ -82,9 +90,7 @@ class Floor:
 
     def set_truth(self, slug: str, price: Decimal) -> None:
         """Move a pair's price; it wanders on from there."""
-        pair = next((known for known in self.walks if known.slug == slug), None)
-        if pair is None:
-            raise NotKnown(f"unknown pair {slug!r}; known: {', '.join(pair.slug for pair in self.walks)}")
+        pair = self._pair(slug)
         if not (price.is_finite() and MIN_PRICE <= price <= MAX_PRICE):
             raise NotAccepted(f"a price lies between {MIN_PRICE:f} and {MAX_PRICE:f}")
         self.walks[pair].put(price, self._now_ms())
@@ -99,7 +105,14 @@ class Floor:
 
     def call(self, exchange: Exchange, pair: Pair) -> Call:
         tick = exchange.tick(pair, self.truth(pair), self.walks[pair].opening, self._now_ms())
-        return Call(exchange, tick, self.switches.get(exchange.name, HONEST))
+        switch = self.switches.get(exchange.name, HONEST)
+        return Call(exchange, tick, switch if pair in switch.held else HONEST)
+
+    def _pair(self, slug: str) -> Pair:
+        pair = next((known for known in self.walks if known.slug == slug), None)
+        if pair is None:
+            raise NotKnown(f"unknown pair {slug!r}; known: {', '.join(pair.slug for pair in self.walks)}")
+        return pair
 
     def record(self, call: Call) -> None:
         """Remember a price that is given in a true answer."""
@@ -119,4 +132,7 @@ def _check(name: str, value: object, least: float, most: float) -> None:
 
 
 def _shown(switch: Switch | None) -> dict[str, object] | None:
-    return {"fault": switch.fault, "seconds": switch.seconds, "factor": switch.factor} if switch else None
+    if switch is None:
+        return None
+    pairs = [pair.slug for pair in switch.held]
+    return {"fault": switch.fault, "seconds": switch.seconds, "factor": switch.factor, "pairs": pairs}

@@ -13,7 +13,6 @@ from fastprice.market.call import POISON, Call
 from fastprice.market.formats import JSON, Answer
 from fastprice.market.refusals import unknown_symbol
 
-HOUR_MS = 3_600_000
 HUGE_BYTES = 5_000_000
 BOMB_BYTES = 50_000_000
 GZIP = {**JSON, "Content-Encoding": "gzip"}
@@ -57,14 +56,30 @@ def crossed(call: Call) -> Answer:
     return call.lie(bid=call.tick.ask, ask=call.tick.bid)
 
 
+def odd_extras(call: Call) -> Answer:
+    """The true price beside a bid below zero, an ask of 50 digits and the volume 1.23E+7."""
+    return call.lie(bid="-1", ask="1" * 50, volume="1.23E+7")
+
+
 def frozen(call: Call) -> Answer:
     """Price and time stamp stay as they were when the fault was set."""
     return call.exchange.ticker(call.switch.held[call.tick.pair])
 
 
 def old(call: Call) -> Answer:
-    """A time stamp one hour in the past; without effect where the body has none (kraken, gate)."""
-    return call.lie(time_ms=call.tick.time_ms - HOUR_MS)
+    """A time stamp `seconds` in the past (default 3600); without effect where the body has none (kraken, gate)."""
+    return call.lie(time_ms=call.tick.time_ms - round(call.switch.seconds * 1000))
+
+
+def ahead(call: Call) -> Answer:
+    """A time stamp `seconds` in the future (default 50); without effect where the body has none (kraken, gate)."""
+    return call.lie(time_ms=call.tick.time_ms + round(call.switch.seconds * 1000))
+
+
+def halted(call: Call) -> Answer:
+    """The documented refusal of a pair that is not trading (binance); elsewhere a last price of zero."""
+    refusal = call.exchange.complaints.halted
+    return call.exchange.complain(refusal, call.tick.time_ms) if refusal else zero(call)
 
 
 def wrong_symbol(call: Call) -> Answer:
@@ -126,7 +141,9 @@ def _packed_blanks() -> tuple[bytes, "zlib._Compress"]:
 LIES = {
     fault.__name__: fault
     for fault in (
-        zero, negative, nan, exponent, huge_price, jump, crossed, frozen, old, wrong_symbol, duplicate_keys, cut_json,
-        bad_utf8, deep, huge, bomb,
+        zero, negative, nan, exponent, huge_price, jump, crossed, odd_extras, frozen, old, ahead, halted,
+        wrong_symbol, duplicate_keys, cut_json, bad_utf8, deep, huge, bomb,
     )
 }  # fmt: skip
+# These tell the true price.
+TRUTHFUL = {"odd_extras", "old", "ahead"}

@@ -13,8 +13,8 @@ import pytest
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock
 from fastprice.domain.errors import (
-    Banned, Blocked, CoolDown, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRefused, SourceTimeout,
-    UnknownSymbol
+    Banned, Blocked, CoolDown, InvalidQuote, InvalidReply, PairRefused, RateLimited, SourceDown, SourceError,
+    SourceRefused, SourceTimeout, UnknownSymbol
 )
 from fastprice.domain.quote import Pair
 from fastprice.infrastructure.clock import SystemClock
@@ -33,18 +33,20 @@ PATIENT, HASTY = 10.0, 0.05
 # What becomes of each fault; None where the quote is well formed and only its history or its neighbours can judge it.
 OUTCOMES: dict[str, type[SourceError] | None] = {
     "rate_limited": RateLimited, "banned": RateLimited, "blocked": Blocked, "geo": Blocked,
-    "error": SourceDown, "error_body": SourceDown, "html": InvalidQuote, "unknown_symbol": UnknownSymbol,
+    "error": SourceDown, "error_body": SourceDown, "html": InvalidReply, "unknown_symbol": UnknownSymbol,
     "redirect": SourceRefused,
     "zero": InvalidQuote, "negative": InvalidQuote, "nan": InvalidQuote, "exponent": InvalidQuote,
     "huge_price": InvalidQuote, "crossed": InvalidQuote, "wrong_symbol": InvalidQuote,
-    "duplicate_keys": InvalidQuote, "cut_json": InvalidQuote, "bad_utf8": InvalidQuote, "deep": InvalidQuote,
-    "huge": InvalidQuote, "bomb": InvalidQuote, "truncated": InvalidQuote,
+    "duplicate_keys": InvalidReply, "cut_json": InvalidReply, "bad_utf8": InvalidReply, "deep": InvalidReply,
+    "huge": InvalidReply, "bomb": InvalidReply, "truncated": InvalidReply,
     "hang": SourceTimeout, "drip": SourceTimeout, "slow": SourceTimeout, "refuse": SourceDown,
-    "jump": None, "frozen": None, "old": None, "extra": None,
+    "jump": None, "odd_extras": None, "frozen": None, "old": None,
+    "ahead": None, "extra": None, "halted": InvalidQuote,
 }  # fmt: skip
 # The code of a rate limit says more than the status 418, but for these two; a body without any code is no complaint.
 EXCEPTIONS = {
     ("banned", "binance"): Banned, ("banned", "coinbase"): Banned, ("error_body", "coinbase"): InvalidQuote,
+    ("halted", "binance"): PairRefused,
     **{("wrong_symbol", source): UnknownSymbol for source in ("coinbase", "kucoin", "bitstamp")},
 }  # fmt: skip
 SLOW = {"hang", "drip", "slow"}
@@ -264,11 +266,11 @@ async def test_body_is_read_to_its_cap_and_no_further(
     ("reply", "expected"),
     [
         (b"", SourceDown), (b"HTTP/1.1 200 OK\r\n", SourceDown), (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", SourceDown),
-        (b"\x16\x03\x01\x00\xa5\r\n\r\n", SourceDown), (http(BODY[:20], length=len(BODY)), InvalidQuote),
+        (b"\x16\x03\x01\x00\xa5\r\n\r\n", SourceDown), (http(BODY[:20], length=len(BODY)), InvalidReply),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", SourceDown),
         (http(BODY, "X: " + "x" * 20_000), SourceDown), (http(BODY, "Content-Length: 5"), SourceDown),
-        (http(BODY, "Content-Encoding: br"), InvalidQuote), (http(b""), InvalidQuote), (http(BODY + BODY), InvalidQuote),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", InvalidQuote), (http(status="404 Not Found"), SourceRefused),
+        (http(BODY, "Content-Encoding: br"), InvalidReply), (http(b""), InvalidReply), (http(BODY + BODY), InvalidReply),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", InvalidReply), (http(status="404 Not Found"), SourceRefused),
         (http(status="503 Service Unavailable"), SourceDown), (http(status="999 Odd"), SourceDown),
         *((http(b"", "Location: /", status=f"{status} Moved"), SourceRefused) for status in (301, 302, 303, 307, 308)),
     ],

@@ -17,6 +17,7 @@ import pytest
 
 from fastprice.domain.quote import Pair
 from fastprice.market import Market, source_urls
+from fastprice.market.app import TRUTHFUL
 from fastprice.market.floor import MEANINGS
 from fastprice.market.walk import MAX_DRIFT, Walk
 
@@ -362,6 +363,21 @@ def is_old(source: str, got: Got, true: tuple[Decimal, ...]) -> bool:
     return numbers(source, got.json) == true and stamps in ([old.get(source, str(NOW_MS - 3_600_000))], [])
 
 
+def is_ahead(source: str, got: Got, true: tuple[Decimal, ...]) -> bool:
+    ahead: dict[str, Any] = {
+        "binance": NOW_MS + 50_000, "bybit": NOW_MS + 50_000, "kucoin": NOW_MS + 50_000,
+        "coinbase": "2025-07-23T19:47:30.123Z", "bitstamp": str(NOW_MS // 1000 + 50),
+    }  # fmt: skip
+    stamps = [at(got.json, place) for place in PLACES[source][3:]]
+    return numbers(source, got.json) == true and stamps in ([ahead.get(source, str(NOW_MS + 50_000))], [])
+
+
+def is_halted(source: str, got: Got, true: tuple[Decimal, ...]) -> bool:
+    if source == "binance":
+        return got.status == 400 and holds(got.json, {"code": -1220})
+    return got.status == 200 and numbers(source, got.json)[0] == 0
+
+
 def is_limited(status: int, seconds: str) -> Callable[[str, Got, tuple[Decimal, ...]], bool]:
     return lambda source, got, true: (
         (got.status, got.headers["Retry-After"]) == (status, seconds)
@@ -389,7 +405,13 @@ ANSWERS: dict[str, Callable[[str, Got, tuple[Decimal, ...]], bool]] = {
     "huge_price": lambda source, got, true: at(got.json, PLACES[source][0]) == "1" + "0" * 30,
     "jump": is_jump,
     "crossed": lambda source, got, true: numbers(source, got.json) == (true[0], true[2], true[1]),
+    "odd_extras": lambda source, got, true: (
+        numbers(source, got.json) == (true[0], Decimal(-1), Decimal("1" * 50))
+        and (b'"1.23E+7"' in got.body) is (source != "kucoin")
+    ),
     "old": is_old,
+    "ahead": is_ahead,
+    "halted": is_halted,
     "wrong_symbol": is_wrong_symbol,
     "duplicate_keys": is_twice,
     "cut_json": is_cut,
@@ -415,8 +437,7 @@ async def test_fault_is_what_its_name_says_at_every_source(market: Market, ask: 
         market.set_fault(source, fault)
         got = await ask(f"/{source}{PATHS[source]}")
         assert ANSWERS[fault](source, got, true), (source, got.status, got.body[:300])
-        unstamped_and_so_untouched = fault == "old" and source in ("kraken", "gate")
-        assert len(market.served[source]) == len(given) + unstamped_and_so_untouched
+        assert len(market.served[source]) == len(given) + (fault in TRUTHFUL)
 
 
 async def test_redirect_leads_to_a_valid_answer_elsewhere(market: Market, ask: Ask) -> None:
@@ -433,6 +454,12 @@ async def test_frozen_stays_at_the_moment_it_was_set(market: Market, ask: Ask, c
     assert (await ask(f"/okx{PATHS['okx']}")).body == before.body
     market.clear_fault("okx")
     assert (await ask(f"/okx{PATHS['okx']}")).body != before.body
+
+
+async def test_a_fault_of_one_pair_leaves_the_others_alone(market: Market, ask: Ask) -> None:
+    market.set_fault("okx", "error", pairs=["btc-usdt"])
+    statuses = [(await ask(f"/okx/api/v5/market/ticker?instId={symbol}-USDT")).status for symbol in ("ETH", "BTC")]
+    assert statuses == [200, 500]
 
 
 async def test_seconds_and_factor_are_obeyed(market: Market, ask: Ask) -> None:
@@ -538,7 +565,7 @@ async def test_served_prices_are_those_that_were_given(market: Market, ask: Ask,
 
 async def test_faults_are_switched_over_http(market: Market, ask: Ask) -> None:
     on = (await ask("/faults/binance", "PUT", {"fault": "error", "seconds": 5, "factor": 1.5})).json
-    assert on["binance"] == {"fault": "error", "seconds": 5, "factor": 1.5}
+    assert on["binance"] == {"fault": "error", "seconds": 5, "factor": 1.5, "pairs": ["eth-usdt", "btc-usdt", "eth-usd"]}
     assert on["okx"] is None
     assert (await ask(f"/binance{PATHS['binance']}")).status == 500
     assert set((await ask("/faults/all", "PUT", {"fault": "html"})).json) == set(PATHS)
@@ -555,6 +582,9 @@ async def test_faults_are_switched_over_http(market: Market, ask: Ask) -> None:
         ("DELETE", "/faults/nasdaq", None, 404, "kraken"),
         ("PUT", "/faults/binance", {"fault": "sulk"}, 400, "rate_limited"),
         ("PUT", "/faults/binance", {"fault": ["hang"]}, 400, "rate_limited"),
+        ("PUT", "/faults/binance", {"fault": "hang", "pairs": ["xrp-usdt"]}, 404, "btc-usdt"),
+        ("PUT", "/faults/binance", {"fault": "hang", "pairs": [["eth-usdt"]]}, 404, "btc-usdt"),
+        ("PUT", "/faults/binance", {"fault": "hang", "pairs": "eth-usdt"}, 400, "list"),
         ("PUT", "/faults/binance", {}, 400, "seconds"),
         ("PUT", "/faults/binance", {"fault": "hang", "sekonds": 1}, 400, "seconds"),
         ("PUT", "/faults/binance", {"fault": "slow", "seconds": "long"}, 400, "number"),

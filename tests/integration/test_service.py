@@ -20,9 +20,9 @@ from tests.service import PATIENCE, PRICE, Answer, Service, polling, running
 pytestmark = pytest.mark.anyio
 
 # After these the answer is still the right one: nothing may happen at all.
-HARMLESS = {"extra"}
+HARMLESS = {"extra", "odd_extras"}
 # What the first source may give while it has the fault, because it is a true price: late, or not moving.
-BEARABLE = {"slow", "frozen", "old", "drip"}
+BEARABLE = {"slow", "frozen", "old", "ahead", "drip"}
 
 
 def true_prices(market: Market) -> set[str]:
@@ -96,6 +96,57 @@ async def test_a_fault_of_the_first_source_is_survived(market: Market, tmp_path:
         market.clear_fault("all")
         if fault not in ("unknown_symbol", "wrong_symbol", "blocked", "geo", "banned"):
             await service.until_answer(lambda answer: answer.json["source"] == "binance")
+
+
+async def test_what_a_source_writes_oddly_beside_the_price_is_null_and_costs_nothing_else(
+    market: Market, tmp_path: Path
+) -> None:
+    market.set_fault("binance", "odd_extras")
+    async with running(market, tmp_path, SOURCES="binance") as service:
+        answer = (await service.until(200)).json
+        assert (answer["bid"], answer["ask"], answer["volume_24h"]) == (None, None, None)
+        assert answer["price"] in true_prices(market) and answer["source_time_ms"]
+
+
+TEN = [f"{base}-usdt" for base in ("eth", "btc", "sol", "xrp", "ada", "ltc", "dot", "bnb", "trx", "uni")]
+
+
+@pytest.mark.parametrize("fault", ["halted", "zero", "nan", "old"])
+async def test_pairs_without_a_price_at_their_only_source_cost_the_other_pairs_nothing(
+    tmp_path: Path, fault: str
+) -> None:
+    market = Market(pairs=TEN)
+    await market.start()
+    # A call may take the whole time of a round, so that none fails for the sake of a busy machine.
+    environ: dict[str, Any] = {
+        "SOURCES": "binance", "PAIRS": ",".join(TEN), "BREAKER_RESET": 600, "FETCH_TIMEOUT": 5, "ROUND_TIMEOUT": 5,
+        "MAX_STALE": 60,
+    }  # fmt: skip
+    try:
+        market.set_fault("binance", fault, pairs=TEN[:5])
+        async with running(market, tmp_path, **environ) as service:
+            healthy = [f"/api/v1/prices/{pair}" for pair in TEN[5:]]
+            stamps = {path: (await service.until(200, path)).json["fetched_at_ms"] for path in healthy}
+            # Ten refreshes later: five failures in a row would have opened a breaker by now.
+            for path, stamp in stamps.items():
+                await service.until_answer(
+                    lambda answer, than=stamp + 1000: answer.json.get("fetched_at_ms", 0) > than, path
+                )
+            assert {(await service.get(f"/api/v1/prices/{pair}")).status for pair in TEN[:5]} == {503}
+            readiness = (await service.get("/health/readiness")).json
+            assert readiness["sources"]["binance"]["breaker"] == "closed"
+    finally:
+        await market.stop()
+
+
+@pytest.mark.parametrize("fault", ["html", "cut_json", "error", "refuse"])
+async def test_a_source_whose_calls_fail_is_left_alone(market: Market, tmp_path: Path, fault: str) -> None:
+    market.set_fault("binance", fault)
+    async with running(market, tmp_path, BREAKER_RESET=60, RETRY_ATTEMPTS=1) as service:
+        await service.until_answer(
+            lambda answer: answer.json["sources"].get("binance", {}).get("breaker") == "open", "/health/readiness"
+        )
+        assert (await service.get()).json["source"] == "okx"
 
 
 async def test_with_every_source_down_the_price_turns_stale_then_gone_then_comes_back(

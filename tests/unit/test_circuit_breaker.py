@@ -9,8 +9,8 @@ import pytest
 from fastprice.application.events import BreakerMoved
 from fastprice.application.ports import PriceSource
 from fastprice.domain.errors import (
-    Banned, Blocked, CoolDown, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRejected, SourceTimeout,
-    UnknownSymbol
+    Banned, Blocked, CoolDown, InvalidQuote, InvalidReply, PairRefused, RateLimited, SourceDown, SourceError,
+    SourceRefused, SourceRejected, SourceTimeout, UnknownSymbol
 )
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.circuit_breaker import GuardedSource
@@ -20,7 +20,8 @@ pytestmark = pytest.mark.anyio
 
 FAIL_MAX = 3
 RESET = 30.0
-NEUTRAL = [RateLimited("asked too often", 1), Banned("banned", 1), Blocked("blocked", 1), UnknownSymbol("no such pair")]
+NEUTRAL: list[SourceError] = [RateLimited("asked too often", 1), Banned("banned", 1), Blocked("blocked", 1)]
+OF_THE_PAIR: list[SourceError] = [UnknownSymbol("no such pair"), PairRefused("halted"), InvalidQuote("price 0 is out of range")]
 
 
 class Held:
@@ -251,7 +252,9 @@ async def test_calls_that_their_caller_gave_up_at_a_deadline_count_as_failures()
     assert world.guarded.state == "open"
 
 
-@pytest.mark.parametrize("error", [SourceTimeout("x"), InvalidQuote("x"), RuntimeError("a defect")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [SourceTimeout("x"), SourceRefused("x"), InvalidReply("x"), RuntimeError("a defect")], ids=repr
+)
 async def test_any_other_failure_counts(error: Exception) -> None:
     world, source = await held_world()
     tasks = [world.start() for _ in range(FAIL_MAX)]
@@ -298,8 +301,8 @@ async def test_steps_of_the_wall_clock_neither_open_nor_close_it() -> None:
     assert world.calls == FAIL_MAX + 1
 
 
-@pytest.mark.parametrize("error", NEUTRAL, ids=lambda error: type(error).__name__)
-async def test_a_source_that_wants_to_be_left_alone_is_neither_failing_nor_healthy(error: SourceError) -> None:
+@pytest.mark.parametrize("error", NEUTRAL + OF_THE_PAIR, ids=lambda error: type(error).__name__)
+async def test_an_answer_that_says_nothing_of_the_other_pairs_counts_neither_way(error: SourceError) -> None:
     down = SourceDown("refused")
     world = World(*[error] * (FAIL_MAX * 2), *[down] * (FAIL_MAX - 1), error, down)
     await world.fetch(FAIL_MAX * 2)
@@ -315,12 +318,22 @@ async def test_a_probe_that_proves_nothing_leaves_it_open_for_another_turn(error
     world = World(*[SourceDown("refused")] * FAIL_MAX, error, "100")
     await world.fetch(FAIL_MAX)
     await world.clock.advance(RESET)
-    with pytest.raises((CoolDown, UnknownSymbol)):
+    with pytest.raises(CoolDown):
         await world.guarded.fetch(ETH)
     assert world.guarded.state == "open"
     await world.clock.advance(RESET)
     await world.fetch()
     assert world.moves == ["open", "half_open", "open", "half_open", "closed"]
+
+
+@pytest.mark.parametrize("error", OF_THE_PAIR, ids=lambda error: type(error).__name__)
+async def test_a_probe_for_a_pair_that_has_no_price_shows_that_the_source_answers_again(error: SourceError) -> None:
+    world = World(*[SourceDown("refused")] * FAIL_MAX, error, "100")
+    await world.fetch(FAIL_MAX)
+    await world.clock.advance(RESET)
+    with pytest.raises(type(error)):
+        await world.guarded.fetch(ETH)
+    assert world.moves == ["open", "half_open", "closed"]
 
 
 async def test_it_tells_each_move_once_and_nothing_else() -> None:

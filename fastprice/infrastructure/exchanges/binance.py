@@ -1,15 +1,15 @@
 """Binance spot, from its public documentation (binance-spot-api-docs: rest-api, errors, market data only)."""
 
-from fastprice.domain.errors import Banned, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import Banned, PairRefused, RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional, optional_price, optional_time, read_body, refuse, said, text
+    Exchange, Reply, check_status, expect, optional_price, optional_time, optional_volume, read_body, refuse, said, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {
     "-1121": UnknownSymbol,
     # The symbol exists but is halted: no mistake of the configuration, and no price until it trades again.
-    "-1220": SourceRefused,
+    "-1220": PairRefused,
     "-1003": RateLimited,
     "-1007": SourceDown,
     "-1008": SourceDown,
@@ -34,7 +34,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "lastPrice"),
         bid=optional_price(ticker, "bidPrice"),
         ask=optional_price(ticker, "askPrice"),
-        volume_24h=optional(ticker, "volume"),
+        volume_24h=optional_volume(ticker, "volume"),
         source=EXCHANGE.name,
         source_time_ms=optional_time(ticker, "closeTime"),
         fetched_at_ms=reply.received_at_ms,

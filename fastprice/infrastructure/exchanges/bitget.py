@@ -3,7 +3,8 @@
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional, optional_price, optional_time, read_body, refuse, said, sole, text
+    Exchange, Reply, check_status, expect, optional_price, optional_time, optional_volume, read_body, refuse, said,
+    sole, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {
@@ -32,7 +33,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "lastPr"),
         bid=optional_price(ticker, "bidPr"),
         ask=optional_price(ticker, "askPr"),
-        volume_24h=optional(ticker, "baseVolume"),
+        volume_24h=optional_volume(ticker, "baseVolume"),
         source=EXCHANGE.name,
         source_time_ms=optional_time(ticker, "ts"),
         fetched_at_ms=reply.received_at_ms,

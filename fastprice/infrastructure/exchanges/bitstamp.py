@@ -3,7 +3,7 @@
 from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, optional, optional_price, optional_time, read_body, refuse, said, text
+    Exchange, Reply, check_status, optional_price, optional_time, optional_volume, read_body, refuse, said, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {"400.002": RateLimited}
@@ -31,7 +31,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "last"),
         bid=optional_price(ticker, "bid"),
         ask=optional_price(ticker, "ask"),
-        volume_24h=optional(ticker, "volume"),
+        volume_24h=optional_volume(ticker, "volume"),
         source=EXCHANGE.name,
         source_time_ms=optional_time(ticker, "timestamp", unit_ms=1000),
         fetched_at_ms=reply.received_at_ms,

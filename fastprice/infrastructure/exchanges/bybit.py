@@ -5,8 +5,8 @@ import re
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, complaint, expect, names_a_place, optional, optional_price, optional_time, read_body,
-    refuse, retry_after, said, sole, text
+    Exchange, Reply, check_status, complaint, expect, names_a_place, optional_price, optional_time, optional_volume,
+    read_body, refuse, retry_after, said, sole, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {
@@ -38,7 +38,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "lastPrice"),
         bid=optional_price(ticker, "bid1Price"),
         ask=optional_price(ticker, "ask1Price"),
-        volume_24h=optional(ticker, "volume24h"),
+        volume_24h=optional_volume(ticker, "volume24h"),
         source=EXCHANGE.name,
         source_time_ms=optional_time(body, "time"),
         fetched_at_ms=reply.received_at_ms,

@@ -13,7 +13,7 @@ from yarl import URL
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock, Events
-from fastprice.domain.errors import InvalidQuote, SourceDown, SourceError, SourceRefused, SourceTimeout
+from fastprice.domain.errors import InvalidReply, SourceDown, SourceError, SourceRefused, SourceTimeout
 from fastprice.domain.quote import Pair, Quote
 from fastprice.infrastructure.exchanges.reply import Exchange, Reply
 
@@ -132,7 +132,7 @@ class ExchangeSource:
         except aiohttp.ClientHttpProxyError as error:
             raise SourceRefused(_by_way_of(self._session.find_proxy(url), _proxy_words(error.status))) from None
         except aiohttp.ClientPayloadError:
-            raise InvalidQuote("the answer broke off") from None
+            raise InvalidReply("the answer broke off") from None
         except aiohttp.InvalidURL:
             # Not shown, because it may carry a password.
             raise SourceRefused("its address is not a URL to ask") from None
@@ -146,7 +146,7 @@ class ExchangeSource:
             raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
         try:
             body = await _body(response)
-        except (InvalidQuote, aiohttp.ClientPayloadError):
+        except (InvalidReply, aiohttp.ClientPayloadError):
             if response.status < 400:
                 raise
             body = b""  # A ban is a ban, however odd the page that comes with it.
@@ -156,12 +156,12 @@ class ExchangeSource:
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise InvalidQuote("the body is compressed, which was not asked for")
+        raise InvalidReply("the body is compressed, which was not asked for")
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise InvalidQuote(f"the body is longer than {MAX_BODY_BYTES} bytes")
+            raise InvalidReply(f"the body is longer than {MAX_BODY_BYTES} bytes")
     return bytes(body)
 
 

@@ -3,10 +3,10 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from fastprice.domain.errors import InvalidQuote, UnknownSymbol
+from fastprice.domain.errors import UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, one_line, optional, optional_price, read_body, said, text
+    Exchange, Reply, check_status, optional_price, optional_volume, read_body, said, sane_time, text
 )
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -28,23 +28,21 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "price"),
         bid=optional_price(ticker, "bid"),
         ask=optional_price(ticker, "ask"),
-        volume_24h=optional(ticker, "volume"),
+        volume_24h=optional_volume(ticker, "volume"),
         source=EXCHANGE.name,
-        source_time_ms=_time_ms(optional(ticker, "time")),
+        source_time_ms=_time_ms(said(ticker, "time")),
         fetched_at_ms=reply.received_at_ms,
     )
 
 
-def _time_ms(stamp: str | None) -> int | None:
-    """Milliseconds of an RFC 3339 stamp with up to nanoseconds, cut without rounding."""
-    if stamp is None:
+def _time_ms(stamp: str) -> int | None:
+    """Milliseconds of an RFC 3339 stamp with up to nanoseconds, cut without rounding; None for any other text."""
+    if not _RFC3339.fullmatch(stamp):
         return None
     try:
-        if not _RFC3339.fullmatch(stamp):
-            raise ValueError
-        return (datetime.fromisoformat(stamp) - _EPOCH) // timedelta(milliseconds=1)
+        return sane_time((datetime.fromisoformat(stamp) - _EPOCH) // timedelta(milliseconds=1))
     except ValueError:
-        raise InvalidQuote(one_line(f"time {stamp[:40]!r} is not RFC 3339")) from None
+        return None
 
 
 EXCHANGE = Exchange("coinbase", "https://api.exchange.coinbase.com", SourceTime.TRADE, target, parse)

@@ -3,7 +3,7 @@
 from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional, optional_price, read_body, refuse, said, sole, text
+    Exchange, Reply, check_status, expect, optional_price, optional_volume, read_body, refuse, said, sole, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {
@@ -32,7 +32,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "last"),
         bid=optional_price(ticker, "highest_bid"),
         ask=optional_price(ticker, "lowest_ask"),
-        volume_24h=optional(ticker, "base_volume"),
+        volume_24h=optional_volume(ticker, "base_volume"),
         source=EXCHANGE.name,
         source_time_ms=None,
         fetched_at_ms=reply.received_at_ms,

@@ -5,8 +5,8 @@ from typing import Any, NoReturn
 from fastprice.domain.errors import Banned, InvalidQuote, RateLimited, SourceDown, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, cool_down, expect, field, one_line, optional, optional_price, read_body, refuse,
-    text, whole
+    Exchange, Reply, check_status, cool_down, decimal_seconds, expect, field, one_line, optional_price, optional_volume,
+    read_body, refuse, text
 )
 
 _ERRORS: dict[str, type[SourceError]] = {
@@ -41,7 +41,7 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         price=text(ticker, "c", 0),
         bid=optional_price(ticker, "b", 0),
         ask=optional_price(ticker, "a", 0),
-        volume_24h=optional(ticker, "v", 1),
+        volume_24h=optional_volume(ticker, "v", 1),
         source=EXCHANGE.name,
         source_time_ms=None,
         fetched_at_ms=reply.received_at_ms,
@@ -57,7 +57,7 @@ def _error(body: Any) -> str:
 
 def _refuse(reply: Reply, error: str) -> NoReturn:
     code, _, detail = error.rpartition(":") if error.count(":") > 1 else (error, "", "")
-    until = whole(detail.strip())
+    until = decimal_seconds(detail.strip())
     if code == "EService:Throttled" and until is not None:
         raise RateLimited(one_line(error), cool_down(until - reply.received_at_ms / 1000))
     refuse(reply, code, detail, _ERRORS)

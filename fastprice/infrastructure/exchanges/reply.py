@@ -4,13 +4,16 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 from fastprice.domain.errors import (
-    Banned, Blocked, CoolDown, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRefused
+    Banned, Blocked, CoolDown, InvalidQuote, InvalidReply, PairRefused, RateLimited, SourceDown, SourceError,
+    SourceRefused
 )
-from fastprice.domain.quote import Pair, Quote, SourceTime
+from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, PRICES, VOLUMES, Pair, Quote, SourceTime, read_amount
 
 # Where an exchange names no time itself; Kraken's penalty lasts this long, and the others forgive sooner.
 RATE_LIMIT_SECONDS = 15.0
@@ -22,10 +25,12 @@ MIN_COOL_DOWN_SECONDS, MAX_COOL_DOWN_SECONDS = 1.0, 3 * 86400.0
 MAX_LINE = 160
 
 _STATUS: Mapping[int, type[SourceError]] = {418: Banned, 429: RateLimited, 451: Blocked}
+# The pair is all that differs between our questions, so an explained refusal under these is about it.
+_ABOUT_THE_PAIR = {400, 404, 410, 422}
 _COOL_DOWN: Mapping[type[SourceError], float] = {RateLimited: RATE_LIMIT_SECONDS, Banned: BAN_SECONDS}
 _PLACE = re.compile(rb"\bcountry\b|\bjurisdiction\b|\b(?:your|restricted) (?:location|region)\b", re.IGNORECASE)
-# Java writes the zero of eight places as 0E-8.
-_ZERO = re.compile(r"0+(?:\.0*)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
+# HTTP and Kraken write whole seconds; a fraction is understood all the same, because to return early is punished.
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,8 @@ class Exchange:
 def read_json(body: bytes) -> Any:
     """Parse a body strictly; every number comes as the digits that were sent, so nothing is rounded on the way.
 
-    Raises InvalidQuote on bad UTF-8, NaN, Infinity, a duplicate key, bottomless nesting, or anything but one value.
+    Raises InvalidReply on bad UTF-8, a duplicate key, bottomless nesting, or anything but one value; InvalidQuote on
+    NaN and Infinity, which some write where a pair has no price.
     """
     try:
         return json.loads(
@@ -67,15 +73,15 @@ def read_json(body: bytes) -> Any:
             object_pairs_hook=_unique,
         )
     except RecursionError:
-        raise InvalidQuote("the body is nested too deeply") from None
+        raise InvalidReply("the body is nested too deeply") from None
     except ValueError as error:
-        raise InvalidQuote(f"the body is not acceptable JSON ({_first_line(error)})") from None
+        raise InvalidReply(f"the body is not acceptable JSON ({_first_line(error)})") from None
 
 
 def read_body(reply: Reply) -> Any:
     """The parsed body, whatever the status: many exchanges explain an error in it.
 
-    Raises what the status means where the body is not JSON, and InvalidQuote where the status is 2xx as well.
+    Raises what the status means where the body is not JSON; under a 2xx what `read_json` raises.
     """
     try:
         return read_json(reply.body)
@@ -90,20 +96,21 @@ def check_status(reply: Reply, message: str = "") -> None:
     An exchange whose statuses mean something else looks at them before it calls this.
     """
     if not 200 <= reply.status < 300:
-        raise complaint(_meaning(reply), reply, f"HTTP {reply.status} {message}")
+        explained = bool(message.strip()) and reply.status in _ABOUT_THE_PAIR
+        raise complaint(PairRefused if explained else _meaning(reply), reply, f"HTTP {reply.status} {message}")
 
 
 def refuse(reply: Reply, code: str, message: str, known: Mapping[str, type[SourceError]]) -> NoReturn:
-    """Raise what an exchange's error code means; where that is not known, what the status means, else SourceRefused.
+    """Raise what an exchange's error code means; where that is not known, what the status means, else PairRefused.
 
-    A 2xx body without any code is no complaint but nonsense: InvalidQuote.
+    A 2xx body without any code is no complaint but nonsense: InvalidReply.
     """
     if code in known:
         raise complaint(known[code], reply, f"{code} {message}")
     check_status(reply, f"{code} {message}")
     if not code:
-        raise InvalidQuote("the body has no result code")
-    raise complaint(SourceRefused, reply, f"{code} {message}")
+        raise InvalidReply("the body has no result code")
+    raise complaint(PairRefused, reply, f"{code} {message}")
 
 
 def complaint(kind: type[SourceError], reply: Reply, message: str) -> SourceError:
@@ -123,10 +130,12 @@ def names_a_place(reply: Reply) -> bool:
 def retry_after(reply: Reply, default: float) -> float:
     """Seconds until what the Retry-After header says, a number or a date; `default` where it is missing or neither."""
     value = reply.headers.get("retry-after", "").strip()
-    seconds = whole(value)
+    seconds = decimal_seconds(value)
     if seconds is None:
         try:
-            seconds = parsedate_to_datetime(value).timestamp() - reply.received_at_ms / 1000
+            until = parsedate_to_datetime(value)
+            # A date without a zone, as asctime writes it, is in GMT as every HTTP date is, not in this machine's zone.
+            seconds = (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - reply.received_at_ms / 1000
         except (ValueError, OverflowError):
             return default
     return cool_down(seconds)
@@ -135,6 +144,11 @@ def retry_after(reply: Reply, default: float) -> float:
 def cool_down(seconds: float) -> float:
     """A time to stay away, kept within sense."""
     return min(max(seconds, MIN_COOL_DOWN_SECONDS), MAX_COOL_DOWN_SECONDS)
+
+
+def decimal_seconds(text: str) -> float | None:
+    """Seconds written without a sign, whole or with a fraction; None for any other text."""
+    return float(text) if _SECONDS.fullmatch(text) else None
 
 
 def whole(digits: str) -> float | None:
@@ -177,33 +191,29 @@ def text(data: Any, *path: str | int) -> str:
     return value
 
 
-def optional(data: Any, *path: str | int) -> str | None:
-    """The scalar at `path`, or None where the exchange gives none: missing, null or empty. Zero is a value."""
-    try:
-        value = field(data, *path)
-    except InvalidQuote:
-        return None
-    return None if value is None or value == "" else text(data, *path)
-
-
 def optional_price(data: Any, *path: str | int) -> str | None:
-    """A bid or an ask, or None where the exchange gives none: missing, null, empty, or zero in any spelling."""
-    value = optional(data, *path)
-    return None if value is None or _ZERO.fullmatch(value) else value
+    """A bid or an ask, or None where the exchange gives none that is one; some write zero for none."""
+    return _optional_amount(said(data, *path), PRICES)
+
+
+def optional_volume(data: Any, *path: str | int) -> str | None:
+    """A volume, or None where the exchange gives none, or another text than a plain amount. Zero is a value."""
+    return _optional_amount(said(data, *path), VOLUMES)
 
 
 def optional_time(data: Any, *path: str | int, unit_ms: int = 1) -> int | None:
-    """A time stamp in milliseconds, sent as a whole number of `unit_ms` or a string of one; None where none is sent."""
-    digits = optional(data, *path)
-    if digits is None:
-        return None
-    if whole(digits) is None or len(digits) > 16:
-        raise InvalidQuote(one_line(f"{_name(path)} {digits[:40]!r} is not a time stamp"))
-    return int(digits) * unit_ms
+    """A time stamp in milliseconds, sent as a whole number of `unit_ms`; None where that is no such time."""
+    digits = said(data, *path)
+    return None if whole(digits) is None or len(digits) > 16 else sane_time(int(digits) * unit_ms)
+
+
+def sane_time(stamp_ms: int) -> int | None:
+    """The stamp, or None where it is in another unit or means that there is none."""
+    return stamp_ms if MIN_TIME_MS <= stamp_ms <= MAX_TIME_MS else None
 
 
 def said(data: Any, *path: str | int) -> str:
-    """What the body says at `path`, or nothing: for complaints, which may come in any shape and from anybody."""
+    """What the body says at `path`, or nothing: for what may be missing or come in any shape."""
     try:
         return text(data, *path)
     except InvalidQuote:
@@ -214,6 +224,15 @@ def expect(what: str, expected: str, got: str) -> None:
     """Raise InvalidQuote unless the body names what was asked for."""
     if got != expected:
         raise InvalidQuote(one_line(f"asked for {expected}, the body says {what} {got[:40]!r}"))
+
+
+def _optional_amount(text: str, limits: tuple[Decimal, Decimal]) -> str | None:
+    """The text if it is an amount. The rest of a ticker is worth having without it, so that is no reason to refuse."""
+    try:
+        read_amount("", text, limits)
+    except InvalidQuote:
+        return None
+    return text
 
 
 def _meaning(reply: Reply) -> type[SourceError]:
@@ -228,7 +247,7 @@ def _name(path: tuple[str | int, ...]) -> str:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise InvalidQuote(f"{name} in the body is not a number")
 
 
 def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
