@@ -196,11 +196,13 @@ def _failover(
         leased = LeasedSource(exchange, leases)
         retrying = RetryingSource(leased, settings.retry_attempts, settings.retry_base, clock, random.random)
         guarded[name] = GuardedSource(retrying, settings.breaker_fail_max, settings.breaker_reset, clock, events)
+    fresh_lag_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
     limits = FailoverLimits(
         round_seconds=settings.round_timeout,
         attempt_seconds=settings.fetch_timeout,
         stall_seconds=settings.breaker_reset,
-        fresh_lag_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
+        fresh_lag_ms=fresh_lag_ms,
+        max_lag_ms=max(settings.age_limits.stale_ms, fresh_lag_ms),
         max_deviation=settings.max_deviation,
     )
     return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, bans, clock, events)

@@ -107,6 +107,7 @@ class Worker:
             attempt_seconds=settings.fetch_timeout,
             stall_seconds=settings.breaker_reset,
             fresh_lag_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
+            max_lag_ms=settings.age_limits.stale_ms,
             max_deviation=settings.max_deviation,
         )
         sources = list(guarded.values())

@@ -11,8 +11,6 @@ from fastprice.application.standings import Standings
 from fastprice.domain.errors import ClaimOver, InvalidQuote, NoSource, SourceError, SourceTimeout
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
-# Further off than this, a stamp says that a clock is wrong or a feed has been dead for long.
-MAX_LAG_MS = 60_000
 # A last trade may be this old on a quiet pair while bid and ask are live.
 MAX_TRADE_LAG_MS = 3_600_000
 
@@ -20,13 +18,14 @@ MAX_TRADE_LAG_MS = 3_600_000
 @dataclass(frozen=True, slots=True)
 class FailoverLimits:
     """Seconds for a whole round, for one source's attempt, and for how long a stalled source is asked last;
-    milliseconds that a price may lag by its own stamp while another source has a newer one; the share by which a
-    price may jump before a second source must agree."""
+    milliseconds that a price may lag by its own stamp while another source has a newer one, and that its stamp may be
+    off at all; the share by which a price may jump before a second source must agree."""
 
     round_seconds: float
     attempt_seconds: float
     stall_seconds: float
     fresh_lag_ms: int
+    max_lag_ms: int
     max_deviation: float
 
 
@@ -103,7 +102,7 @@ class Failover:
         round_.reasons[source.name] = "no answer before the round ended"
         try:
             quote = await source.fetch(pair)
-            lags = self._lags(source, quote)
+            lags = self._lags(source, quote, round_.held)
         except ClaimOver:
             raise
         except SourceError as error:
@@ -122,16 +121,15 @@ class Failover:
             self._settle(accepted, quote, round_)
         return accepted
 
-    def _lags(self, source: PriceSource, quote: Quote) -> bool:
+    def _lags(self, source: PriceSource, quote: Quote, held: Quote | None) -> bool:
         """Whether the quote is old by its own stamp; InvalidQuote where the stamp cannot be true."""
-        meaning, stamp_ms = source.source_time, quote.source_time_ms
+        meaning, stamp_ms, limit_ms = source.source_time, quote.source_time_ms, self._limits.max_lag_ms
         if stamp_ms is None or meaning not in (SourceTime.PRICE, SourceTime.TRADE):
             return False
-        previous = self._standings.last_quote(source.name, quote.pair)
-        if previous and previous.source_time_ms and stamp_ms < previous.source_time_ms:
+        if stamp_ms < self._standings.newest_stamp_ms(quote, held):
             raise InvalidQuote("its time stamp ran backwards")
         lag_ms = quote.fetched_at_ms - stamp_ms
-        if not -MAX_LAG_MS <= lag_ms <= (MAX_LAG_MS if meaning is SourceTime.PRICE else MAX_TRADE_LAG_MS):
+        if not -limit_ms <= lag_ms <= (limit_ms if meaning is SourceTime.PRICE else max(limit_ms, MAX_TRADE_LAG_MS)):
             side = "behind" if lag_ms > 0 else "ahead of"
             raise InvalidQuote(f"its time stamp is {abs(lag_ms) / 1000:.0f} s {side} this machine's clock")
         return meaning is SourceTime.PRICE and lag_ms > self._limits.fresh_lag_ms

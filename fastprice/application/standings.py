@@ -8,7 +8,7 @@ from fastprice.application.bans import Bans
 from fastprice.application.events import SourceBack, SourceLost, SourceSkipped
 from fastprice.application.ports import Clock, Events, SourceReport
 from fastprice.domain.errors import SourceError, SourceRejected, SourceTimeout
-from fastprice.domain.quote import Pair, Quote
+from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
 
 @dataclass(slots=True)
@@ -16,6 +16,7 @@ class _Word:
     """What a source last said of one pair."""
 
     quote: Quote | None = None
+    stamp_ms: int = 0
     error: str | None = None
     error_at_ms: int | None = None
     lost: bool = False
@@ -37,14 +38,25 @@ class Standings:
         now = self._clock.monotonic()
         return sorted(self._stalled_until, key=lambda name: self._stalled_until[name] > now)
 
-    def last_quote(self, name: str, pair: Pair) -> Quote | None:
-        return self._words[name, pair].quote
+    def newest_stamp_ms(self, quote: Quote, held: Quote | None) -> int:
+        """The newest stamp that the source of a quote has shown, here or in the held quote, and that can be true now.
+
+        One that lies ahead of our clock by more than clocks differ is left out: were it remembered, every honest one
+        after it would seem to run backwards until the time that it tells has come.
+        """
+        latest_ms = quote.fetched_at_ms + MAX_SKEW_MS
+        stamps = [self._words[quote.source, quote.pair].stamp_ms]
+        if held is not None and held.source == quote.source:
+            stamps.append(held.source_time_ms or 0)
+        return max((stamp_ms for stamp_ms in stamps if stamp_ms <= latest_ms), default=0)
 
     def answered(self, quote: Quote) -> None:
         """A source gave a quote that is believed."""
         self._stalled_until[quote.source] = 0.0
         word = self._words[quote.source, quote.pair]
         word.quote = quote
+        if quote.source_time_ms is not None and quote.source_time_ms <= quote.fetched_at_ms + MAX_SKEW_MS:
+            word.stamp_ms = quote.source_time_ms
         if word.lost:
             word.lost = False
             self._events(SourceBack(quote.source, quote.pair))

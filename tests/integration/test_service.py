@@ -149,6 +149,37 @@ async def test_a_source_whose_calls_fail_is_left_alone(market: Market, tmp_path:
         assert (await service.get()).json["source"] == "okx"
 
 
+async def test_one_stamp_ahead_of_the_clock_does_not_make_its_only_source_useless(
+    market: Market, tmp_path: Path
+) -> None:
+    async with running(market, tmp_path, SOURCES="binance", MAX_STALE=120, CACHE_TTL=60) as service:
+        await service.until(200)
+        market.set_fault("binance", "ahead", seconds=50)
+        ahead = await service.until_answer(
+            lambda answer: answer.json["source_time_ms"] > answer.json["fetched_at_ms"] + 10_000
+        )
+        market.clear_fault()
+        than = ahead.json["fetched_at_ms"]
+        after = await service.until_answer(
+            lambda answer: answer.json["fetched_at_ms"] > than
+            and answer.json["source_time_ms"] < answer.json["fetched_at_ms"] + 10_000
+        )
+        assert after.json["fetched_at_ms"] < than + 40_000, "long before the time that the stamp told"
+
+
+@pytest.mark.parametrize(("max_stale", "status"), [(120, 200), (20, 503)])
+async def test_max_stale_bounds_how_far_a_stamp_may_be_off(
+    market: Market, tmp_path: Path, max_stale: int, status: int
+) -> None:
+    for fault in "old", "ahead":
+        market.set_fault("binance", fault, seconds=90 if max_stale == 120 else 30)
+        async with running(
+            market, tmp_path / fault, SOURCES="binance", MAX_STALE=max_stale, COLD_WAIT=0.1
+        ) as service:
+            await service.until_answer(lambda answer: answer.json["sources"], "/health/readiness")
+            assert (await service.until(status)).status == status
+
+
 async def test_with_every_source_down_the_price_turns_stale_then_gone_then_comes_back(
     market: Market, tmp_path: Path
 ) -> None:

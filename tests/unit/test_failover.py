@@ -8,7 +8,7 @@ import pytest
 
 from fastprice.application.bans import UNLISTED_SECONDS, Bans
 from fastprice.application.events import SourceBack, SourceCooling, SourceLost, SourceSkipped
-from fastprice.application.failover import MAX_LAG_MS, MAX_TRADE_LAG_MS, Failover, FailoverLimits
+from fastprice.application.failover import MAX_TRADE_LAG_MS, Failover, FailoverLimits
 from fastprice.application.ports import Ban, SourceReport
 from fastprice.domain.errors import (
     Banned, Blocked, ClaimOver, InvalidQuote, NoSource, RateLimited, SourceDown, SourceError, SourceRefused,
@@ -20,8 +20,7 @@ from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, FakeStore, Re
 pytestmark = pytest.mark.anyio
 
 STALL = 30.0
-LAG_MS = MAX_LAG_MS
-FRESH_LAG_MS = 7_000
+FRESH_LAG_MS, LAG_MS = 7_000, 20_000
 
 
 class World:
@@ -35,7 +34,7 @@ class World:
         self.sources = [FakeSource(name, self.clock, *each) for name, each in zip("abcd", answers, strict=False)]
         self.held = a_quote(held) if held else None
         self.breakers = {source.name: "closed" for source in self.sources}
-        limits = FailoverLimits(deadline, attempt, STALL, FRESH_LAG_MS, max_deviation=0.05)
+        limits = FailoverLimits(deadline, attempt, STALL, FRESH_LAG_MS, LAG_MS, max_deviation=0.05)
         self.store = FakeStore(self.clock)
         bans = Bans(self.store, 1.0, self.clock, self.events)
         self.failover = Failover(
@@ -311,6 +310,71 @@ async def test_a_stamp_is_held_against_our_clock_only_as_far_as_it_means_somethi
     else:
         side = "behind" if (ms or 0) < 0 else "ahead of"
         assert f"s {side} this machine's clock" in (await world.refused())["a"]
+
+
+# Stamps of one source as distances from the clock in ms, a second apart, and whether each is believed.
+RUNS: dict[str, list[tuple[int, bool]]] = {
+    "one far ahead": [(-100, True), (15_000, True), (-100, True), (-100, True)],
+    "one ahead by what clocks differ": [(2_000, True), (-100, False), (-100, False), (-100, True)],
+    "a clock that is always ahead": [(5_000, True), (5_000, True), (5_000, True)],
+    "an old one behind one far ahead": [(-100, True), (15_000, True), (-2_101, False), (-2_100, True)],
+    "ahead first of all": [(20_000, True), (-100, True)],
+    "too far ahead, then honest": [(20_001, False), (-100, True)],
+    "ahead, and then what it told before": [(15_000, True), (-900, True), (-1_901, False)],
+    "the laggard, and then a newer one": [(-8_000, True), (-100, True), (-9_000, False)],
+    "frozen": [(-100, True), (-1_100, True), (-2_100, True)],
+}
+
+
+@pytest.mark.parametrize("meaning", [SourceTime.PRICE, SourceTime.TRADE], ids=lambda meaning: meaning.name)
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+async def test_a_wrong_stamp_is_not_held_against_the_honest_ones_after_it(
+    run: list[tuple[int, bool]], meaning: SourceTime
+) -> None:
+    world = World([None])
+    source, = world.sources
+    source.source_time = meaning
+    believed = []
+    for ms, _ in run:
+        source.answers = [stamped(ms)(world.clock)]
+        try:
+            await world.fetch()
+            believed.append((ms, True))
+        except NoSource:
+            believed.append((ms, False))
+        await world.clock.advance(1)
+    assert believed == run
+
+
+# What was held after a restart: its source, its stamp's distance from now in ms; and whether one 1 s old is believed.
+HELD = [("a", -2_000, True), ("a", -1_000, True), ("a", -999, False), ("b", -999, True), ("a", 15_000, True)]
+
+
+@pytest.mark.parametrize(("source", "ms", "believed"), HELD)
+async def test_after_a_restart_the_held_price_tells_what_stamp_its_source_has_shown(
+    source: str, ms: int, believed: bool
+) -> None:
+    world = World([None])
+    world.sources[0].source_time = SourceTime.PRICE
+    world.held = a_quote("100", START_MS - 500, source, source_time_ms=START_MS + ms)
+    world.sources[0].answers = [stamped(-1_000)(world.clock)]
+    if believed:
+        assert (await world.fetch()).source == "a"
+    else:
+        assert await world.refused() == {"a": "its time stamp ran backwards"}
+
+
+async def test_a_stamp_of_before_our_clock_was_set_back_is_not_held_against_those_after_it() -> None:
+    world = World([None])
+    source, = world.sources
+    source.source_time = SourceTime.PRICE
+    source.answers = [stamped(0)(world.clock)]
+    await world.fetch()
+    world.clock.step_wall(-15)
+    for _ in range(20):
+        source.answers = [stamped(0)(world.clock)]
+        await world.fetch()
+        await world.clock.advance(1)
 
 
 @pytest.mark.parametrize("meaning", SourceTime, ids=lambda meaning: meaning.name)

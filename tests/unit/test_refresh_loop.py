@@ -39,7 +39,7 @@ class Worker:
         self.leases = Leases(fleet.clock)
         bans = Bans(self.store, INTERVAL, fleet.clock, self.events)
         self.failover = Failover(
-            [LeasedSource(fleet.source, self.leases)], FailoverLimits(600.0, 0.0, 30.0, 7_000, 0.05), self.latest.held, lambda name: "closed",
+            [LeasedSource(fleet.source, self.leases)], FailoverLimits(600.0, 0.0, 30.0, 7_000, 60_000, 0.05), self.latest.held, lambda name: "closed",
             bans, fleet.clock, self.events,
         )
         refresh = RefreshPrice(self.failover, bans, self.store, self.latest, INTERVAL, fleet.clock, self.events)

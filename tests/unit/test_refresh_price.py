@@ -33,7 +33,7 @@ class World:
         self.latest = LatestPrice((ETH, BTC), AgeLimits(5_000, 60_000), str, self.clock, self.events)
         bans = Bans(self.store, INTERVAL, self.clock, self.events)
         failover = Failover(
-            [self.source], FailoverLimits(600.0, 0.0, 30.0, 7_000, 0.05), self.latest.held, lambda name: "closed",
+            [self.source], FailoverLimits(600.0, 0.0, 30.0, 7_000, 60_000, 0.05), self.latest.held, lambda name: "closed",
             bans, self.clock, self.events,
         )
         self.refresh = RefreshPrice(failover, bans, self.store, self.latest, INTERVAL, self.clock, self.events)
@@ -183,7 +183,7 @@ async def test_reports_reach_the_other_workers_after_good_and_bad_rounds() -> No
     other = World("1")
     bans = Bans(world.other, INTERVAL, other.clock, other.events)
     other.refresh = RefreshPrice(
-        Failover([], FailoverLimits(1, 0, 1, 1, 1), other.latest.held, str, bans, other.clock, other.events),
+        Failover([], FailoverLimits(1, 0, 1, 1, 1, 1), other.latest.held, str, bans, other.clock, other.events),
         bans, world.other, other.latest, INTERVAL, other.clock, other.events,
     )
     await world.fly()
