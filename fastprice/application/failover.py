@@ -108,7 +108,9 @@ class Failover:
         except SourceError as error:
             round_.reasons[source.name] = str(error)
             self._standings.failed(source.name, pair, error)
-            await self._bans.note(source.name, pair, error)
+            held_from = round_.held.source if round_.held else None
+            priced = source.name == held_from or self._standings.has_priced(source.name, pair)
+            await self._bans.note(source.name, pair, error, priced)
             return None
         if lags:
             round_.laggards.append(quote)

@@ -29,7 +29,10 @@ class Snapshot(Generic[Rendered]):
 
 
 class LatestPrice(Generic[Rendered]):
-    """The snapshots that requests read: `by_slug` is one dict look-up away from an answer."""
+    """The snapshots that requests read: `by_slug` is one dict look-up away from an answer.
+
+    `last` is the newest quote of each pair that was offered, also one that is too old to be served.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class LatestPrice(Generic[Rendered]):
     ) -> None:
         self.pairs = tuple(pairs)
         self.by_slug: dict[str, Snapshot[Rendered]] = {}
+        self.last: dict[Pair, Quote] = {}
         self._limits = limits
         self._render = render
         self._clock = clock
@@ -51,14 +55,14 @@ class LatestPrice(Generic[Rendered]):
         """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
         # In this order: were the process stopped between the readings, the price would seem older, never younger.
         now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
+        # The store may be shared with a service of other pairs.
+        if quote.pair not in self._arrived or quote.is_from_future(now_ms):
+            return False
+        if quote.replaces(self.last.get(quote.pair), now_ms):
+            self.last[quote.pair] = quote
         age_ms = quote.age_ms(now_ms)
         held = self.by_slug.get(quote.pair.slug)
-        if (
-            quote.pair not in self._arrived  # The store may be shared with a service of other pairs.
-            or quote.is_from_future(now_ms)
-            or self._limits.judge(age_ms) is Freshness.EXPIRED
-            or not quote.replaces(held.quote if held else None, now_ms)
-        ):
+        if self._limits.judge(age_ms) is Freshness.EXPIRED or not quote.replaces(held.quote if held else None, now_ms):
             return False
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
         fetched_at = now - age_ms / 1000

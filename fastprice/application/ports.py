@@ -39,7 +39,10 @@ BREAKER_STATES = ("closed", "half_open", "open")
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """How one source stands for one pair, as the worker that asks it sees it; times in wall milliseconds."""
+    """How one source stands for one pair, as the worker that asks it sees it; times in wall milliseconds.
+
+    `cooldown_scope` is `source` where it is left alone for every pair, `pair` where it does not list this one.
+    """
 
     source: str
     breaker: str
@@ -48,6 +51,7 @@ class SourceReport:
     cooldown_reason: str | None = None
     last_error: str | None = None
     last_error_at_ms: int | None = None
+    cooldown_scope: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "breaker": BREAKER_STATES.__contains__,
     **dict.fromkeys(("price", "reason"), _is_line),
     **dict.fromkeys(("bid", "ask", "volume_24h", "cooldown_reason", "last_error"), _or_none(_is_line)),
+    "cooldown_scope": _or_none(("source", "pair").__contains__),
     **dict.fromkeys(("fetched_at_ms", "until_ms"), _is_time),
     **dict.fromkeys(("source_time_ms", "cooldown_until_ms", "last_error_at_ms"), _or_none(_is_time)),
 }

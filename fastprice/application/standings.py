@@ -50,9 +50,13 @@ class Standings:
             stamps.append(held.source_time_ms or 0)
         return max((stamp_ms for stamp_ms in stamps if stamp_ms <= latest_ms), default=0)
 
+    def has_priced(self, name: str, pair: Pair) -> bool:
+        return self._words[name, pair].quote is not None
+
     def answered(self, quote: Quote) -> None:
         """A source gave a quote that is believed."""
         self._stalled_until[quote.source] = 0.0
+        self._bans.priced(quote.source, quote.pair)
         word = self._words[quote.source, quote.pair]
         word.quote = quote
         if quote.source_time_ms is not None and quote.source_time_ms <= quote.fetched_at_ms + MAX_SKEW_MS:
@@ -79,7 +83,7 @@ class Standings:
         return tuple(self._report(name, pair, breaker_state(name)) for name in self._stalled_until)
 
     def _report(self, name: str, pair: Pair, breaker: str) -> SourceReport:
-        ban, word = self._bans.of(name), self._words[name, pair]
+        ban, word = self._bans.of(name, pair), self._words[name, pair]
         return SourceReport(
             source=name,
             breaker=breaker,
@@ -88,4 +92,5 @@ class Standings:
             cooldown_reason=ban.reason if ban else None,
             last_error=word.error,
             last_error_at_ms=word.error_at_ms,
+            cooldown_scope=("pair" if ban.pair else "source") if ban else None,
         )

@@ -56,7 +56,7 @@ class InvalidReply(InvalidQuote):
 
 
 class UnknownSymbol(InvalidQuote):
-    """The source does not list the pair: a configuration error, so it is not asked for it again for a day."""
+    """The source says that it does not list the pair: a mistake of the configuration, or of the source."""
 
 
 class SourceRejected(SourceError):

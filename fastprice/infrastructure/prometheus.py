@@ -310,12 +310,13 @@ _COUNTED: dict[type, Callable[[Metrics, Any], None]] = {
 
 
 def _worst(reports: Iterable[SourceReport]) -> dict[str, tuple[int, int]]:
-    """Per source the most open breaker and the longest cool-down over all pairs: (BREAKER_VALUES, milliseconds)."""
+    """Per source the most open breaker and the longest cool-down of its own: (BREAKER_VALUES, milliseconds)."""
     worst: dict[str, tuple[int, int]] = {}
     for report in reports:
         breaker, until = worst.get(report.source, (0, 0))
+        cooling = report.cooldown_until_ms if report.cooldown_scope != "pair" else None
         worst[report.source] = (
             max(breaker, BREAKER_VALUES.get(report.breaker, 0)),
-            max(until, report.cooldown_until_ms or 0),
+            max(until, cooling or 0),
         )
     return worst

@@ -52,11 +52,28 @@ class Health:
         return json_answer(content, 200 if ready else 503, None if ready else {"Retry-After": self._parts.retry_after})
 
     def _pair_state(self, pair: Pair, now: float) -> dict[str, Any]:
+        unlisted = self._unlisted(pair)
+        return self._age_state(pair, now) | ({"unlisted": unlisted} if unlisted else {})
+
+    def _age_state(self, pair: Pair, now: float) -> dict[str, Any]:
         snapshot = self._parts.latest.by_slug.get(pair.slug)
-        if snapshot is None:
-            return {"state": "no_price_yet", "age_ms": None, "source": None}
-        age_ms = max(0, round((now - snapshot.fetched_at) * 1000))
-        return {"state": snapshot.freshness(now), "age_ms": age_ms, "source": snapshot.quote.source}
+        if snapshot is not None:
+            age_ms = max(0, round((now - snapshot.fetched_at) * 1000))
+            return {"state": snapshot.freshness(now), "age_ms": age_ms, "source": snapshot.quote.source}
+        if quote := self._parts.last_quote(pair):
+            age_ms = quote.age_ms(self._parts.clock.wall_ms())
+            return {"state": Freshness.EXPIRED, "age_ms": age_ms, "source": quote.source}
+        return {"state": "no_price_yet", "age_ms": None, "source": None}
+
+    def _unlisted(self, pair: Pair) -> dict[str, Any]:
+        """The sources that do not list the pair: until when they are not asked for it, and what they said."""
+        now_ms = self._parts.clock.wall_ms()
+        reports = [report for report in self._parts.reports(pair) if report.cooldown_scope == "pair"]
+        rows = {report.source: source_row(report, now_ms) for report in reports}
+        return {
+            source: {"until_ms": row["cooldown_until_ms"], "reason": row["cooldown_reason"]}
+            for source, row in rows.items() if row["cooldown_until_ms"] is not None
+        }
 
     def _source_states(self) -> dict[str, dict[str, Any]]:
         states: dict[str, dict[str, Any]] = {}
@@ -70,6 +87,8 @@ class Health:
 
     def _source_state(self, report: SourceReport) -> dict[str, Any]:
         row = source_row(report, self._parts.clock.wall_ms())
+        if report.cooldown_scope == "pair":  # That is said of the pair; the source is asked for others.
+            row |= {"cooldown_until_ms": None, "cooldown_reason": None}
         return {key: row[key] for key in SOURCE_KEYS}
 
 

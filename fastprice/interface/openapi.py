@@ -196,6 +196,8 @@ def _schemas() -> Schema:
     source = _object(source=text, **standing, age_ms=age, last_quote=last_quote)
     state = {"type": "string", "enum": ["fresh", "stale", "expired", "no_price_yet"]}
     pair = _object(state=state, age_ms=age, source=optional_text)
+    unlisted = {"type": "object", "additionalProperties": _object(until_ms=TIME_MS, reason=text)}
+    pair["properties"]["unlisted"] = unlisted | {"description": "Sources that do not list the pair; absent if none."}
     return {
         "Quote": _object(**_quote_properties()),
         "Price": _object(**_quote_properties(), stale={"type": "boolean", "description": "Older than CACHE_TTL."}),

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, SourceReport
-from fastprice.domain.quote import Pair
+from fastprice.domain.quote import Pair, Quote
 from fastprice.interface.price_json import PriceAnswers, longest_max_age
 
 
@@ -37,6 +37,12 @@ class Parts:
     def simulation(self) -> dict[str, Any]:
         """Whether prices are simulated, and which sources' they are."""
         return {"simulated": bool(self.simulated), "simulated_sources": self.simulated}
+
+    def last_quote(self, pair: Pair) -> Quote | None:
+        """The newest quote that is known to have been, too old to be served or not, of whatever worker."""
+        reported = [report.quote for report in self.reports(pair) if report.quote]
+        last = self.latest.last.get(pair)
+        return max([*reported, last] if last else reported, key=lambda quote: quote.fetched_at_ms, default=None)
 
     @property
     def retry_after(self) -> str:

@@ -6,7 +6,7 @@ import math
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastprice.application.latest_price import Snapshot
-from fastprice.domain.quote import Pair
+from fastprice.domain.quote import Pair, Quote
 from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_json import Answer, PriceAnswers, current, matches
@@ -29,6 +29,7 @@ class PriceEndpoint:
         self._clock = parts.clock
         self._tally = parts.tally
         self._patience = parts.patience
+        self._last_quote = parts.last_quote
         self._retry_after = {"Retry-After": parts.retry_after}
         self._longest_max_age = parts.longest_max_age
         self._interval_ms = math.ceil(parts.refresh_interval * 1000)
@@ -90,13 +91,17 @@ class PriceEndpoint:
         return respond
 
     def _none_yet(self, pair: Pair) -> ASGIApp:
+        if quote := self._last_quote(pair):
+            return self._gone(quote)
         self._tally["miss"] += 1
-        detail = f"no source has given a price for {pair.symbol} yet; /health/readiness says why"
+        detail = f"no source has given a price for {pair.symbol} since this service started; /health/readiness says why"
         return problem(503, detail, "price_unavailable", self._retry_after)
 
     def _too_old(self, snapshot: PriceSnapshot) -> ASGIApp:
+        return self._gone(snapshot.quote)
+
+    def _gone(self, quote: Quote) -> ASGIApp:
         self._tally["miss"] += 1
-        quote = snapshot.quote
         detail = f"the last price of {quote.pair.symbol} is too old to be served; /health/readiness says why"
         return problem(503, detail, "price_too_old", self._retry_after, last_fetched_at_ms=quote.fetched_at_ms)
 

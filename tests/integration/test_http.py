@@ -576,6 +576,40 @@ async def test_sources_are_shown_as_they_stand(service: Service) -> None:
     assert (await service("/api/v1/prices/btc-usdt/sources")).json == {"symbol": "BTC-USDT", "sources": []}
 
 
+UNLISTED = SourceReport(
+    "okx", "closed", None, START_MS + 30_000, "51001 No such pair", "51001 No such pair", START_MS, "pair"
+)
+
+
+async def test_a_source_that_does_not_list_a_pair_is_told_of_for_that_pair(service: Service) -> None:
+    service.reports[ETH], service.reports[BTC] = (WELL, UNLISTED), (replace(WELL, source="okx"),)
+    row = (await service(SOURCES)).json["sources"][1]
+    assert (row["cooldown_until_ms"], row["cooldown_reason"]) == (START_MS + 30_000, "51001 No such pair")
+    readiness = (await service(READINESS)).json
+    assert readiness["pairs"]["eth-usdt"]["unlisted"] == {
+        "okx": {"until_ms": START_MS + 30_000, "reason": "51001 No such pair"}
+    }
+    assert "unlisted" not in readiness["pairs"]["btc-usdt"]
+    assert readiness["sources"]["okx"]["cooldown_until_ms"] is None, "it is asked for other pairs"
+    service.clock.now += 30
+    assert "unlisted" not in (await service(READINESS)).json["pairs"]["eth-usdt"]
+
+
+async def test_a_price_that_was_is_not_told_of_as_one_that_never_was(service: Service) -> None:
+    """A worker that started after the price had expired knows of it from the store, or from who asks the sources."""
+    assert (await service(READINESS)).json["pairs"]["eth-usdt"]["state"] == "no_price_yet"
+    got = await service()
+    assert is_problem(got, 503, "price_unavailable") and "since this service started" in got.json["detail"]
+    service.reports[ETH] = (replace(WELL, quote=replace(QUOTE, fetched_at_ms=START_MS - 90_000)), UNLISTED)
+    assert (await service(READINESS)).json["pairs"]["eth-usdt"] | {"unlisted": None} == {
+        "state": "expired", "age_ms": 90_000, "source": "binance", "unlisted": None,
+    }  # fmt: skip
+    got = await service()
+    assert is_problem(got, 503, "price_too_old") and got.json["last_fetched_at_ms"] == START_MS - 90_000
+    service.latest.offer(replace(QUOTE, fetched_at_ms=START_MS - 80_000))
+    assert (await service()).json["last_fetched_at_ms"] == START_MS - 80_000
+
+
 async def test_liveness_asks_nothing_of_the_world(service: Service) -> None:
     service.broken, service.redis = True, "down: connection refused"
     got = await service(LIVENESS)

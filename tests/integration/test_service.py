@@ -180,6 +180,29 @@ async def test_max_stale_bounds_how_far_a_stamp_may_be_off(
             assert (await service.until(status)).status == status
 
 
+@pytest.mark.parametrize("source", ["binance", "coinbase"])
+async def test_a_source_that_denies_a_pair_it_has_priced_is_asked_again_soon_and_after_a_restart(
+    market: Market, tmp_path: Path, source: str
+) -> None:
+    async with running(market, tmp_path, SOURCES=source) as service:
+        await service.until(200)
+        market.set_fault(source, "unknown_symbol")
+        denied = await service.until_answer(
+            lambda answer: answer.json["sources"] and answer.json["sources"][0]["cooldown_until_ms"], f"{PRICE}/sources"
+        )
+        row = denied.json["sources"][0]
+        assert row["cooldown_until_ms"] - row["last_error_at_ms"] in range(29_000, 31_000)
+        assert row["cooldown_reason"] == row["last_error"] and row["last_quote"]
+        gone = await service.until(503)
+        assert gone.json["code"] == "price_too_old"
+        readiness = (await service.get("/health/readiness")).json
+        assert readiness["pairs"]["eth-usdt"]["state"] == "expired"
+        assert source in readiness["pairs"]["eth-usdt"]["unlisted"]
+    market.clear_fault()
+    async with running(market, tmp_path, SOURCES=source) as service:
+        await service.until(200)
+
+
 async def test_with_every_source_down_the_price_turns_stale_then_gone_then_comes_back(
     market: Market, tmp_path: Path
 ) -> None:

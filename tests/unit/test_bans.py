@@ -1,10 +1,8 @@
 """Who is left alone, for how long, and that everybody hears of it."""
 
-from typing import Any
-
 import pytest
 
-from fastprice.application.bans import UNLISTED_SECONDS, Bans
+from fastprice.application.bans import Bans
 from fastprice.application.events import SourceCooling
 from fastprice.application.ports import MAX_BAN_SECONDS, Ban
 from fastprice.domain.errors import Banned, Blocked, InvalidQuote, RateLimited, SourceDown, SourceError, UnknownSymbol
@@ -34,30 +32,45 @@ class World:
         return self.two
 
 
-TOLD: dict[str, tuple[SourceError, Any, float]] = {
-    "asked too often": (RateLimited("asked too often", 15.0), None, 15.0),
-    "banned": (Banned("banned", 120.0), None, 120.0),
-    "blocked": (Blocked("not from here", 21_600.0), None, 21_600.0),
-    "unlisted": (UnknownSymbol("no such symbol"), ETH, UNLISTED_SECONDS),
+TOLD: dict[str, tuple[SourceError, float]] = {
+    "asked too often": (RateLimited("asked too often", 15.0), 15.0),
+    "banned": (Banned("banned", 120.0), 120.0),
+    "blocked": (Blocked("not from here", 21_600.0), 21_600.0),
 }
 
 
-@pytest.mark.parametrize(("error", "pair", "seconds"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("error", "seconds"), TOLD.values(), ids=TOLD)
 async def test_every_worker_leaves_a_source_alone_for_as_long_as_one_was_told(
-    error: SourceError, pair: Any, seconds: float
+    error: SourceError, seconds: float
 ) -> None:
     world = World()
     await world.one.note("a", ETH, error)
     two = await world.learnt()
     for bans in world.one, two:
-        assert bans.of("a", ETH) == Ban("a", pair, START_MS + round(seconds * 1000), str(error))
-        assert (bans.of("a", BTC) is None) is (pair is not None)
+        ban = Ban("a", None, START_MS + round(seconds * 1000), str(error))
+        assert bans.of("a", ETH) == bans.of("a", BTC) == ban
         assert bans.of("b", ETH) is None
         assert bans.refusal("a", ETH) == f"left alone for {seconds - INTERVAL:.0f} s more: {error}"
     await world.clock.advance(seconds - INTERVAL - 0.001)
     assert two.of("a", ETH) and world.one.of("a", ETH)
     await world.clock.advance(0.001)
     assert two.refusal("a", ETH) is world.one.refusal("a", ETH) is None
+
+
+async def test_that_a_pair_is_not_listed_stays_with_the_worker_that_heard_it() -> None:
+    world = World()
+    await world.one.note("a", ETH, UnknownSymbol("no such symbol"))
+    two = await world.learnt()
+    await world.one.learn()
+    assert world.one.refusal("a", ETH) == "left alone for 599 s more: no such symbol"
+    assert world.one.of("a", BTC) is two.of("a", ETH) is None and not world.shelf.bans
+
+
+async def test_a_stored_ban_of_one_pair_as_older_versions_wrote_it_is_not_obeyed() -> None:
+    world = World()
+    await world.stores[0].put_ban(Ban("a", ETH, START_MS + 86_400_000, "no such symbol"))
+    await world.two.learn()
+    assert world.two.of("a", ETH) is None
 
 
 @pytest.mark.parametrize("error", [SourceDown("refused"), InvalidQuote("nonsense")], ids=["down", "invalid"])

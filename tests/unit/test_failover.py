@@ -1,12 +1,13 @@
 """Which source is asked, how often, and whether what it says is believed."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from fastprice.application.bans import UNLISTED_SECONDS, Bans
+from fastprice.application.bans import Bans
 from fastprice.application.events import SourceBack, SourceCooling, SourceLost, SourceSkipped
 from fastprice.application.failover import MAX_TRADE_LAG_MS, Failover, FailoverLimits
 from fastprice.application.ports import Ban, SourceReport
@@ -218,16 +219,53 @@ async def test_a_cooling_source_gives_its_reason_when_nobody_answers() -> None:
     assert world.calls == "1/2"
 
 
-async def test_an_unlisted_pair_is_not_asked_for_again_for_a_day_but_another_pair_is() -> None:
-    world = World([UnknownSymbol("no such symbol"), "100"], ["101"])
-    await world.fetch(ETH)
-    await world.clock.advance(UNLISTED_SECONDS - 0.001)
-    assert (await world.fetch(ETH)).source == "b"
-    assert world.calls == "1/2"
+async def asked_at(world: World, seconds: int) -> list[int]:
+    """The seconds from now at which the first source is asked, while a round is made once a second."""
+    times = []
+    for second in range(seconds):
+        before = world.sources[0].calls
+        with contextlib.suppress(NoSource):
+            await world.fetch()
+        times += [second] if world.sources[0].calls > before else []
+        await world.clock.advance(1)
+    return times
+
+
+async def test_a_pair_that_a_source_has_never_priced_and_does_not_list_is_asked_for_every_ten_minutes() -> None:
+    world = World([UnknownSymbol("no such symbol")], ["101"])
+    assert await asked_at(world, 1801) == [0, 600, 1200, 1800]
+
+
+async def test_a_pair_that_a_source_has_priced_is_asked_for_after_30_s_doubling_to_ten_minutes() -> None:
+    world = World(["100", UnknownSymbol("no such symbol")], ["101"])
+    assert await asked_at(world, 2200) == [0, 1, 31, 91, 211, 451, 931, 1531, 2131]
+
+
+async def test_a_source_that_prices_the_pair_again_is_given_the_short_time_anew() -> None:
+    unlisted = UnknownSymbol("no such symbol")
+    world = World(["100", unlisted, unlisted, "100", unlisted], ["101"])
+    assert await asked_at(world, 200) == [0, 1, 31, 91, 92, 122, 182]
+
+
+async def test_the_source_of_a_held_price_has_priced_the_pair_though_this_worker_never_asked_it() -> None:
+    world = World([UnknownSymbol("no such symbol")], ["101"])
+    world.held = a_quote("100", source="a")
+    assert await asked_at(world, 100) == [0, 30, 90]
+
+
+async def test_that_a_pair_is_not_listed_is_reported_for_that_pair_until_it_is_asked_for_again() -> None:
+    world = World(["100", UnknownSymbol("no such symbol"), "100"], ["101"])
+    assert [(await world.fetch(ETH)).source for _ in range(2)] == ["a", "b"]
+    report = world.report("a", ETH)
+    assert (report.cooldown_until_ms, report.cooldown_reason, report.cooldown_scope) == (
+        START_MS + 30_000, "no such symbol", "pair"
+    )
+    assert report.last_error == "no such symbol" and report.quote is not None
+    assert world.report("a", BTC).cooldown_until_ms is None
     assert (await world.fetch(BTC)).source == "a"
-    assert world.report("a").cooldown_until_ms is None, "the source is not banned, only the pair is unknown there"
-    await world.clock.advance(0.001)
+    await world.clock.advance(30)
     assert (await world.fetch(ETH)).source == "a"
+    assert world.report("a", ETH).cooldown_scope is None
 
 
 # Prices by source against a held price of 100 and a deviation of 5 %: the source believed, or None.

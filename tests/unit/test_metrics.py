@@ -172,6 +172,7 @@ def test_gauges_show_the_prices_served_and_how_the_worst_of_each_source_stands(m
     reports = [
         SourceReport("a", "closed", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open"),
         SourceReport("a", "open"), SourceReport("c", "unheard of"),
+        SourceReport("b", "closed", cooldown_until_ms=START_MS + 500, cooldown_scope="pair"),
     ]
     metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports)
     shown = samples(metrics.exposition().decode())
