@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
@@ -24,7 +24,7 @@ from fastprice.market import Market
 from fastprice.market.call import POISON
 from fastprice.market.floor import MEANINGS
 from tests.conftest import free_port
-from tests.fakes import BTC, ETH, FakeClock, RecordingEvents
+from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents
 
 pytestmark = pytest.mark.anyio
 
@@ -291,6 +291,63 @@ async def test_stalled_source_is_cut_at_the_deadline(source: MakeSource, reply: 
     async with Scripted(reply, hold=True).running() as server, asyncio.timeout(PATIENT):
         error = await failure(source("okx", server.url, HASTY))
     assert type(error) is SourceTimeout and str(error) == "no answer within 0.05 s"
+
+
+@dataclass
+class Slow(Scripted):
+    """Lets something happen between the question and the answer."""
+
+    meanwhile: Callable[[], Awaitable[None]] = field(kw_only=True)
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.meanwhile()
+        await super()._talk(reader, writer)
+
+
+async def fetched_after(source: MakeSource, clock: FakeClock, meanwhile: Callable[[], Awaitable[None]]) -> int:
+    """How long after the question an answer is said to have come, in ms, if this happens between the two."""
+    async with Slow(http(), meanwhile=meanwhile).running() as server:
+        return (await source("okx", server.url, clock=clock).fetch(ETH)).fetched_at_ms - START_MS
+
+
+@pytest.mark.parametrize(("seconds", "after_ms"), [(1.0, 0), (0.2, 0), (0.08, 80)])
+async def test_an_answer_that_was_read_late_counts_from_when_it_was_asked_for(
+    source: MakeSource, clock: FakeClock, seconds: float, after_ms: int
+) -> None:
+    async def stopped() -> None:
+        clock.now += seconds
+
+    assert await fetched_after(source, clock, stopped) == after_ms
+
+
+async def test_a_stop_early_in_a_call_is_remembered_at_its_end(source: MakeSource, clock: FakeClock) -> None:
+    async def stopped_and_then_attentive() -> None:
+        await clock.advance(0.05)
+        clock.now += 1.0
+        for _ in range(10):
+            await clock.advance(0.05)
+
+    assert await fetched_after(source, clock, stopped_and_then_attentive) == 0
+
+
+async def test_an_answer_that_is_slow_counts_from_when_it_came(source: MakeSource, clock: FakeClock) -> None:
+    async def attentive() -> None:
+        for _ in range(30):
+            await clock.advance(0.05)
+
+    assert await fetched_after(source, clock, attentive) == 1500
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+@pytest.mark.parametrize(("seconds", "after_ms"), [(1.0, 0), (0.08, 80)])
+async def test_where_the_wall_clock_is_set_during_a_call_the_answer_is_told_in_the_new_time(
+    source: MakeSource, clock: FakeClock, step: int, seconds: float, after_ms: int
+) -> None:
+    async def set_and_stopped() -> None:
+        clock.step_wall(step)
+        clock.now += seconds
+
+    assert await fetched_after(source, clock, set_and_stopped) == step * 1000 + after_ms
 
 
 class Napping(FakeClock):

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,14 @@ def metric(text: bytes, name: str) -> float:
     """The sum over all samples whose name and labels start so."""
     rows = [line.rsplit(" ", 1) for line in text.decode().splitlines() if line.startswith(name)]
     return sum(float(value) for _, value in rows)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    for _ in polling():
+        if happened():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it never happened")
 
 
 async def held_for(seconds: float, service: Service) -> list[Answer]:
@@ -201,6 +210,35 @@ async def test_a_source_that_denies_a_pair_it_has_priced_is_asked_again_soon_and
     market.clear_fault()
     async with running(market, tmp_path, SOURCES=source) as service:
         await service.until(200)
+
+
+async def read_late(service: Service, market: Market) -> tuple[int, Answer]:
+    """When the market answered a worker that was stopped and is read a second later, and what is served then."""
+    calls, answers = market.calls["binance"], len(market.served["binance"])
+    await until(lambda: market.calls["binance"] > calls)
+    worker, = await service.until_workers(1)
+    os.kill(worker, signal.SIGSTOP)
+    await until(lambda: len(market.served["binance"]) > answers)
+    came_ms, _ = market.served["binance"][-1]
+    await until(lambda: time.time() * 1000 > came_ms + 1000)
+    os.kill(worker, signal.SIGCONT)
+    return came_ms, await service.until_answer(lambda answer: answer.json["source_time_ms"] >= came_ms)
+
+
+async def test_a_price_that_waited_while_its_worker_was_stopped_is_not_told_younger_than_it_is(
+    market: Market, tmp_path: Path
+) -> None:
+    environ: dict[str, Any] = {"SOURCES": "binance", "WORKERS": 1, "FETCH_TIMEOUT": 4, "MAX_STALE": 60}
+    async with running(market, tmp_path, **environ) as service:
+        await service.until(200)
+        market.latency = 0.3
+        for _ in range(5):
+            came_ms, told = await read_late(service, market)
+            if told.json["source_time_ms"] == came_ms:
+                assert told.json["fetched_at_ms"] <= came_ms
+                break
+        else:
+            raise AssertionError("none of five answers that were read late was seen served")
 
 
 async def test_with_every_source_down_the_price_turns_stale_then_gone_then_comes_back(

@@ -16,6 +16,7 @@ from fastprice.application.ports import Clock, Events
 from fastprice.domain.errors import InvalidReply, SourceDown, SourceError, SourceRefused, SourceTimeout
 from fastprice.domain.quote import Pair, Quote
 from fastprice.infrastructure.exchanges.reply import Exchange, Reply
+from fastprice.infrastructure.exchanges.watch import Watch
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 8 * 1024
@@ -106,7 +107,9 @@ class ExchangeSource:
         started = self._clock.monotonic()
         outcome = "timeout"  # A cancelled call ran out of its caller's time.
         try:
-            quote = self._exchange.parse(pair, await self._get(self._exchange.target(pair)))
+            async with Watch(self._clock) as watch:
+                reply = await self._get(self._exchange.target(pair), watch)
+            quote = self._exchange.parse(pair, reply)
             if self._clock.monotonic() - started > self._timeout_seconds:
                 # It came in time but was read later: this process, or its machine, was asleep meanwhile.
                 raise SourceTimeout(f"its answer was read more than {self._timeout_seconds:g} s after the question")
@@ -121,11 +124,11 @@ class ExchangeSource:
         finally:
             self._events(SourceAsked(self.name, outcome, self._clock.monotonic() - started))
 
-    async def _get(self, target: str) -> Reply:
+    async def _get(self, target: str, watch: Watch) -> Reply:
         url = self._base_url + target
         try:
             async with self._session.get(url, self._timeout) as response:
-                return await self._read(response)
+                return await self._read(response, watch)
         except TimeoutError:
             reason = f"no answer within {self._timeout_seconds:g} s"
             raise SourceTimeout(_by_way_of(self._session.find_proxy(url), reason)) from None
@@ -139,7 +142,7 @@ class ExchangeSource:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise SourceDown(_by_way_of(self._session.find_proxy(url), _reason(error))) from None
 
-    async def _read(self, response: aiohttp.ClientResponse) -> Reply:
+    async def _read(self, response: aiohttp.ClientResponse, watch: Watch) -> Reply:
         if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             raise SourceRefused(_by_way_of(self._session.find_proxy(str(response.url)), _proxy_words(response.status)))
         if 300 <= response.status < 400:
@@ -150,8 +153,9 @@ class ExchangeSource:
             if response.status < 400:
                 raise
             body = b""  # A ban is a ban, however odd the page that comes with it.
+        answered_at_ms = watch.answered_at_ms()
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, headers, body, self._clock.wall_ms())
+        return Reply(response.status, headers, body, answered_at_ms)
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
