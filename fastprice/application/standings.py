@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fastprice.application.bans import Bans
 from fastprice.application.events import SourceBack, SourceLost, SourceSkipped
 from fastprice.application.ports import Clock, Events, SourceReport
-from fastprice.domain.errors import SourceError, SourceRejected, SourceTimeout
+from fastprice.domain.errors import LocalFailure, SourceError, SourceRejected, SourceTimeout
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
 
@@ -74,7 +74,7 @@ class Standings:
         word.error, word.error_at_ms = str(error), now_ms
         if isinstance(error, SourceTimeout):
             self._stalled_until[name] = self._clock.monotonic() + self._stall_seconds
-        if not word.lost:
+        if not word.lost and not isinstance(error, LocalFailure):
             word.lost = True
             self._events(SourceLost(name, pair, str(error)))
 

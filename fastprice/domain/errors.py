@@ -71,6 +71,15 @@ class ClaimOver(SourceError):
     outcome = "rejected"
 
 
+class LocalFailure(SourceError):
+    """This machine could not ask: it lacks a descriptor, memory, a port, a route or name resolution.
+
+    It says nothing about the source, and every other source would meet the same.
+    """
+
+    outcome = "local"
+
+
 class CoolDown(SourceError):
     """The source told us to stay away for `seconds`."""
 

@@ -7,7 +7,7 @@ from aiobreaker.state import CircuitBreakerState
 
 from fastprice.application.events import BreakerMoved
 from fastprice.application.ports import Clock, Events, PriceSource
-from fastprice.domain.errors import ClaimOver, CoolDown, SourceError, SourceRejected
+from fastprice.domain.errors import ClaimOver, CoolDown, LocalFailure, SourceError, SourceRejected
 from fastprice.domain.quote import Pair, Quote
 
 STATES = {
@@ -16,8 +16,8 @@ STATES = {
     CircuitBreakerState.OPEN: "open",
 }
 # A source that says "not now" works: that is no failure of it, and no proof of health either; nor is a call that was
-# not made.
-_NEUTRAL = (CoolDown, ClaimOver)
+# not made, or that this machine could not make.
+_NEUTRAL = (CoolDown, ClaimOver, LocalFailure)
 
 
 class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no types

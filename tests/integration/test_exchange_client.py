@@ -2,19 +2,24 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+import resource
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
+import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock
 from fastprice.domain.errors import (
-    Banned, Blocked, CoolDown, InvalidQuote, InvalidReply, PairRefused, RateLimited, SourceDown, SourceError,
-    SourceRefused, SourceTimeout, UnknownSymbol
+    Banned, Blocked, CoolDown, InvalidQuote, InvalidReply, LocalFailure, PairRefused, RateLimited, SourceDown,
+    SourceError, SourceRefused, SourceTimeout, UnknownSymbol
 )
 from fastprice.domain.quote import Pair
 from fastprice.infrastructure.clock import SystemClock
@@ -380,9 +385,102 @@ async def test_closed_port_is_a_source_that_is_down_and_the_text_says_why(source
     assert str(error) == f"cannot connect to 127.0.0.1:{port} (Connection refused)"
 
 
-async def test_host_that_does_not_exist_is_a_source_that_is_down(source: MakeSource) -> None:
+# What this machine lacks
+
+
+@pytest.fixture
+def no_descriptor() -> Iterator[Callable[[], None]]:
+    """Takes the descriptors away when called, as many clients would, and gives them back in the end."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def take() -> None:
+        with socket.socket() as lowest_free:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free.fileno(), limits[1]))
+
+    yield take
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_want_of_descriptors_is_no_sources_fault(
+    market: Market, source: MakeSource, events: RecordingEvents, no_descriptor: Callable[[], None]
+) -> None:
+    no_descriptor()
+    error = await failure(source("okx", f"{market.url}/okx"))
+    assert type(error) is LocalFailure and not error.retryable
+    assert str(error).startswith("this machine cannot ask it: cannot connect to 127.0.0.1:")
+    assert str(error).endswith("(Too many open files)")
+    assert [asked.outcome for asked in events.of(SourceAsked)] == ["local"]
+
+
+LOCAL = [
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENETUNREACH,
+    errno.EHOSTUNREACH, errno.EACCES, errno.EPERM,
+]  # fmt: skip
+THEIRS = [errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT]
+
+
+@pytest.mark.parametrize("number", [*LOCAL, *THEIRS], ids=errno.errorcode.get)
+async def test_what_the_system_says_tells_this_machines_failures_from_a_sources(source: MakeSource, number: int) -> None:
+    async with Session("fastprice/test", FakeNames(OSError(number, "no"))) as session:
+        okx = ExchangeSource(EXCHANGES["okx"], "http://okx.test", PATIENT, session, SystemClock(), RecordingEvents())
+        # A system that cannot ask for a name fails in the same way as one that cannot connect.
+        assert type(await failure(okx)) is LocalFailure
+    for error in OSError(number, "no"), aiohttp.ClientOSError(number, "no"):
+        assert type(session.failure(error)) is (LocalFailure if number in LOCAL else SourceDown)
+
+
+class FakeNames(AbstractResolver):
+    """A name service that finds 127.0.0.1 for all names but one, or nothing at all, or never says anything."""
+
+    def __init__(self, *failures: OSError, only: str = "", hangs: bool = False) -> None:
+        self.failures, self.only, self.hangs = failures, only, hangs
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        if self.failures and host.startswith(self.only):
+            if self.hangs:
+                await asyncio.Event().wait()
+            raise self.failures[0]
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=port, family=socket.AF_INET, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+NOT_FOUND = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["says so", "hangs"])
+async def test_when_no_name_is_found_no_source_is_to_blame(market: Market, hangs: bool) -> None:
+    async with Session("fastprice/test", FakeNames(NOT_FOUND, hangs=hangs)) as session:
+        for _ in range(3):
+            for name in "okx", "kraken":
+                error = await failure(named(session, name, market))
+                assert type(error) is LocalFailure
+                assert str(error).startswith(f"this machine cannot ask it: cannot find {name}.test")
+
+
+@pytest.mark.parametrize(("hangs", "theirs"), [(False, SourceDown), (True, SourceTimeout)], ids=["says so", "hangs"])
+async def test_a_name_that_alone_is_not_found_is_its_sources_fault_once_another_was_found(
+    market: Market, hangs: bool, theirs: type[SourceError]
+) -> None:
+    names = FakeNames(NOT_FOUND, only="okx", hangs=hangs)
+    async with Session("fastprice/test", names) as session:
+        assert type(await failure(named(session, "okx", market))) is LocalFailure
+        await named(session, "kraken", market, PATIENT).fetch(ETH)
+        for _ in range(2):
+            assert type(await failure(named(session, "okx", market))) is theirs
+
+
+def named(session: Session, name: str, market: Market, timeout: float = HASTY) -> ExchangeSource:
+    url = f"{market.url}/{name}".replace("127.0.0.1", f"{name}.test")
+    return ExchangeSource(EXCHANGES[name], url, timeout, session, SystemClock(), RecordingEvents())
+
+
+async def test_host_that_does_not_exist_is_named(source: MakeSource) -> None:
     error = await failure(source("okx", "http://no-such-host.invalid"))
-    assert type(error) is SourceDown and str(error).startswith("cannot find no-such-host.invalid")
+    assert type(error) is LocalFailure and "cannot find no-such-host.invalid (no network, or no such host)" in str(error)
 
 
 async def test_reset_connection_is_named_in_the_systems_words(market: Market, source: MakeSource) -> None:

@@ -31,6 +31,7 @@ OURS: dict[str, tuple[str, ...]] = {
 # Who may import what is neither ours nor the standard library's: one client per module.
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "infrastructure.exchanges.client": ("aiohttp", "yarl"),
+    "infrastructure.exchanges.local_failures": ("aiohttp",),
     "infrastructure.redis_store": ("redis",),
     "infrastructure.circuit_breaker": ("aiobreaker",),
     "infrastructure.prometheus": ("prometheus_client",),

@@ -12,8 +12,8 @@ from fastprice.application.events import SourceBack, SourceCooling, SourceLost, 
 from fastprice.application.failover import MAX_TRADE_LAG_MS, Failover, FailoverLimits
 from fastprice.application.ports import Ban, SourceReport
 from fastprice.domain.errors import (
-    Banned, Blocked, ClaimOver, InvalidQuote, NoSource, RateLimited, SourceDown, SourceError, SourceRefused,
-    SourceRejected, SourceTimeout, UnknownSymbol
+    Banned, Blocked, ClaimOver, InvalidQuote, LocalFailure, NoSource, RateLimited, SourceDown, SourceError,
+    SourceRefused, SourceRejected, SourceTimeout, UnknownSymbol
 )
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from tests.fakes import BTC, ETH, START_MS, FakeClock, FakeSource, FakeStore, RecordingEvents, a_quote, settle
@@ -468,6 +468,16 @@ async def test_a_source_is_told_lost_once_and_back_once() -> None:
     for _ in range(6):
         await world.fetch()
     assert world.events.all == [SourceLost("a", ETH, "refused"), SourceBack("a", ETH), SourceLost("a", ETH, "refused")]
+
+
+async def test_what_this_machine_lacks_is_told_as_a_reason_and_held_against_no_source() -> None:
+    here = LocalFailure("this machine cannot ask it: Too many open files")
+    world = World([here, here, "100"], [here, "101"])
+    assert await world.refused() == {"a": str(here), "b": str(here)}
+    assert world.report("a").last_error == str(here)
+    assert (await world.fetch()).source == "b"
+    assert (await world.fetch()).source == "a", "neither lost nor last in line"
+    assert world.events.all == []
 
 
 async def test_a_breakers_refusal_is_skipped_in_silence_and_leaves_the_last_error_standing() -> None:

@@ -75,7 +75,7 @@ def value(of: Metrics | Samples, name: str, **labels: str) -> float | None:
 COUNTED: list[tuple[Event, str, dict[str, str]]] = [
     *(
         (SourceAsked("okx", outcome, 0.2), "upstream_requests_total", {"source": "okx", "outcome": outcome})
-        for outcome in ("ok", "timeout", "rate_limited", "banned", "blocked", "http_error", "invalid", "rejected")
+        for outcome in ("ok", "timeout", "rate_limited", "banned", "blocked", "http_error", "invalid", "local", "rejected")
     ),
     (SourceAsked("okx", "ok", 0.2), "upstream_request_duration_seconds_count", {"source": "okx"}),
     (SourceAsked("okx", "ok", 1.0), "upstream_request_duration_seconds_sum", {"source": "okx"}),

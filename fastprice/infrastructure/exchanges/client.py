@@ -9,12 +9,17 @@ from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock, Events
-from fastprice.domain.errors import InvalidReply, SourceDown, SourceError, SourceRefused, SourceTimeout
+from fastprice.domain.errors import (
+    InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
+)
 from fastprice.domain.quote import Pair, Quote
+from fastprice.infrastructure.exchanges.local_failures import Names, is_local
 from fastprice.infrastructure.exchanges.reply import Exchange, Reply
 from fastprice.infrastructure.exchanges.watch import Watch
 
@@ -24,6 +29,8 @@ MAX_HEADER_BYTES = 8 * 1024
 MAX_CONNECTIONS = 1024
 # A shorter part of a path guards nothing.
 MIN_TOKEN = 8
+# How a reason begins that is no source's fault.
+CANNOT_ASK = "this machine cannot ask it"
 
 
 # Which proxy leads to a URL; None where it is asked directly.
@@ -41,17 +48,22 @@ class Session:
     with it. One connection a second costs nothing against that.
     """
 
-    def __init__(self, user_agent: str, find_proxy: FindProxy = no_proxy) -> None:
+    def __init__(
+        self, user_agent: str, find_proxy: FindProxy = no_proxy, resolver: AbstractResolver | None = None
+    ) -> None:
         self._find_proxy = find_proxy
         self._headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         self._client: aiohttp.ClientSession | None = None
+        self._resolver = resolver
+        self._names: Names
 
     async def __aenter__(self) -> "Session":
+        self._names = Names(self._resolver or DefaultResolver())
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True, limit=MAX_CONNECTIONS),
+            connector=aiohttp.TCPConnector(force_close=True, limit=MAX_CONNECTIONS, resolver=self._names),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            middlewares=(_ask_once,),
+            middlewares=(self._ask_once,),
             headers=self._headers,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
@@ -61,6 +73,7 @@ class Session:
     async def __aexit__(self, *error: object) -> None:
         if self._client is not None:
             await self._client.close()
+            await self._names.close()
 
     def get(self, url: str, timeout: aiohttp.ClientTimeout) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """One GET, redirects not followed."""
@@ -72,13 +85,30 @@ class Session:
         proxy = self._find_proxy(url)
         return URL(proxy) if proxy else None
 
+    def out_of_time(self, url: str, seconds: float) -> SourceError:
+        """What to say of a source that has not answered in time: nothing, where its name was still being looked up."""
+        proxy, host = self.find_proxy(url), urlsplit(url).hostname or ""
+        if self._names.is_unknown(host) and not self._names.is_to_blame(host):
+            return LocalFailure(f"{CANNOT_ASK}: cannot find {host} within {seconds:g} s")
+        return SourceTimeout(_by_way_of(proxy, f"no answer within {seconds:g} s"))
 
-async def _ask_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Left to itself aiohttp asks again where a connection breaks; how often a source is asked is RetryingSource's."""
-    try:
-        return await handler(request)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise SourceDown(_by_way_of(request.proxy, _reason(error))) from None
+    def failure(self, error: Exception, proxy: URL | None) -> SourceError:
+        """What an error of the connection says, of the source or of this machine."""
+        system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        local = isinstance(system, OSError) and is_local(system)
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            local = local or not self._names.is_to_blame(error.host)
+        reason = _by_way_of(proxy, _reason(error))
+        return LocalFailure(f"{CANNOT_ASK}: {reason}") if local else SourceDown(reason)
+
+    async def _ask_once(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Left to itself aiohttp asks again where a connection breaks; how often to ask is RetryingSource's."""
+        try:
+            return await handler(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise self.failure(error, request.proxy) from None
 
 
 class ExchangeSource:
@@ -130,8 +160,7 @@ class ExchangeSource:
             async with self._session.get(url, self._timeout) as response:
                 return await self._read(response, watch)
         except TimeoutError:
-            reason = f"no answer within {self._timeout_seconds:g} s"
-            raise SourceTimeout(_by_way_of(self._session.find_proxy(url), reason)) from None
+            raise self._session.out_of_time(url, self._timeout_seconds) from None
         except aiohttp.ClientHttpProxyError as error:
             raise SourceRefused(_by_way_of(self._session.find_proxy(url), _proxy_words(error.status))) from None
         except aiohttp.ClientPayloadError:
@@ -140,7 +169,7 @@ class ExchangeSource:
             # Not shown, because it may carry a password.
             raise SourceRefused("its address is not a URL to ask") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise SourceDown(_by_way_of(self._session.find_proxy(url), _reason(error))) from None
+            raise self._session.failure(error, self._session.find_proxy(url)) from None
 
     async def _read(self, response: aiohttp.ClientResponse, watch: Watch) -> Reply:
         if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
