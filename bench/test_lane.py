@@ -44,6 +44,9 @@ class Client(asyncio.Transport):
         self.socket.close()
         self.peer.close()
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
 
 @pytest.fixture
 def lane() -> Lane:

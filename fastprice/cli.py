@@ -42,8 +42,10 @@ def serve(reload: bool) -> None:
     from fastprice import bootstrap
     from fastprice.infrastructure.logging_setup import logging_config
     from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
+    from fastprice.server.descriptors import raise_limit
     from fastprice.server.gunicorn_conf import Gunicorn, Processes
 
+    raise_limit()
     log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
     logging.config.dictConfig(log_config)
     memory = bootstrap.memory_directory()

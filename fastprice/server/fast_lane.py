@@ -10,7 +10,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fastprice.interface.prepared import PreparedCondition, PreparedPrice
-from fastprice.server.careful_http import MAX_HEAD_BYTES, CarefulProtocol
+from fastprice.server.careful_http import MAX_HEAD_BYTES, NO_SOCKET, CarefulProtocol
 
 # The bounds of what a worker learns: at most 1 MiB of heads.
 MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
@@ -18,8 +18,6 @@ MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
 UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
 # Answers quicker than this are counted without being measured one by one: the first bucket of the histogram.
 QUICK_SECONDS = 5e-5
-# A descriptor that the kernel refuses to write to: what is sent goes through the transport.
-NO_SOCKET = -1
 
 Prepared = PreparedPrice | PreparedCondition
 
@@ -152,18 +150,12 @@ class FastLaneProtocol(CarefulProtocol):
         # Where every request is to be logged or counted against a limit, each goes the ordinary way.
         self._open = not self.access_log and self.limit_concurrency is None
         self._unsent: Callable[[], int] = int
-        self._socket = NO_SOCKET
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._unsent = transport.get_write_buffer_size
-        socket = transport.get_extra_info("socket")
-        if socket is not None and transport.get_extra_info("sslcontext") is None:
-            self._socket = socket.fileno()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._socket = NO_SOCKET
-        super().connection_lost(exc)
+        if transport.get_extra_info("sslcontext") is not None:
+            self._socket = NO_SOCKET  # What is sent goes through the transport.
 
     def data_received(self, data: bytes) -> None:
         prepared = self._learned.get(data)

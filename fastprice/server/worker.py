@@ -1,9 +1,11 @@
 """One worker process: uvicorn on uvloop and httptools, told what gunicorn's own worker class does not tell it."""
 
+import itertools
 import logging
 import logging.config
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +24,8 @@ RESTART_SECONDS = 1.0
 DRAIN_MARGIN_SECONDS = 2
 # How often a worker shows its master that it lives, and looks whether there is one.
 NOTIFY_SECONDS = 2
+# What the kernel keeps of one client's questions and of its answers; left alone it would keep megabytes of each.
+SOCKET_BUFFERS = {socket.SO_RCVBUF: 32 * 1024, socket.SO_SNDBUF: 128 * 1024}
 
 
 class FastpriceWorker(UvicornWorker):
@@ -59,6 +63,8 @@ class FastpriceWorker(UvicornWorker):
         code = 1
         try:
             self._prepare()
+            for listener, (option, size) in itertools.product(self.sockets, SOCKET_BUFFERS.items()):
+                listener.setsockopt(socket.SOL_SOCKET, option, size)  # Each of its connections inherits it.
             super().run()
             code = 0
         except SystemExit as stop:

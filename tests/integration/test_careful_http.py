@@ -6,8 +6,10 @@ No second passes here: the sweep is told a later time than it is.
 import asyncio
 import json
 import logging
+import resource
+import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -19,9 +21,10 @@ from fastprice.server.careful_http import (
     HEAD_SECONDS, MAX_HEAD_BYTES, REFUSALS, SWEEP_SECONDS, UNREAD_SECONDS, CarefulProtocol, refusal, sweep
 )
 from fastprice.server.fast_lane import Lane
+from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from tests.integration.test_fast_lane import (
-    BTC_PRICE, CHUNKED, LARGE, OTHER, PLAIN, POST, PRICE, SLOW, Prices, Side, Wire, every_byte, never_reading, request,
-    turns
+    BTC_PRICE, CHUNKED, LARGE, ONE_READ, OTHER, PLAIN, POST, PRICE, SLOW, Prices, Side, Wire, every_byte, never_reading,
+    request, turns
 )
 
 pytestmark = pytest.mark.anyio
@@ -189,6 +192,159 @@ async def test_closed_connection_whose_rest_is_not_read_is_cut_off(side: Side) -
         assert stuck.connection in side.server.server_state.connections
     stuck.connection.close_if_overdue(later + KEEP_ALIVE + 1 + UNREAD_SECONDS + 2)
     await turns(lambda: not side.server.server_state.connections)
+
+
+# Much that is asked at once
+
+HEAD, NO_SUCH = request(first=b"HEAD %s HTTP/1.1"), request(b"/no/such")
+UPGRADE = b"Connection: Upgrade", b"Upgrade: h2c"
+IN_ADVANCE: dict[str, bytes] = {
+    "known prices": PLAIN,
+    "a slow route": SLOW,
+    "HEAD": HEAD,
+    "unknown paths": NO_SUCH,
+    "a large answer": request(b"/openapi.json"),
+    "the shortest requests": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "conditions": request(PRICE, b"If-None-Match: *"),
+    "a query": request(PRICE + b"?max_age_ms=5000"),
+    "bodies": request(PRICE, b"Content-Length: 90", first=POST) + b"a" * 90,
+    "chunked bodies": request(PRICE, CHUNKED, first=POST) + b"5\r\nhello\r\n" * 9 + b"0\r\n\r\n",
+    "upgrades": request(PRICE, *UPGRADE),
+    "empty lines between": b"\r\n" * 500 + PLAIN,
+}
+
+
+@pytest.mark.parametrize("asked", IN_ADVANCE.values(), ids=IN_ADVANCE)
+async def test_what_a_client_asks_and_does_not_read_is_bounded(side: Side, asked: bytes) -> None:
+    stuck = await Wire(side, buffers=4096).connect()
+    connection, answer = stuck.connection, await (await Wire(side).connect()).say(asked)
+    await stuck.push(asked * (4_000_000 // len(asked)))
+    assert connection.flow.write_paused and connection.flow.read_paused
+    assert len(connection._unparsed) <= 2 * ONE_READ
+    assert len(connection._unanswered) <= 2 and len(side.server.server_state.tasks) <= 2
+    assert connection.transport.get_write_buffer_size() <= MAX_UNSENT_BYTES + len(answer)
+    whole = stuck.said // len(asked)
+    heard = await stuck.listen()
+    heard += await stuck.say(asked[stuck.said % len(asked) :] if stuck.said % len(asked) else b"")
+    assert heard.startswith(answer * whole) and len(connection._unparsed) == 0, "in order, and nothing is left over"
+
+
+async def test_no_client_waits_for_what_others_ask_in_advance(side: Side) -> None:
+    greedy = [await Wire(side).connect() for _ in range(20)]
+    for wire in greedy:
+        wire._sock.send(NO_SUCH * 400)
+    modest, state = await Wire(side).connect(), side.server.server_state
+    await turns(lambda: state.total_requests > len(greedy))
+    before = state.total_requests
+    modest._sock.send(SLOW)
+    await turns(lambda: bool(modest.read()))
+    assert state.total_requests - before <= 100, "of 8,000"
+    heard = [await wire.listen() for wire in greedy]
+    assert [answers.count(b"HTTP/1.1 404 ") for answers in heard] == [400] * len(greedy)
+
+
+async def test_a_body_is_read_to_its_end_and_nothing_of_it_is_kept(side: Side, wire: Wire) -> None:
+    side.patience = 60
+    body = b"a" * 3_000_000
+    await wire.push(request(OTHER, b"Content-Length: %d" % len(body)))
+    await turns(lambda: bool(side.server.server_state.tasks))
+    await wire.push(body)
+    await turns(lambda: wire.connection.heard == wire.said and not wire.connection._unparsed)
+    assert wire.said > len(body) and not wire.connection.cycle.body
+    BTC_PRICE(side.prices)
+    assert is_answered(await wire.listen()) and is_answered(await wire.say(PLAIN))
+
+
+async def test_what_was_read_is_answered_when_the_server_leaves(side: Side, wire: Wire) -> None:
+    wire._sock.send(NO_SUCH * 50)
+    await turns(lambda: bool(wire.connection._unparsed))
+    wire.connection.shutdown()
+    heard = await wire.listen()
+    assert heard.count(b"HTTP/1.1 404 ") == 50 and heard.count(b"connection: close\r\n") == 1 and not wire.is_open
+
+
+# Upgrades, which are ignored
+
+UPGRADES: dict[str, bytes] = {
+    "h2c": request(PRICE, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
+    "websocket": request(PRICE, b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: a", b"Sec-WebSocket-Version: 13"),
+    "keep-alive too": request(PRICE, b"Connection: keep-alive, Upgrade", b"Upgrade: TLS/1.0, h2c"),
+    "of a slow route": request(b"/health/liveness", *UPGRADE),
+    "of HEAD": request(PRICE, *UPGRADE, first=b"HEAD %s HTTP/1.1"),
+    "of an unknown path": request(b"/no", *UPGRADE),
+    "with a body": request(PRICE, b"Content-Length: 5", *UPGRADE, first=POST) + b"hello",
+    "with a body that looks like a request": request(PRICE, b"Content-Length: %d" % len(PLAIN), *UPGRADE, first=POST) + PLAIN,
+    "with an empty body": request(PRICE, b"Content-Length: 0", *UPGRADE),
+    "chunked": request(PRICE, CHUNKED, *UPGRADE, first=POST) + b"3\r\nabc\r\n0\r\n\r\n",
+    "chunked, with a trailer": request(PRICE, CHUNKED, *UPGRADE, first=POST) + b"0\r\nX-A: 1\r\n\r\n",
+}  # fmt: skip
+
+
+def without_upgrade(asked: bytes) -> bytes:
+    return b"\r\n".join(line for line in asked.split(b"\r\n") if not line.startswith((b"Upgrade:", b"Connection:")))
+
+
+@pytest.mark.parametrize("asked", UPGRADES.values(), ids=UPGRADES)
+async def test_a_wish_to_upgrade_changes_no_answer_and_no_answer_after_it(side: Side, asked: bytes) -> None:
+    plain = await Wire(side).connect()
+    answers = [await plain.say(without_upgrade(asked)), await plain.say(PLAIN), await plain.say(SLOW)]
+    stream = asked + PLAIN + SLOW + asked + PLAIN
+    expected = answers[0] + answers[1] + answers[2] + answers[0] + answers[1]
+    for size in len(stream), len(asked), 7, 1:
+        wire = await Wire(side).connect()
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert b"".join([await wire.say(piece) for piece in pieces]) == expected
+        assert wire.is_open and is_answered(await wire.say(PLAIN))
+
+
+@pytest.mark.parametrize("target", [b"fastprice:443", b"example.com:80", PRICE, b"/"])
+async def test_connect_is_refused_and_nothing_behind_it_is_taken_for_a_request(wire: Wire, target: bytes) -> None:
+    assert await wire.say(request(target, first=b"CONNECT %s HTTP/1.1") + PLAIN) == refusal(400) and not wire.is_open
+
+
+# Descriptors
+
+
+@pytest.fixture
+def few_descriptors(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A limit that leaves room for a few connections only, both ends of which are in this process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as lowest_free:
+        first_for_clients = lowest_free.fileno()
+    limit = (first_for_clients + 40) * 4 // 3
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
+    yield limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_service(
+    side: Side, few_descriptors: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    side.patience = 60
+    wires = []
+    for number in range(30):
+        wire = Wire(side)
+        await asyncio.get_running_loop().sock_connect(wire._sock, side.address)
+        await turns(lambda wire=wire: wire._sock.getsockname() in {c.client for c in side.connections()})  # type: ignore[misc]
+        if number == 0:
+            wire._sock.send(request(OTHER))  # Which waits for its first price, so the client waits for us.
+            await turns(lambda: bool(side.server.server_state.tasks))
+        wires.append(wire)
+        assert all(c._socket < few_descriptors - 10 for c in side.connections())
+    waits, *idle = wires
+    still_open = [wire._sock.getsockname() in {c.client for c in side.connections()} for wire in idle]
+    assert still_open == sorted(still_open), "those that came first were closed first"
+    assert still_open[-1] and not still_open[0]
+    BTC_PRICE(side.prices)
+    assert b"BTC-USDT" in await heard_of(waits)
+    told = [record for record in caplog.records if "too many clients for the limit of" in record.getMessage()]
+    assert len(told) <= 1, "not once per client"
+
+
+async def heard_of(wire: Wire) -> bytes:
+    heard = [b""]
+    await turns(lambda: bool(heard.append(wire.read()) or heard[-1]))  # type: ignore[func-returns-value]
+    return heard[-1]
 
 
 # Heads that are too long
@@ -382,6 +538,13 @@ class NotedLoop:
         self.later.append((seconds, call, *arguments))
 
 
+class Unlimited(asyncio.Transport):
+    """A transport of nothing, which has no limits to set."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+
 class NotedConnection(CarefulProtocol):
     """Keeps when it was looked at."""
 
@@ -389,7 +552,7 @@ class NotedConnection(CarefulProtocol):
         config = uvicorn.Config("fastprice.market:Market", log_config=None)
         super().__init__(config, state, {}, cast(asyncio.AbstractEventLoop, loop))
         self.looks: list[float] = []
-        self.connection_made(asyncio.Transport())
+        self.connection_made(Unlimited())
 
     def close_if_overdue(self, now: float) -> None:
         self.looks.append(now)

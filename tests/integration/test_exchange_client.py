@@ -421,7 +421,7 @@ THEIRS = [errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT]
 
 @pytest.mark.parametrize("number", [*LOCAL, *THEIRS], ids=errno.errorcode.get)
 async def test_what_the_system_says_tells_this_machines_failures_from_a_sources(source: MakeSource, number: int) -> None:
-    async with Session("fastprice/test", FakeNames(OSError(number, "no"))) as session:
+    async with Session("fastprice/test", resolver=FakeNames(OSError(number, "no"))) as session:
         okx = ExchangeSource(EXCHANGES["okx"], "http://okx.test", PATIENT, session, SystemClock(), RecordingEvents())
         # A system that cannot ask for a name fails in the same way as one that cannot connect.
         assert type(await failure(okx)) is LocalFailure
@@ -453,7 +453,7 @@ NOT_FOUND = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolut
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["says so", "hangs"])
 async def test_when_no_name_is_found_no_source_is_to_blame(market: Market, hangs: bool) -> None:
-    async with Session("fastprice/test", FakeNames(NOT_FOUND, hangs=hangs)) as session:
+    async with Session("fastprice/test", resolver=FakeNames(NOT_FOUND, hangs=hangs)) as session:
         for _ in range(3):
             for name in "okx", "kraken":
                 error = await failure(named(session, name, market))
@@ -466,7 +466,7 @@ async def test_a_name_that_alone_is_not_found_is_its_sources_fault_once_another_
     market: Market, hangs: bool, theirs: type[SourceError]
 ) -> None:
     names = FakeNames(NOT_FOUND, only="okx", hangs=hangs)
-    async with Session("fastprice/test", names) as session:
+    async with Session("fastprice/test", resolver=names) as session:
         assert type(await failure(named(session, "okx", market))) is LocalFailure
         await named(session, "kraken", market, PATIENT).fetch(ETH)
         for _ in range(2):

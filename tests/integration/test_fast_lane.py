@@ -20,7 +20,6 @@ import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fastprice.application.events import Event, QuoteTaken
@@ -35,6 +34,7 @@ from fastprice.interface.price_json import PriceAnswers, render
 from fastprice.server import fast_lane
 from fastprice.server.careful_http import MAX_HEAD_BYTES, refusal
 from fastprice.server.fast_lane import FastLaneProtocol, Lane
+from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
 
 pytestmark = pytest.mark.anyio
@@ -162,6 +162,10 @@ class Side:
             connection.transport.abort()
         await turns(lambda: not self.server.server_state.connections)
         await self.server.lifespan.shutdown()
+
+    def connections(self) -> set[Any]:
+        """The server's ends of its connections."""
+        return set(self.server.server_state.connections)
 
     def take(self, lane: Lane) -> None:
         """Give this lane to all connections to come."""
@@ -301,7 +305,7 @@ class Wire:
             return False
         if connection.pipeline or not (connection.cycle is None or connection.cycle.response_complete):
             return False
-        if connection.heard < self.said:
+        if connection.heard < self.said or getattr(connection, "_unparsed", b""):
             return False
         # Data that is acknowledged has come; without this option the kernel may hold the acknowledgement back.
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
@@ -638,7 +642,7 @@ async def test_uvicorn_itself_gives_the_same_bytes_wherever_nothing_is_refused()
         is_refused = any(isinstance(answer, bytes) and answer.endswith(tuple(refusals)) for answer in our_answers)
         if our_answers != their_answers and not is_refused:
             differing.append(name)
-    assert differing == []
+    assert differing == ["upgrade with another behind"], "which uvicorn leaves without an answer"
 
 
 # What nobody thought of
@@ -736,13 +740,14 @@ async def test_client_that_never_reads_is_read_no_further_and_holds_up_nobody(si
         stuck = await never_reading(side, first)
         connection, read = stuck.connection, stuck.connection.heard
         assert connection.flow.write_paused and connection.flow.read_paused
-        assert read < 2 * ONE_READ and len(connection.pipeline) <= ONE_READ // len(PLAIN) + 1
-        assert connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
+        assert read < 4 * ONE_READ and len(connection._unparsed) <= 2 * ONE_READ
+        assert len(connection._unanswered) <= 2, "one whose answer waits, and one that was cut before its end"
+        assert connection.transport.get_write_buffer_size() <= MAX_UNSENT_BYTES + len(answer)
         other = await Wire(side).connect()
         for _ in range(50):
             assert await other.say(PLAIN) == answer
         assert connection.heard == read
-        assert connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
+        assert connection.transport.get_write_buffer_size() <= MAX_UNSENT_BYTES + len(answer)
 
 
 async def test_client_that_asks_what_is_learned_and_never_reads_is_read_no_further(sides: Sides) -> None:
@@ -752,7 +757,7 @@ async def test_client_that_asks_what_is_learned_and_never_reads_is_read_no_furth
     while not flow.read_paused:
         await stuck.push(PLAIN)
         await turns(lambda: flow.read_paused or stuck.connection.heard == stuck.said)
-        assert stuck.connection.transport.get_write_buffer_size() <= HIGH_WATER_LIMIT + len(answer)
+        assert stuck.connection.transport.get_write_buffer_size() <= MAX_UNSENT_BYTES + len(answer)
     asked = stuck.said // len(PLAIN)
     assert await stuck.listen() == answer * asked
     assert 0 < sum(sides.fast.lane.counts) - 3 < asked, "for as long as all that was sent had been taken"

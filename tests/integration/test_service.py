@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -468,3 +469,36 @@ async def test_prices_of_exchanges_are_not_called_simulated(market: Market, tmp_
         assert (answer.json["simulated"], answer.json["simulated_sources"]) == (False, [])
         assert b"\nfastprice_simulated 0.0\n" in (await service.get("/metrics")).body
         assert "SIMULATED" not in "".join(service.log)
+
+
+async def test_idle_clients_that_take_every_descriptor_cost_no_price_and_no_source(
+    market: Market, tmp_path: Path
+) -> None:
+    async with running(market, tmp_path, WORKERS=1) as service:
+        (worker,) = service.workers()
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (128, 128))
+        idle = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(400)]
+        calls = market.total_calls
+        for _ in range(3):
+            answer = await service.until(200)
+            assert not answer.json["stale"]
+        for _ in polling():
+            if market.total_calls > calls + 10:
+                break
+            await asyncio.sleep(0.01)
+        sources = (await service.get(f"{PRICE}/sources")).json["sources"]
+        assert all(source["breaker"] == "closed" and source["last_error"] is None for source in sources)
+        assert await service.until_logged("too many clients for the limit of 128 open files")
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_it_takes_all_descriptors_that_the_system_grants(market: Market, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        async with running(market, tmp_path, WORKERS=1) as service:
+            (worker,) = service.workers()
+            assert resource.prlimit(worker, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

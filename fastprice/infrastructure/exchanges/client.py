@@ -15,9 +15,7 @@ from yarl import URL
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Clock, Events
-from fastprice.domain.errors import (
-    InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
-)
+from fastprice.domain.errors import InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
 from fastprice.domain.quote import Pair, Quote
 from fastprice.infrastructure.exchanges.local_failures import Names, is_local
 from fastprice.infrastructure.exchanges.reply import Exchange, Reply
@@ -92,7 +90,7 @@ class Session:
             return LocalFailure(f"{CANNOT_ASK}: cannot find {host} within {seconds:g} s")
         return SourceTimeout(_by_way_of(proxy, f"no answer within {seconds:g} s"))
 
-    def failure(self, error: Exception, proxy: URL | None) -> SourceError:
+    def failure(self, error: Exception, proxy: URL | None = None) -> SourceError:
         """What an error of the connection says, of the source or of this machine."""
         system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         local = isinstance(system, OSError) and is_local(system)

@@ -1,0 +1,74 @@
+"""File descriptors are limited: as many as the system allows, and some kept for the service itself."""
+
+import contextlib
+import heapq
+import logging
+import resource
+import time
+from collections.abc import Iterable
+from typing import Any
+
+logger = logging.getLogger("fastprice")
+
+# Kept free of clients: a quarter of all descriptors, and at most so many. The worker that asks the exchanges needs one
+# for each pair, and every worker needs some for its store and for scrapes.
+MAX_RESERVE = 1280
+# What is asked for where the system refuses the whole hard limit, as macOS does.
+MODEST_LIMIT = 10_240
+# How often at most a worker says that clients give way.
+TELL_SECONDS = 60.0
+
+_told_at = -TELL_SECONDS
+
+
+def raise_limit() -> None:
+    """Allow this process, and those that it will start, as many descriptors as the system lets it have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (hard, MODEST_LIMIT):
+        if soft == resource.RLIM_INFINITY or soft >= wanted >= 0:
+            continue
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
+
+
+def clients_over_limit(descriptor: int) -> int:
+    """How many clients are too many when the newest got this descriptor.
+
+    The system gives the lowest free number, so all the numbers below are taken; nothing has to be counted.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return 0
+    return max(0, descriptor + 1 - (limit - min(limit // 4, MAX_RESERVE)))
+
+
+def make_room(connections: Iterable[Any], over: int) -> None:
+    """Close those connections that have waited for their clients the longest, so that so many descriptors get free.
+
+    A sixteenth of them at least, because finding them costs a look at each. One whose client waits for us stays.
+    """
+    waiting, closing = [], 0
+    for connection in connections:
+        if connection.transport.is_closing():
+            closing += 1
+        elif (since := connection.waits_since) is not None:
+            waiting.append((since, id(connection), connection))
+    if over <= closing:
+        return
+    _tell(len(waiting))
+    for _, _, connection in heapq.nsmallest(max(over - closing, len(waiting) // 16), waiting):
+        connection.transport.abort()
+
+
+def _tell(idle: int) -> None:
+    global _told_at
+    if time.monotonic() - _told_at >= TELL_SECONDS:
+        _told_at = time.monotonic()
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        logger.warning(
+            "too many clients for the limit of %d open files: of %d idle ones, those that were idle for the longest "
+            "are closed. Raise the limit (ulimit -n), or lower KEEP_ALIVE",
+            limit,
+            idle,
+        )
