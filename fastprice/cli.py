@@ -39,30 +39,10 @@ def serve(reload: bool) -> None:
         _serve_and_reload()
     settings = _settings()
     _check_port(settings.host, settings.port)
-    from fastprice import bootstrap
-    from fastprice.infrastructure.logging_setup import logging_config
-    from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
-    from fastprice.server.descriptors import raise_limit
-    from fastprice.server.gunicorn_conf import Gunicorn, Processes
+    from fastprice.server.held_signals import held_signals
 
-    raise_limit()
-    log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
-    logging.config.dictConfig(log_config)
-    memory = bootstrap.memory_directory()
-    with _metrics_directory(memory) as metrics:
-        processes = Processes(
-            bind=_address(settings.host, settings.port),
-            workers=settings.workers,
-            keep_alive=settings.keep_alive,
-            graceful_timeout=settings.graceful_timeout,
-            memory_directory=str(memory),
-            log_config=log_config,
-            app=partial(bootstrap.build, settings, service=uuid.uuid4().hex),
-            after_fork=partial(share_between_workers, metrics),
-            after_death=partial(forget_worker, metrics),
-            ready=partial(_announce, settings),
-        )
-        Gunicorn(processes).run()
+    with held_signals():  # The master releases them when it has its handlers.
+        _serve(settings)
 
 
 @main.command()
@@ -103,6 +83,31 @@ def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--pairs or PAIRS") from None
     asyncio.run(serve_market(host, port, slugs, seed, latency))
+
+
+def _serve(settings: Settings) -> None:
+    from fastprice import bootstrap
+    from fastprice.infrastructure.logging_setup import logging_config
+    from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
+    from fastprice.server.gunicorn_conf import Gunicorn, Processes
+
+    log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
+    logging.config.dictConfig(log_config)
+    memory = bootstrap.memory_directory()
+    with _metrics_directory(memory) as metrics:
+        processes = Processes(
+            bind=_address(settings.host, settings.port),
+            workers=settings.workers,
+            keep_alive=settings.keep_alive,
+            graceful_timeout=settings.graceful_timeout,
+            memory_directory=str(memory),
+            log_config=log_config,
+            app=partial(bootstrap.build, settings),
+            after_fork=partial(share_between_workers, metrics),
+            after_death=partial(forget_worker, metrics),
+            ready=partial(_announce, settings),
+        )
+        Gunicorn(processes).run()
 
 
 def _serve_and_reload() -> NoReturn:

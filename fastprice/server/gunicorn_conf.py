@@ -1,20 +1,29 @@
 """gunicorn's settings and hooks, and the application object that carries them."""
 
+import contextlib
 import gc
+import queue
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gunicorn import sock
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from starlette.types import ASGIApp
 
+from fastprice.server.held_signals import held_signals, release_signals
 from fastprice.server.worker import DRAIN_MARGIN_SECONDS, FastpriceWorker
 
 # Connections that wait for a worker; the kernel takes no more than net.core.somaxconn.
 BACKLOG = 4096
 # A worker that has not turned its event loop for this long is replaced.
 STUCK_SECONDS = 30
+# What workers have left when a second Ctrl+C comes while they finish their answers.
+HURRY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,56 @@ class Processes:
     ready: Callable[[list[str]], None]
 
 
+class Master(Arbiter):
+    """gunicorn's master, which loses no signal that comes while a process starts, and survives a failed start."""
+
+    _problem = ""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        release_signals()
+
+    def spawn_worker(self) -> None:
+        """Start one worker, or log why that is impossible now; gunicorn tries again every second.
+
+        1. The master forks. 2. It sends SIGTERM to the worker. 3. The worker still has the master's handlers, which
+        put the signal into a queue that nobody reads there. Held signals reach the worker's own handlers instead.
+        """
+        try:
+            with held_signals():
+                super().spawn_worker()
+            self._problem = ""
+        except (OSError, RuntimeError) as error:
+            if self._problem != str(error):
+                self._problem = str(error)
+                self.log.error("a worker cannot be started now: %s", error)
+            # If it was the directory of the signs of life, which is full, read-only or gone: there is another one.
+            self.cfg.set("worker_tmp_dir", None)
+
+    def stop(self, graceful: bool = True) -> None:
+        """Give the workers their time to finish by the monotonic clock, then do what gunicorn does.
+
+        gunicorn takes the wall clock: set forward, it would kill the workers in the middle of their answers, and set
+        back, it would wait for a stuck one for as long.
+        """
+        sock.close_sockets(self.LISTENERS)
+        self.LISTENERS: list[Any] = []
+        self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        while self.WORKERS and time.monotonic() < deadline:
+            if self._told_to_hurry():
+                deadline = min(deadline, time.monotonic() + HURRY_SECONDS)
+            self.reap_workers()
+            time.sleep(0.05)
+        self.kill_workers(signal.SIGKILL)
+        super().stop(graceful)
+
+    def _told_to_hurry(self) -> bool:
+        with contextlib.suppress(queue.Empty):
+            return self.SIG_QUEUE.get_nowait() in {signal.SIGINT, signal.SIGQUIT}
+        return False
+
+
 class Gunicorn(BaseApplication):
     """gunicorn configured by code alone: no file, no command line, no environment of its own."""
 
@@ -48,6 +107,9 @@ class Gunicorn(BaseApplication):
     def load_config(self) -> None:
         for name, value in options(self._processes).items():
             self.cfg.set(name, value)
+
+    def run(self) -> None:
+        Master(self).run()
 
     def load(self) -> Callable[[], ASGIApp]:
         """The factory itself: each worker calls it after the fork, so no connection is ever shared."""

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import logging.config
+import math
 import os
 import signal
 import socket
@@ -16,14 +17,16 @@ import uvicorn.loops.uvloop  # noqa: F401
 from uvicorn_worker import UvicornWorker
 
 from fastprice.server.fast_lane import FastLaneProtocol
+from fastprice.server.held_signals import release_signals
 
 logger = logging.getLogger("fastprice")
 
 RESTART_SECONDS = 1.0
 # What a worker has, after the last answer is out, to give its claims back and to write its counts down.
 DRAIN_MARGIN_SECONDS = 2
-# How often a worker shows its master that it lives, and looks whether there is one.
-NOTIFY_SECONDS = 2
+# uvicorn gives a sign of life when so many seconds of the wall clock have passed since the last one. A clock that is
+# set back would silence it, and the master would kill every worker. So any difference is enough: a sign each second.
+NOTIFY_SECONDS = -math.inf
 # What the kernel keeps of one client's questions and of its answers; left alone it would keep megabytes of each.
 SOCKET_BUFFERS = {socket.SO_RCVBUF: 32 * 1024, socket.SO_SNDBUF: 128 * 1024}
 
@@ -49,10 +52,18 @@ class FastpriceWorker(UvicornWorker):
         logging.config.dictConfig(self.cfg.logconfig_dict)
         # Without this uvicorn would wait for its connections for ever, and gunicorn kill it in the middle of answers.
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout - DRAIN_MARGIN_SECONDS
+        # The master compares this file's time with the monotonic clock; a new file has the time of the wall clock.
+        self.notify()
 
     def call_first(self, prepare: Callable[[], None]) -> None:
         """Have something done at the start of `run`: a hook of gunicorn's that fails would stop all workers."""
         self._prepare = prepare
+
+    def init_signals(self) -> None:
+        """Take over from the master's handlers: until uvicorn has its own, a signal ends the worker at once."""
+        super().init_signals()
+        signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))  # By default it would leave a core dump.
+        release_signals()
 
     def run(self) -> None:
         """Serve until told to stop, and leave without going back to the master's stack, whose clean-up is not ours.

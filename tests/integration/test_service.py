@@ -334,24 +334,6 @@ async def test_killed_workers_are_replaced_and_counters_never_fall(market: Marke
             assert len(files) <= 2 * len({name.rsplit("_", 1)[0] for name in files})
 
 
-async def test_a_worker_that_cannot_start_harms_nobody_else(market: Market, tmp_path: Path) -> None:
-    async with running(market, tmp_path, WORKERS=3) as service:
-        await service.until(200)
-        metrics = memory_directory() / f"fastprice-metrics-{os.getuid()}-{service.process.pid}"
-        victim = (before := await service.until_workers(3))[0]
-        spoilt = metrics / "counter_0.db"
-        spoilt.unlink()
-        spoilt.mkdir()  # No worker can start in slot 0 now.
-        os.kill(victim, signal.SIGKILL)
-        await service.until_logged("a defect ended this worker")
-        assert {answer.status for answer in await service.from_many_workers()} == {200}
-        assert metrics.is_dir()
-        spoilt.rmdir()
-        await service.until_workers(3, without=frozenset(before[:1]))
-        answer = await service.until(200, "/metrics")
-        assert metric(answer.body, "fastprice_refreshes_total") > 0
-
-
 async def test_workers_leave_when_their_master_is_killed(market: Market, tmp_path: Path) -> None:
     async with running(market, tmp_path) as service:
         await service.until(200)
