@@ -52,11 +52,14 @@ logger = logging.getLogger("fastprice")
 
 USER_AGENT = f"fastprice/{__version__}"
 FLUSH_SECONDS = 1.0
+# Room for the embedded store and the metrics of some dozens of workers.
+NEEDED_BYTES = 4 << 20
 
 
-def build(settings: Settings, clock: Clock | None = None, service: str = "") -> Starlette:
+def build(settings: Settings, memory: Path, clock: Clock | None = None, service: str = "") -> Starlette:
     """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan.
 
+    `memory` is the directory that the master found for all workers: if each looked for itself, they could find two.
     `service` names the processes that write one log together, and no others.
     """
     clock = clock or SystemClock()
@@ -68,7 +71,7 @@ def build(settings: Settings, clock: Clock | None = None, service: str = "") -> 
 
     latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
     session = Session(USER_AGENT, settings.proxies.find)
-    store, redis_state = _store(settings, holder, service, clock, events)
+    store, redis_state = _store(settings, memory, holder, service, clock, events)
     bans, leases = Bans(store, settings.refresh_interval, clock, events), Leases(clock)
     failover = _failover(settings, latest, session, bans, leases, clock, events)
     refresh = RefreshPrice(failover, bans, store, latest, settings.refresh_interval, clock, events)
@@ -209,10 +212,10 @@ def _failover(
 
 
 def _store(
-    settings: Settings, holder: str, service: str, clock: Clock, events: Events
+    settings: Settings, memory: Path, holder: str, service: str, clock: Clock, events: Events
 ) -> tuple[QuoteStore, Callable[[], str]]:
     """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
-    embedded = SqliteStore(store_directory(settings) / "store-2.db", clock)
+    embedded = SqliteStore(store_directory(settings, memory) / "store-2.db", clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
     redis = RedisStore(
@@ -222,7 +225,7 @@ def _store(
     return store, lambda: f"down: {store.lost}" if store.lost else "up"
 
 
-def store_directory(settings: Settings) -> Path:
+def store_directory(settings: Settings, memory: Path) -> Path:
     """Where the workers of this machine meet: one place per user and per way of getting prices.
 
     Two services that ask different places, as a demo and the real thing do, must never share a price.
@@ -231,13 +234,26 @@ def store_directory(settings: Settings) -> Path:
         return Path(settings.store_dir)
     way = json.dumps([settings.cache_prefix, settings.sources, sorted(settings.source_urls.items())])
     name = f"fastprice-{os.getuid()}-{hashlib.sha256(way.encode()).hexdigest()[:12]}"
-    return memory_directory() / name
+    return memory / name
 
 
 def memory_directory() -> Path:
-    """A directory kept in memory where there is one."""
+    """A directory with room, in memory where there is one; OSError says why nothing can be written anywhere."""
     shm = Path("/dev/shm")
-    return shm if os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
+    try:
+        return _with_room(shm)
+    except FileNotFoundError:  # As on macOS.
+        return _with_room(Path(tempfile.gettempdir()))
+    except OSError as error:
+        temporary = _with_room(Path(tempfile.gettempdir()))
+        logger.warning("%s cannot be used (%s): store and metrics are kept in %s", shm, error.strerror, temporary)
+        return temporary
+
+
+def _with_room(directory: Path) -> Path:
+    with tempfile.TemporaryFile(dir=directory) as file:
+        file.write(bytes(NEEDED_BYTES))
+    return directory
 
 
 def tell_all(observers: list[Events]) -> Events:

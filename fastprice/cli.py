@@ -1,15 +1,12 @@
 """The command line: serve the prices, ask every source once, or run the simulated exchange."""
 
 import asyncio
-import contextlib
 import errno
 import logging.config
 import os
-import shutil
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -89,12 +86,15 @@ def _serve(settings: Settings) -> None:
     from fastprice import bootstrap
     from fastprice.infrastructure.logging_setup import logging_config
     from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
+    from fastprice.infrastructure.prometheus.directory import metrics_directory
+    from fastprice.server.descriptors import raise_limit
     from fastprice.server.gunicorn_conf import Gunicorn, Processes
 
+    raise_limit()
     log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
     logging.config.dictConfig(log_config)
-    memory = bootstrap.memory_directory()
-    with _metrics_directory(memory) as metrics:
+    memory = _memory_directory()
+    with metrics_directory(memory) as metrics:
         processes = Processes(
             bind=_address(settings.host, settings.port),
             workers=settings.workers,
@@ -102,7 +102,7 @@ def _serve(settings: Settings) -> None:
             graceful_timeout=settings.graceful_timeout,
             memory_directory=str(memory),
             log_config=log_config,
-            app=partial(bootstrap.build, settings),
+            app=partial(bootstrap.build, settings, memory, service=uuid.uuid4().hex),
             after_fork=partial(share_between_workers, metrics),
             after_death=partial(forget_worker, metrics),
             ready=partial(_announce, settings),
@@ -149,20 +149,14 @@ def _listen_advice(error: OSError) -> str:
     return f"{error.strerror or error}; set HOST to an address of this machine"
 
 
-@contextlib.contextmanager
-def _metrics_directory(memory: Path) -> Iterator[Path]:
-    """An empty directory for the workers' metrics, named after the master; those of masters that died go first."""
-    mine = f"fastprice-metrics-{os.getuid()}-"
-    for left_over in memory.glob(f"{mine}*"):
-        if not Path(f"/proc/{left_over.name.removeprefix(mine)}").exists():
-            shutil.rmtree(left_over, ignore_errors=True)
-    directory = memory / f"{mine}{os.getpid()}"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700)
+def _memory_directory() -> Path:
+    from fastprice.bootstrap import memory_directory
+
     try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        return memory_directory()
+    except OSError as error:
+        click.echo(f"fastprice: no directory can be written to: {error}; free or mount /dev/shm or /tmp", err=True)
+        sys.exit(1)
 
 
 def _announce(settings: Settings, addresses: list[str]) -> None:

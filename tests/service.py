@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,13 @@ class Service:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
+    def metrics_directory(self) -> Path:
+        """Where the workers share their metrics: the master keeps it open."""
+        for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
+            if "fastprice-metrics-" in (name := os.readlink(file)):
+                return Path(name)
+        raise AssertionError("the master holds no directory of metrics")
+
     async def until_workers(self, count: int, without: frozenset[int] = frozenset()) -> list[int]:
         for _ in polling():
             if len(now := self.workers()) == count and not without & set(now):
@@ -106,11 +113,11 @@ def polling() -> Any:
 
 @contextlib.asynccontextmanager
 async def running(
-    market: Market, directory: Path, inside: str = "", host: str = "127.0.0.1", **environ: Any
+    market: Market, directory: Path, inside: Sequence[str] = (), host: str = "127.0.0.1", **environ: Any
 ) -> AsyncIterator[Service]:
     """Start the service with quick intervals and two workers, unless `environ` says otherwise; stop it in the end.
 
-    `inside` is a network namespace to start it in, `host` where it listens there.
+    `inside` is a command that starts it in other namespaces, `host` where it listens there.
     """
     port = free_port()
     settings = {
@@ -128,7 +135,7 @@ async def running(
         **environ,
     }
     process = await asyncio.create_subprocess_exec(
-        *(["ip", "netns", "exec", inside] if inside else []), sys.executable, "-m", "fastprice.cli", "serve",
+        *inside, sys.executable, "-m", "fastprice.cli", "serve",
         env={**os.environ, **{name: str(value) for name, value in settings.items()}},
         stderr=asyncio.subprocess.PIPE,
     )

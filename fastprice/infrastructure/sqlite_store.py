@@ -136,7 +136,8 @@ class SqliteStore:
         except (sqlite3.Error, OSError) as error:
             self._close()
             if _damaged(error):
-                _remove(self._path, self._found)
+                with contextlib.suppress(OSError):  # A full disk, say: it is tried again at the next use.
+                    _remove(self._path, self._found)
             raise StoreUnavailable(f"the embedded store {self._path} failed: {error}") from error
 
     def _close(self) -> None:

@@ -84,7 +84,7 @@ def redis_everywhere(tmp_path: Path) -> Iterator[RedisServer]:
 async def on(machine: Machine, market: Market, directory: Path, server: RedisServer) -> AsyncIterator[Service]:
     url = f"http://{machine.market_host}:{market.url.rpartition(':')[2]}"
     async with running(
-        market, directory / machine.name, inside=machine.name, host=machine.host, WORKERS=3,
+        market, directory / machine.name, inside=("ip", "netns", "exec", machine.name), host=machine.host, WORKERS=3,
         REFRESH_INTERVAL=INTERVAL, CACHE_TTL=5, MAX_STALE=60, COLD_WAIT=30, REDIS_TIMEOUT=0.2,
         REDIS_URL=f"redis://{machine.redis_host}:{server.port}/0", **source_urls(url),
     ) as service:  # fmt: skip

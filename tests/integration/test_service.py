@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from fastprice.bootstrap import memory_directory
 from fastprice.domain.quote import SOURCES
 from fastprice.market import Market
 from fastprice.market.floor import MEANINGS
@@ -316,7 +315,7 @@ async def test_redis_killed_paused_and_emptied_is_no_failure_of_the_service(
 async def test_killed_workers_are_replaced_and_counters_never_fall(market: Market, tmp_path: Path) -> None:
     async with running(market, tmp_path) as service:
         await service.until(200)
-        metrics = memory_directory() / f"fastprice-metrics-{os.getuid()}-{service.process.pid}"
+        metrics = service.metrics_directory()
         counted = 0.0
         for generation in range(4):
             await service.from_many_workers(20)
@@ -345,10 +344,6 @@ async def test_workers_leave_when_their_master_is_killed(market: Market, tmp_pat
                 break
             await asyncio.sleep(0.05)
         assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
-    async with running(market, tmp_path) as service:
-        await service.until(200)
-        left_over = memory_directory().glob(f"fastprice-metrics-{os.getuid()}-*")
-        assert all(Path(f"/proc/{path.name.rsplit('-', 1)[1]}").exists() for path in left_over)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)

@@ -1,11 +1,7 @@
 """Metrics with prometheus-client, right across the workers of one service and cheap on the request path."""
 
-import glob
-import logging
 import math
-import os
 import platform
-import struct
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +11,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from fastprice.application.events import (
     CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, Refreshed, SourceAsked, SourceSkipped, StoreAsked,
@@ -24,10 +18,8 @@ from fastprice.application.events import (
 )
 from fastprice.application.ports import Held, SourceReport
 from fastprice.domain.quote import AgeLimits, Pair
+from fastprice.infrastructure.prometheus.value_files import ValueFiles
 
-logger = logging.getLogger(__name__)
-
-DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 HTTP_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 STORE_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25)
@@ -36,42 +28,14 @@ HttpKey = tuple[str, str, int]
 
 
 def share_between_workers(directory: Path, slot: int) -> None:
-    """Keep this process's values in files that every worker can read; call before the first metric is made.
-
-    Files are named after the worker's slot, not its pid: a successor goes on counting in them, so counters never fall
-    and files never pile up.
-    """
-    os.environ[DIRECTORY_VARIABLE] = str(directory)
-    directory.mkdir(exist_ok=True)
-    for name in directory.glob(f"*_{slot}.db"):
-        if not _readable(str(name)):
-            logger.warning("metrics file %s is damaged: it is begun anew", name.name)
-            name.unlink(missing_ok=True)
-    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
+    """Have this process's values saved in files that every worker can read; call before the first metric is made."""
+    values.ValueClass = ValueFiles(directory, slot)
 
 
 def forget_worker(directory: Path, slot: int) -> None:
     """Count a dead worker no longer among the living; what it counted stays."""
     for name in directory.glob(f"gauge_live*_{slot}.db"):
         name.unlink(missing_ok=True)
-
-
-class _Collector(MultiProcessCollector):
-    """The library's collector, less the files that are empty or damaged: one of them would break every scrape."""
-
-    def collect(self) -> Any:
-        names = glob.glob(os.path.join(self._path, "*.db"))
-        return self.merge([name for name in names if _readable(name)], accumulate=True)
-
-
-def _readable(name: str) -> bool:
-    try:
-        with open(name, "rb") as file:
-            used = struct.unpack("i", file.read(4))[0]
-        # The library takes a negative length for none, and an empty key for one; both would break it later.
-        return 0 <= used <= os.path.getsize(name) and all(key for key, *_ in MmapedDict.read_all_values_from_file(name))
-    except Exception:  # Whatever a torn file makes the library raise, it is the same to us.
-        return False
 
 
 class _OwnGauge:
@@ -102,12 +66,13 @@ class _OwnGauge:
 class Metrics:
     """Every metric of the service; call it with an event, or count a request in its plain ints.
 
-    The ints reach Prometheus at `flush`: an increment here costs 0.1 µs, one in the shared files 2 to 4.
+    The ints reach Prometheus at `flush`: an increment here costs 0.1 µs, one of a metric 1 to 2.
     """
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
         self._own: list[_OwnGauge] = []
+        self._shared = values.ValueClass if isinstance(values.ValueClass, ValueFiles) else None
         self.l1 = {"hit": 0, "stale": 0, "miss": 0}
         self._http: defaultdict[HttpKey, int] = defaultdict(int)
         self._http_buckets = [0] * (len(HTTP_BUCKETS) + 1)
@@ -169,6 +134,7 @@ class Metrics:
             self._child(self.refreshes, result).inc(0)
         self._works = dict.fromkeys(stores, True)
         self._show_store()
+        self._save()
 
     def expect(self, routes: Iterable[str]) -> None:
         """Show that no request to these routes has failed yet: no rate can tell from what a series starts with that it
@@ -202,7 +168,7 @@ class Metrics:
         self._http_seconds += seconds
 
     def flush(self) -> None:
-        """Move the ints into the metrics."""
+        """Move the ints into the metrics, and let all workers see these."""
         for key, count in self._http.items():
             self._child(self.http_requests, *key).inc(count)
         self._http.clear()
@@ -211,6 +177,7 @@ class Metrics:
         self.stale_responses.inc(self.l1["stale"])
         self.l1.update(hit=0, stale=0, miss=0)
         self._flush_histogram()
+        self._save()
 
     def _flush_histogram(self) -> None:
         # The library has no public way to add many observations at once; a test holds it to these two attributes.
@@ -233,13 +200,16 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes; some ten milliseconds of work, so not for the event loop."""
-        if values.ValueClass._multiprocess:
-            shared = CollectorRegistry()
-            _Collector(shared)
-            for gauge in self._own:
-                shared.register(gauge)
-            return generate_latest(shared)
-        return generate_latest(self.registry)
+        if self._shared is None:
+            return generate_latest(self.registry)
+        everything = CollectorRegistry()
+        for collector in (self._shared, *self._own):
+            everything.register(collector)
+        return generate_latest(everything)
+
+    def _save(self) -> None:
+        if self._shared:
+            self._shared.save()
 
     def _child(self, metric: Any, *labels: Any) -> Any:
         """The bound child: binding costs more than counting, so it is done once."""

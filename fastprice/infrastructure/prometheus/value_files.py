@@ -1,0 +1,155 @@
+"""Values of metrics that workers share through files, kept in memory and written down from time to time.
+
+prometheus-client's own shared values are files mapped into memory. Where the file system is full, or somebody cuts a
+file short, touching such a mapping kills the process by SIGBUS, which no code can catch. Here a failed write is an
+error like any other, and costs at most metrics. The format is the library's, and so is the reading.
+"""
+
+import contextlib
+import errno
+import glob
+import logging
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from fastprice.infrastructure.prometheus.directory import hold, holds
+
+logger = logging.getLogger(__name__)
+
+_HEADER = struct.Struct("i4x")
+_NUMBERS = struct.Struct("dd")
+
+
+class Value:
+    """One number of one worker, with the interface that the library's metrics expect; the event loop alone uses it."""
+
+    def __init__(self, key: str, number: float = 0.0, timestamp: float = 0.0) -> None:
+        encoded = key.encode()
+        # The length and the key, padded so that the numbers are aligned to 8 bytes.
+        self._head = struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
+        self._number = number
+        self._timestamp = timestamp
+
+    def inc(self, amount: float) -> None:
+        self._number += amount
+
+    def set(self, number: float, timestamp: float | None = None) -> None:
+        self._number, self._timestamp = number, timestamp or 0.0
+
+    def get(self) -> float:
+        return self._number
+
+    def entry(self) -> bytes:
+        return self._head + _NUMBERS.pack(self._number, self._timestamp)
+
+
+class ValueFiles:
+    """Makes and saves the values of one worker: one file for each type of metric, named after the worker's slot.
+
+    A successor in the slot goes on counting in these files, so counters never fall and files never pile up.
+    """
+
+    def __init__(self, directory: Path, slot: int) -> None:
+        self._directory = directory
+        self._slot = slot
+        self._files: dict[Path, dict[str, Value]] = {}
+        self._held: int | None = None
+        self._works = True
+
+    def __call__(
+        self, typ: str, metric_name: str, name: str, labelnames: Sequence[str], labelvalues: Sequence[str],
+        help_text: str, multiprocess_mode: str = "", **_: Any,
+    ) -> Value:
+        """What the library calls for each value of each metric."""
+        kind = f"{typ}_{multiprocess_mode}" if multiprocess_mode else typ
+        path = self._directory / f"{kind}_{self._slot}.db"
+        if path not in self._files:
+            self._files[path] = {key: Value(key, number, stamp) for key, number, stamp in _predecessors(path)}
+        key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
+        return self._files[path].setdefault(key, Value(key))
+
+    def save(self) -> None:
+        """Write every value down. A failure is logged once, and its end."""
+        errors = list(self._save())
+        if errors and self._works:
+            logger.warning("metrics cannot be saved (%s): /metrics shows old values until they can", errors[0])
+        elif not errors and not self._works:
+            logger.info("metrics are saved again")
+        self._works = not errors
+
+    def collect(self) -> Any:
+        """The metrics of all workers together."""
+        while True:
+            # A file can disappear after it was found: in time nobody removes one.
+            with contextlib.suppress(FileNotFoundError):
+                names = glob.glob(f"{glob.escape(str(self._directory))}/*.db")
+                return MultiProcessCollector.merge([name for name in names if _readable(name)], accumulate=True)
+
+    def _save(self) -> Iterator[OSError]:
+        """Save what can be saved, and yield what fails."""
+        try:
+            self._hold()
+        except OSError as error:
+            yield error
+            return
+        for path, numbers in self._files.items():
+            try:
+                _write(path, b"".join(value.entry() for value in numbers.values()))
+            except OSError as error:
+                yield error
+
+    def _hold(self) -> None:
+        """Tell other services that the directory is used; it may be a new one since a cleaner removed the last."""
+        if self._held is not None and not holds(self._held, self._directory):
+            os.close(self._held)
+            self._held = None
+        if self._held is None:
+            self._held = hold(self._directory)
+
+
+def _predecessors(path: Path) -> Iterator[tuple[str, float, float]]:
+    if not path.exists():
+        return
+    if not _readable(str(path)):
+        logger.warning("metrics file %s is damaged: it starts again from zero", path.name)
+        return
+    for key, number, stamp, _ in MmapedDict.read_all_values_from_file(str(path)):
+        yield key, number, stamp
+
+
+def _readable(name: str) -> bool:
+    """Whether the library can read a file; one that is empty or damaged would break every scrape."""
+    try:
+        with open(name, "rb") as file:
+            used = _HEADER.unpack(file.read(_HEADER.size))[0]
+        # The library takes a negative length for none, and an empty key for one; both would break it later.
+        return 0 <= used <= os.path.getsize(name) and all(key for key, *_ in MmapedDict.read_all_values_from_file(name))
+    except OSError as error:
+        # Without a free descriptor nothing is known of the file: to leave it out would make its counts disappear.
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        return False
+    except Exception:  # Whatever a torn file makes the library raise, it is the same to us.
+        return False
+
+
+def _write(path: Path, entries: bytes) -> None:
+    """Write a file so that a reader never sees half of it.
+
+    The same keys take the same bytes: new numbers go over the old ones in place, which works on a full disk too. With
+    other keys, or when it is missing, the file is written beside the old one and replaces it as a whole.
+    """
+    content = _HEADER.pack(_HEADER.size + len(entries)) + entries
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size == len(content):
+            file.write(content)
+            return
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
