@@ -203,8 +203,9 @@ class Metrics:
         if self._shared is None:
             return generate_latest(self.registry)
         everything = CollectorRegistry()
-        for collector in (self._shared, *self._own):
-            everything.register(collector)
+        everything.register(self._shared)
+        for gauge in self._own:
+            everything.register(gauge)
         return generate_latest(everything)
 
     def _save(self) -> None:
