@@ -129,6 +129,13 @@ bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and the
 bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller, loses Redis
 	@$(BIN)/python -m bench.failures $(FAILURES)
 
+# One that was seen before, or a shorter one: SEED=7 MINUTES=1 make chaos
+MINUTES ?= 30
+
+.PHONY: chaos
+chaos: $(VENV)/run.done redis-server  ## half an hour of seeded troubles, every answer judged
+	@$(BIN)/python -m bench.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
 # Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts so many.
 COMPOSE := PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) REVISION=$(shell git rev-parse HEAD 2>/dev/null) docker compose
 PROFILES := $(if $(MARKET),--profile market)

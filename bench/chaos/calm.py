@@ -1,0 +1,88 @@
+"""What must be true again when every trouble is over, and how a service leaves."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+from bench.chaos.fleet import PAIRS, WORKERS, Group, Service
+from bench.chaos.oracle import INTERVAL
+from bench.chaos.wire import PRICES, Ask, Line
+
+# Longer than a breaker stays open, a dead caller's claim lasts and stalled sources are asked last, all together.
+RECOVERY_SECONDS, PAUSE_SECONDS = 40.0, 0.2
+# So many connections that each worker has one, and so many intervals in which calls are counted.
+CONNECTIONS, INTERVALS = 8, 4
+MORE_FILES, MORE_MB = 12, 64
+
+
+class Calm:
+    """What a group's workers hold before the troubles, to be compared with what they hold after."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+        self._files, self._memory = _most(group, _open_files), _most(group, _memory_mb)
+
+    async def settle(self) -> None:
+        """Everything is fresh in every worker, and the exchange has one caller."""
+        for service in self._group.services:
+            await self._until(partial(self._missing, service), service.name, "not fresh again")
+        await self._until(self._callers, self._group.name, "not one caller again")
+
+    async def leave(self) -> None:
+        """What clients took is given back; then all leave, and have logged no defect."""
+        await self._until(self._kept, self._group.name, "descriptors or memory not given back")
+        await asyncio.gather(*(service.stop() for service in self._group.services))
+        for service in self._group.services:
+            service.examine_log(undisturbed=not self._group.signalled)
+
+    async def _until(self, lacking: Callable[[], Awaitable[str]], place: str, kind: str) -> None:
+        """Wait until nothing is lacking any more."""
+        end = time.monotonic() + RECOVERY_SECONDS
+        while lacks := await lacking():
+            if time.monotonic() > end:
+                self._group.ledger.find(place, kind, lacks)
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _missing(self, service: Service) -> str:
+        asks = [Ask(f"{PRICES}/{pair}") for pair in PAIRS]
+        try:
+            for _ in range(CONNECTIONS):
+                line = await Line.to(service.port)
+                *prices, readiness = await line.ask(*asks, Ask("/health/readiness"))
+                line.close()
+                for answer in (*prices, readiness):
+                    if answer.status != 200 or answer is not readiness and answer.json["stale"]:
+                        return f"{answer.status} {answer.body.decode()}; {readiness.body.decode()}"
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
+        return "" if len(service.workers) == WORKERS else f"{len(service.workers)} workers"
+
+    async def _callers(self) -> str:
+        before, began = self._group.exchange.total_calls, time.monotonic()
+        await asyncio.sleep(INTERVALS * INTERVAL)
+        intervals = (time.monotonic() - began) / INTERVAL
+        calls, most = self._group.exchange.total_calls - before, len(PAIRS) * (intervals * 1.2 + 1)
+        return "" if 0 < calls <= most else f"{calls} calls in {intervals:.1f} intervals"
+
+    async def _kept(self) -> str:
+        files, memory = _most(self._group, _open_files), _most(self._group, _memory_mb)
+        is_back = files <= self._files + MORE_FILES and memory <= self._memory + MORE_MB
+        return "" if is_back else f"{files} of {self._files} descriptors, {memory} of {self._memory} MB"
+
+
+def _most(group: Group, measure: Callable[[Path], int]) -> int:
+    """The most that any worker has."""
+    return max((measure(Path(f"/proc/{pid}")) for service in group.services for pid in service.workers), default=0)
+
+
+def _open_files(process: Path) -> int:
+    return len(list((process / "fd").iterdir()))
+
+
+def _memory_mb(process: Path) -> int:
+    found = re.search(r"RssAnon:\s+(\d+)", (process / "status").read_text())
+    return int(found[1]) // 1024 if found else 0

@@ -1,0 +1,53 @@
+"""What is on at the moment, and what was found: a line per finding, with all that is needed to see it again."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+
+# Of one kind of finding at one place only so many are told; all are counted.
+TOLD_PER_KIND, DETAIL = 2, 700
+# Where our own event loop was delayed for longer than this of late, nothing that was late is anybody's fault.
+BUSY_SECONDS, PULSE_SECONDS, PULSES = 1.0, 0.1, 150
+
+
+class Ledger:
+    """One episode's notes."""
+
+    def __init__(self, seed: int) -> None:
+        self.found: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self._seed = seed
+        self._began = time.monotonic()
+        self._on: list[str] = []
+        self._delays: deque[float] = deque(maxlen=PULSES)
+
+    @contextlib.contextmanager
+    def on(self, what: str) -> Iterator[None]:
+        """Note a trouble for as long as it lasts."""
+        self._on.append(what)
+        self.counts["troubles"] += 1
+        try:
+            yield
+        finally:
+            self._on.remove(what)
+
+    def find(self, place: str, kind: str, detail: str = "") -> None:
+        """Note that something is not as it is promised."""
+        self.found[f"{place}: {kind}"] += 1
+        if self.found[f"{place}: {kind}"] <= TOLD_PER_KIND:
+            when, on = f"seed {self._seed}, {time.monotonic() - self._began:.1f} s", ", ".join(self._on) or "nothing"
+            print(f"FOUND {when}, {place}: {kind}: {detail[:DETAIL]} | on: {on}".replace("\n", " / "), flush=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether this machine has kept us waiting so long that a limit of time proves nothing."""
+        return max(self._delays, default=0.0) > BUSY_SECONDS
+
+    async def pulse(self) -> None:
+        """Measure for ever how late we are."""
+        while True:
+            due = time.monotonic() + PULSE_SECONDS
+            await asyncio.sleep(PULSE_SECONDS)
+            self._delays.append(time.monotonic() - due)

@@ -1,0 +1,262 @@
+"""The seeded plan of an episode: what is switched off, and on again, where and for how long."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from bench.chaos.fleet import GRACEFUL_TIMEOUT, PAIRS, Group, RedisServer, Service
+from bench.chaos.wire import wall_ms
+from fastprice.market.floor import MEANINGS
+from fastprice.market.formats import EXCHANGES
+
+LONGEST_SECONDS = 6.0
+# After these a source is rightly left alone for long: they befall only some, or an episode would end in silence.
+LASTING, EXPENDABLE = ("blocked", "geo", "unknown_symbol", "wrong_symbol"), 3
+# Shares of episodes in which a source is never at fault, signals are sent, Redis is troubled, and the embedded store
+# of those that have a Redis too.
+ANCHORED, SIGNALLED, REDIS_TROUBLED, BOTH_TROUBLED = 0.7, 0.7, 0.7, 0.3
+TO_WORKERS = ("KILL", "KILL", "KILL", "TERM", "STOP", "STOP", "QUIT", "INT", "HUP", "ABRT", "USR1", "USR2", "WINCH")
+TO_MASTERS = ("HUP", "HUP", "TTIN TTOU", "TTOU TTIN", "STOP", "USR1", "USR2", "WINCH")
+ENDINGS = ("TERM", "TERM", "INT", "QUIT", "KILL")
+# What befalls Redis, and what mends it.
+REDIS = {
+    "killed": ("SIGKILL", "start"),
+    "stopped": ("SIGSTOP", "SIGCONT"),
+    "full": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "read-only": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "crowded": ("CONFIG SET maxclients 1; CLIENT KILL TYPE normal", "CONFIG SET maxclients 10000"),
+    "emptied": ("FLUSHALL", ""),
+    "without scripts": ("SCRIPT FLUSH", ""),
+    "hanging up": ("CLIENT KILL TYPE pubsub; CLIENT KILL TYPE normal", ""),
+    "paused": ("CLIENT PAUSE 1500 ALL", ""),
+    "paused for writes": ("CLIENT PAUSE 2000 WRITE", ""),
+}
+# What a stranger may leave in one of our keys: no record at all, or one of ours in which this stands.
+LITTER = (
+    b"", b"null", b"[]", b"{}", b"\xff\xfe", b"[" * 3000, b"9" * 400, b'"\\ud800"', b'{"fetched_at_ms":1e308}',
+    b'{"v":1,"source":"\\ud800","pair":null,"until_ms":4000000000000,"reason":"."}',
+)  # fmt: skip
+FORGED: tuple[dict[str, object], ...] = (
+    {"source": "\ud800"}, {"source": "nobody"}, {"price": "NaN"}, {"price": None}, {"bid": "-1"}, {"v": 2},
+    {"last_error": "\ud800"}, {"breaker": "ajar"}, {"pair": "xyz-usdt"}, {"fetched_at_ms": 4_000_000_000_000},
+)  # fmt: skip
+Trouble = Callable[[random.Random], Awaitable[None]]
+
+
+class Plan:
+    """The troubles of one group for some seconds; every sort has a stream of chance of its own."""
+
+    def __init__(self, group: Group, seed: int, seconds: float) -> None:
+        self._group = group
+        self._seed = f"{seed}/{group.name}"
+        self._end = time.monotonic() + seconds
+        rng = random.Random(self._seed)
+        self._sound = rng.sample(list(EXCHANGES), len(EXCHANGES))
+        self._anchor = self._sound.pop() if rng.random() < ANCHORED else None
+        self._expendable = frozenset(self._sound[:EXPENDABLE])
+        self._jumping = False
+        group.signalled = rng.random() < SIGNALLED
+        self._redis_too, self._store_too = rng.random() < REDIS_TROUBLED, rng.random() < BOTH_TROUBLED
+
+    async def run(self) -> None:
+        """Carry it out; when this returns, everything is switched on again."""
+        group, oracle = self._group, self._group.oracle
+        if self._anchor:
+            oracle.honest_since = time.monotonic()
+        sorts = [self._repeat(f"market {number}", 0.3, self._fault) for number in range(3)]
+        if group.redis and self._redis_too:
+            sorts.append(self._repeat("redis", 2, self._redis_trouble))
+        for service in group.services:
+            if group.signalled:
+                sorts.append(self._repeat(f"signals {service.name}", 3, partial(self._signal, service)))
+            if not group.redis or self._store_too:
+                sorts.append(self._repeat(f"store {service.name}", 2, partial(self._store_trouble, service)))
+        await asyncio.gather(*sorts)
+        oracle.honest_since = min(time.monotonic(), oracle.honest_since)
+
+    async def _repeat(self, sort: str, pause: float, trouble: Trouble) -> None:
+        rng = random.Random(f"{self._seed}/{sort}")
+        while time.monotonic() + pause < self._end:
+            await asyncio.sleep(rng.uniform(0.1, 2 * pause))
+            await trouble(rng)
+
+    async def _last(self, rng: random.Random) -> None:
+        left = max(self._end - time.monotonic(), 0.5)
+        await asyncio.sleep(min(rng.uniform(0.1, LONGEST_SECONDS), left))
+
+    async def _fault(self, rng: random.Random) -> None:
+        """One fault, at one or more of the sources that have none."""
+        fault, count = rng.choice(list(MEANINGS)), rng.choice((1, 1, 3, len(EXCHANGES)))
+        free = [name for name in self._sound if fault not in LASTING or name in self._expendable]
+        # Two that jump would agree, and rightly be believed.
+        names = free[:1] if fault == "jump" else free[:count]
+        if not names or fault == "jump" and self._jumping:
+            return
+        self._jumping |= fault == "jump"
+        for name in names:
+            self._sound.remove(name)
+            self._group.exchange.set_fault(name, fault, rng.choice((0.1, 0.3, 1.0, 3.0)), rng.choice((0.5, 1.2, 3)))
+        with self._group.ledger.on(f"{self._group.name}: {fault} at {'+'.join(names)}"):
+            await self._last(rng)
+        for name in names:
+            self._group.exchange.clear_fault(name)
+            self._sound.insert(rng.randrange(len(self._sound) + 1), name)
+        self._jumping &= fault != "jump"
+
+    async def _signal(self, service: Service, rng: random.Random) -> None:
+        act = rng.choices((self._to_worker, self._to_master, self._restart, self._short_life), (6, 2, 1, 1))[0]
+        await act(service, rng)
+
+    async def _to_worker(self, service: Service, rng: random.Random) -> None:
+        await self._send(service, rng.choice(TO_WORKERS), rng.choice(service.workers or [service.process.pid]), rng)
+
+    async def _to_master(self, service: Service, rng: random.Random) -> None:
+        await self._send(service, rng.choice(TO_MASTERS), service.process.pid, rng)
+
+    async def _send(self, service: Service, names: str, pid: int, rng: random.Random) -> None:
+        who = "the master" if pid == service.process.pid else "a worker"
+        with self._group.ledger.on(f"{service.name}: {names} to {who}"):
+            for name in names.split():
+                service.upset()
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.Signals[f"SIG{name}"])
+                    await asyncio.sleep(rng.uniform(0.1, 3))
+                    os.kill(pid, signal.SIGCONT)
+            service.upset()
+
+    async def _restart(self, service: Service, rng: random.Random) -> None:
+        ending = signal.Signals[f"SIG{rng.choice(ENDINGS)}"]
+        with self._group.ledger.on(f"{service.name}: restart by {ending.name}"):
+            await service.stop(ending)
+            self._group.oracle.restarted(service)
+            await service.start()
+
+    async def _short_life(self, neighbour: Service, rng: random.Random) -> None:
+        """A service that is to leave while it starts: nobody is connected, so it has nothing to finish."""
+        service = self._group.service(f"{neighbour.name}-short-{rng.getrandbits(32):x}")
+        with self._group.ledger.on(f"{service.name}: TERM while it starts"):
+            await service.spawn()
+            try:
+                await asyncio.sleep(rng.uniform(0.5, 3))
+                await service.stop(most=GRACEFUL_TIMEOUT - 2)
+            finally:
+                await service.kill()
+        service.examine_log(undisturbed=False)
+
+    async def _redis_trouble(self, rng: random.Random) -> None:
+        redis, name = self._group.redis, rng.choice([*REDIS, "littered", "littered"])
+        assert redis is not None
+        befall, mend = REDIS.get(name, ("", ""))
+        with self._forgetting(f"{self._group.name}: Redis {name}"):
+            await (redis.act(befall) if befall else _litter(redis, rng))
+            await self._last(rng)
+            await redis.act(mend)
+
+    async def _store_trouble(self, service: Service, rng: random.Random) -> None:
+        trouble, store = rng.choice(STORE), service.directory / "store"
+        with self._forgetting(f"{service.name}: store {trouble.__name__[1:].replace('_', ' ')}"):
+            # Its file may be gone, because somebody has just removed it or not made it again yet.
+            with contextlib.suppress(OSError, sqlite3.Error, StopIteration):
+                mend = trouble(store, rng)
+                await self._last(rng)
+                mend()
+
+    @contextlib.contextmanager
+    def _forgetting(self, what: str) -> Iterator[None]:
+        """Whoever starts meanwhile finds no price in the store, and may take a jump for the truth."""
+        with self._group.ledger.on(what):
+            for service in self._group.services:
+                service.forgot_at = time.monotonic()
+            yield
+            for service in self._group.services:
+                service.forgot_at = time.monotonic()
+
+
+async def _litter(redis: RedisServer, rng: random.Random) -> None:
+    """Write into our keys, and publish, what is no record of ours."""
+    keys = [f"fastprice:v1:{kind}:{pair}" for kind in ("quote", "sources", "claim") for pair in PAIRS]
+    for _ in range(rng.randrange(1, 40)):
+        key = rng.choice([*keys, "fastprice:v1:bans"])
+        held, word = await redis.do("GET", key), rng.choice([*LITTER, rng.randbytes(rng.randrange(200))])
+        if held and rng.random() < 0.7:
+            word = _forged(held, rng)
+        if rng.random() < 0.3:
+            await redis.do("DEL", key)
+        publish = ("PUBLISH", "fastprice:v1:news:0", b"eth-usdt " + word)
+        await redis.do(*rng.choice((("SET", key, word), ("HSET", key, word, word), ("LPUSH", key, word), publish)))
+
+
+def _forged(held: bytes, rng: random.Random) -> bytes:
+    """A record of ours, newer than any, with something in it that none of us can have written."""
+    try:
+        record = json.loads(held)
+        row = rng.choice(record.get("reports", [record]))
+    except (ValueError, AttributeError, IndexError):
+        return held[: len(held) // 2]
+    row |= ({"fetched_at_ms": wall_ms()} if "fetched_at_ms" in row else {}) | rng.choice(FORGED)
+    return json.dumps(record).encode()
+
+
+def _removed(store: Path, rng: random.Random) -> Callable[[], object]:
+    shutil.rmtree(store)
+    return list
+
+
+def _deleted(store: Path, rng: random.Random) -> Callable[[], object]:
+    _database(store).unlink()
+    return list
+
+
+def _truncated(store: Path, rng: random.Random) -> Callable[[], object]:
+    path = _database(store)
+    os.truncate(path, rng.choice((0, 1, 100, path.stat().st_size // 2)))
+    return list
+
+
+def _overwritten(store: Path, rng: random.Random) -> Callable[[], object]:
+    with rng.choice([path for path in store.iterdir() if path.suffix in (".db", ".db-wal")]).open("r+b") as file:
+        file.seek(rng.choice((0, rng.randrange(8192))))
+        file.write(rng.randbytes(rng.choice((1, 20, 5000))))
+    return list
+
+
+def _replaced_by_another(store: Path, rng: random.Random) -> Callable[[], object]:
+    path = _database(store)
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.executescript(f"pragma user_version = {rng.choice((0, 1, 3))}; create table quote (other text)")
+    return list
+
+
+def _locked(store: Path, rng: random.Random) -> Callable[[], object]:
+    other = sqlite3.connect(_database(store), timeout=1, isolation_level=None)
+    other.execute(rng.choice(("begin immediate", "begin exclusive")))
+    return other.close
+
+
+def _owned_by_another(store: Path, rng: random.Random) -> Callable[[], object]:
+    _database(store).unlink()
+    os.chown(store, 12345, 12345)
+    return lambda: os.chown(store, os.getuid(), os.getgid())
+
+
+def _no_directory(store: Path, rng: random.Random) -> Callable[[], object]:
+    shutil.rmtree(store)
+    store.write_text("")
+    return store.unlink
+
+
+STORE = (_removed, _deleted, _truncated, _overwritten, _replaced_by_another, _locked, _owned_by_another, _no_directory)
+
+
+def _database(store: Path) -> Path:
+    return next(path for path in store.iterdir() if path.suffix == ".db")
