@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -46,16 +47,20 @@ def main() -> None:
 
 async def episode(seed: int, seconds: float, ledger: Ledger) -> None:
     """A world of its own: two services over one Redis, and one over the embedded store."""
-    with tempfile.TemporaryDirectory(prefix="fastprice-chaos-", ignore_cleanup_errors=True) as directory:
-        shared = Group("redis", Path(directory), seed, ledger, RedisServer())
-        alone = Group("embedded", Path(directory), seed, ledger)
-        pulse = asyncio.create_task(ledger.pulse())
-        try:
-            await asyncio.gather(shared.start(2), alone.start(1))
-            await asyncio.gather(*(_play(group, seed, seconds) for group in (shared, alone)))
-        finally:
-            pulse.cancel()
-            await asyncio.gather(shared.close(), alone.close())
+    directory = Path(tempfile.mkdtemp(prefix="fastprice-chaos-"))
+    shared = Group("redis", directory, seed, ledger, RedisServer())
+    alone = Group("embedded", directory, seed, ledger)
+    pulse = asyncio.create_task(ledger.pulse())
+    try:
+        await asyncio.gather(shared.start(2), alone.start(1))
+        await asyncio.gather(*(_play(group, seed, seconds) for group in (shared, alone)))
+    finally:
+        pulse.cancel()
+        await asyncio.gather(shared.close(), alone.close())
+        if ledger.found:
+            print(f"the logs of seed {seed} are kept in {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _play(group: Group, seed: int, seconds: float) -> None:

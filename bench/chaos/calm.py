@@ -36,7 +36,7 @@ class Calm:
         await self._until(self._kept, self._group.name, "descriptors or memory not given back")
         await asyncio.gather(*(service.stop() for service in self._group.services))
         for service in self._group.services:
-            service.examine_log(undisturbed=not self._group.signalled)
+            service.examine_log(undisturbed=self._group.undisturbed)
 
     async def _until(self, lacking: Callable[[], Awaitable[str]], place: str, kind: str) -> None:
         """Wait until nothing is lacking any more."""

@@ -60,6 +60,7 @@ class Service(Standing):
     async def spawn(self) -> None:
         """Start, and wait for nothing; what it says is added to its log."""
         self.upset()
+        self.forget()
         self.leaving.clear()
         with (self.directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -118,7 +119,7 @@ class Service(Standing):
         return (self.directory / "log").read_text(errors="replace")
 
     def examine_log(self, undisturbed: bool) -> None:
-        """Find defects; and, where no process was ever troubled, that losses and returns are told in turn."""
+        """Find defects; and that losses and returns of Redis are told in turn where nothing but Redis was troubled."""
         lines = self.log().splitlines()
         for number, line in enumerate(lines):
             if found := DEFECT.search(line):
@@ -173,7 +174,7 @@ class Group:
         self.exchange = NotingExchange(PAIRS, seed, MAX_STALE * 1000)
         self.oracle = Oracle(self.exchange, ledger)
         self.services: list[Service] = []
-        self.signalled = False
+        self.undisturbed = False
         self._directory = directory
 
     async def start(self, services: int) -> None:

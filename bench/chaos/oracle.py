@@ -19,8 +19,8 @@ from bench.chaos.wire import PRICES, Answer, Ask, Line, wall_ms
 INTERVAL, CACHE_TTL, MAX_STALE, FETCH_TIMEOUT = 0.25, 1.5, 8.0, 0.4
 # Clocks are read in whole milliseconds, at several places.
 ROUNDING_MS = 5
-# After a trouble that makes workers forget what they held, a jump may pass for the truth for so long.
-FORGETFUL_SECONDS = 2 * MAX_STALE
+# Who starts without a price may take a jump for the truth, for as long as it lasts.
+FORGETFUL_SECONDS = 10.0
 # After a trouble with its processes a service may for so long have no price, or break a connection.
 UPSET_SECONDS = 10.0
 # A missing price is a finding where some source has been honest for so long.
@@ -34,14 +34,27 @@ MAX_SAMPLES = 4000
 
 @dataclass(slots=True)
 class Standing:
-    """A service as the oracle sees it: when its processes were troubled, when it may have forgotten its prices."""
+    """A service as the oracle sees it: when its processes and its store were troubled, and when it knew no price."""
 
     name: str
     upset_at: float = -math.inf
+    robbed_at: float = -math.inf
     forgot_at: float = -math.inf
 
     def upset(self) -> None:
-        self.upset_at = self.forgot_at = time.monotonic()
+        """A process of it is troubled: it starts with what is in the store, if that is well."""
+        self.upset_at = time.monotonic()
+        if self.upset_at - self.robbed_at < UPSET_SECONDS:
+            self.forget()
+
+    def robbed(self) -> None:
+        """Its store is troubled: workers know what they know, but who starts finds nothing."""
+        self.robbed_at = time.monotonic()
+        if self.is_upset:
+            self.forget()
+
+    def forget(self) -> None:
+        self.forgot_at = time.monotonic()
 
     @property
     def is_upset(self) -> bool:
@@ -175,7 +188,7 @@ class Oracle:
         is_young = age_ms <= min(MAX_STALE * 1000, ask.most_ms)
         faults = [f"{answer.status} for a price that is young enough"] if is_young else []
         if answer.status == 503 and ask.most_ms > MAX_STALE * 1000:
-            service.forgot_at = time.monotonic()
+            service.forget()
             if not service.is_upset and not self._ledger.busy and time.monotonic() - self.honest_since > HONEST_SECONDS:
                 faults.append("no price although a source is honest")
         return faults

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.chaos.fleet import GRACEFUL_TIMEOUT, PAIRS, Group, RedisServer, Service
+from bench.chaos.oracle import MAX_STALE
 from bench.chaos.wire import wall_ms
 from fastprice.market.floor import MEANINGS
 from fastprice.market.formats import EXCHANGES
@@ -63,9 +64,10 @@ class Plan:
         self._sound = rng.sample(list(EXCHANGES), len(EXCHANGES))
         self._anchor = self._sound.pop() if rng.random() < ANCHORED else None
         self._expendable = frozenset(self._sound[:EXPENDABLE])
-        self._jumping = False
-        group.signalled = rng.random() < SIGNALLED
-        self._redis_too, self._store_too = rng.random() < REDIS_TROUBLED, rng.random() < BOTH_TROUBLED
+        self._jumping, self._everywhere = False, ""
+        self._signalled, self._redis_too = rng.random() < SIGNALLED, rng.random() < REDIS_TROUBLED
+        self._store_too = not group.redis or rng.random() < BOTH_TROUBLED
+        group.undisturbed = not (self._signalled or self._store_too)
 
     async def run(self) -> None:
         """Carry it out; when this returns, everything is switched on again."""
@@ -73,12 +75,14 @@ class Plan:
         if self._anchor:
             oracle.honest_since = time.monotonic()
         sorts = [self._repeat(f"market {number}", 0.3, self._fault) for number in range(3)]
+        if not self._anchor:
+            sorts.append(self._repeat("blackout", MAX_STALE, self._blackout))
         if group.redis and self._redis_too:
             sorts.append(self._repeat("redis", 2, self._redis_trouble))
         for service in group.services:
-            if group.signalled:
+            if self._signalled:
                 sorts.append(self._repeat(f"signals {service.name}", 3, partial(self._signal, service)))
-            if not group.redis or self._store_too:
+            if self._store_too:
                 sorts.append(self._repeat(f"store {service.name}", 2, partial(self._store_trouble, service)))
         await asyncio.gather(*sorts)
         oracle.honest_since = min(time.monotonic(), oracle.honest_since)
@@ -89,16 +93,16 @@ class Plan:
             await asyncio.sleep(rng.uniform(0.1, 2 * pause))
             await trouble(rng)
 
-    async def _last(self, rng: random.Random) -> None:
+    async def _last(self, rng: random.Random, least: float = 0.1) -> None:
         left = max(self._end - time.monotonic(), 0.5)
-        await asyncio.sleep(min(rng.uniform(0.1, LONGEST_SECONDS), left))
+        await asyncio.sleep(min(least + rng.uniform(0.0, LONGEST_SECONDS), left))
 
     async def _fault(self, rng: random.Random) -> None:
         """One fault, at one or more of the sources that have none."""
         fault, count = rng.choice(list(MEANINGS)), rng.choice((1, 1, 3, len(EXCHANGES)))
         free = [name for name in self._sound if fault not in LASTING or name in self._expendable]
-        # Two that jump would agree, and rightly be believed.
-        names = free[:1] if fault == "jump" else free[:count]
+        # Two that jump would agree, and rightly be believed; of one only the first to be asked matters.
+        names = sorted(free, key=list(EXCHANGES).index)[:1] if fault == "jump" else free[:count]
         if not names or fault == "jump" and self._jumping:
             return
         self._jumping |= fault == "jump"
@@ -108,9 +112,26 @@ class Plan:
         with self._group.ledger.on(f"{self._group.name}: {fault} at {'+'.join(names)}"):
             await self._last(rng)
         for name in names:
-            self._group.exchange.clear_fault(name)
             self._sound.insert(rng.randrange(len(self._sound) + 1), name)
+        self._mend(names)
         self._jumping &= fault != "jump"
+
+    async def _blackout(self, rng: random.Random) -> None:
+        """Every source at once, until even the last price is too old."""
+        self._everywhere = rng.choice(("hang", "refuse", "error", "html", "zero"))
+        self._mend(self._sound)
+        with self._group.ledger.on(f"{self._group.name}: {self._everywhere} everywhere"):
+            await self._last(rng, MAX_STALE)
+        self._everywhere = ""
+        self._mend(self._sound)
+
+    def _mend(self, names: list[str]) -> None:
+        """These are as all are."""
+        for name in names:
+            if self._everywhere:
+                self._group.exchange.set_fault(name, self._everywhere)
+            else:
+                self._group.exchange.clear_fault(name)
 
     async def _signal(self, service: Service, rng: random.Random) -> None:
         act = rng.choices((self._to_worker, self._to_master, self._restart, self._short_life), (6, 2, 1, 1))[0]
@@ -156,14 +177,14 @@ class Plan:
         redis, name = self._group.redis, rng.choice([*REDIS, "littered", "littered"])
         assert redis is not None
         befall, mend = REDIS.get(name, ("", ""))
-        with self._forgetting(f"{self._group.name}: Redis {name}"):
+        with self._robbing(f"{self._group.name}: Redis {name}", self._group.services):
             await (redis.act(befall) if befall else _litter(redis, rng))
             await self._last(rng)
             await redis.act(mend)
 
     async def _store_trouble(self, service: Service, rng: random.Random) -> None:
         trouble, store = rng.choice(STORE), service.directory / "store"
-        with self._forgetting(f"{service.name}: store {trouble.__name__[1:].replace('_', ' ')}"):
+        with self._robbing(f"{service.name}: store {trouble.__name__[1:].replace('_', ' ')}", [service]):
             # Its file may be gone, because somebody has just removed it or not made it again yet.
             with contextlib.suppress(OSError, sqlite3.Error, StopIteration):
                 mend = trouble(store, rng)
@@ -171,14 +192,14 @@ class Plan:
                 mend()
 
     @contextlib.contextmanager
-    def _forgetting(self, what: str) -> Iterator[None]:
-        """Whoever starts meanwhile finds no price in the store, and may take a jump for the truth."""
+    def _robbing(self, what: str, services: list[Service]) -> Iterator[None]:
+        """A trouble with the store of these services."""
         with self._group.ledger.on(what):
-            for service in self._group.services:
-                service.forgot_at = time.monotonic()
+            for service in services:
+                service.robbed()
             yield
-            for service in self._group.services:
-                service.forgot_at = time.monotonic()
+            for service in services:
+                service.robbed()
 
 
 async def _litter(redis: RedisServer, rng: random.Random) -> None:
