@@ -8,27 +8,30 @@ from aiohttp import web
 
 from fastprice.market import Market
 from fastprice.market.call import Call
-from fastprice.market.lies import HOUR_MS
-from fastprice.market.tick import Tick
 from fastprice.market.wire import TRUTHFUL
 
 LATENCY_SECONDS = 0.01
-# Whose stamps are not of the price: Kraken and Gate send none, Bybit's is of the reply, Coinbase's of a trade, which
-# may be an hour old.
-UNSTAMPED = ("kraken", "gate", "bybit", "coinbase")
+# How old the stamps are that the fault `old` makes.
+OLD_SECONDS = 3600.0
+# What some never say; whose stamp is of the reply or, an hour late at most, of a trade.
+NO_VOLUME, NO_TIME, OF_REPLY, OF_TRADE = ("kucoin",), ("kraken", "gate"), ("bybit",), ("coinbase",)
+UNSTAMPED = NO_TIME + OF_REPLY
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a careful listener may believe: the tick, when it was said, and whether it was a lie all the same."""
+    """What stood beside a price that may be believed, when it was said, and whether it was a lie all the same."""
 
-    tick: Tick
+    bid: str | None
+    ask: str | None
+    volume: str | None
+    time_ms: int
     at_ms: int
     jumped: bool = False
 
 
 class NotingExchange(Market):
-    """All nine sources; `max_lag_ms` is how old by its own stamp a price may be that is believed."""
+    """All nine sources; `max_lag_ms` is how far off by its own stamp a price may be that is believed."""
 
     def __init__(self, pairs: tuple[str, ...], seed: int, max_lag_ms: float) -> None:
         super().__init__(pairs, seed, LATENCY_SECONDS)
@@ -41,27 +44,32 @@ class NotingExchange(Market):
 
     def note(self, call: Call) -> None:
         """Remember what is about to be said, if anybody may believe it."""
-        if said := self._believable(call):
-            self.said(call.exchange.name, said.tick.pair.symbol, said.tick.price).append(said)
+        fault, name, tick = call.switch.fault, call.exchange.name, call.tick
+        price, said = tick.price, Said(tick.bid, tick.ask, tick.volume, tick.time_ms, tick.time_ms)
+        if fault == "jump":
+            price, bid, ask = (_times(amount, call.switch.factor) for amount in (tick.price, tick.bid, tick.ask))
+            said = replace(said, bid=bid, ask=ask, jumped=True)
+        elif fault == "frozen":
+            held = call.switch.held[tick.pair]
+            price, said = held.price, replace(said, bid=held.bid, ask=held.ask, time_ms=held.time_ms)
+        elif fault == "old":
+            said = replace(said, time_ms=tick.time_ms - round(OLD_SECONDS * 1000))
+        elif fault == "ahead":
+            said = replace(said, time_ms=tick.time_ms + round(call.switch.seconds * 1000))
+        elif fault == "odd_extras":
+            said = replace(said, bid=None, ask=None, volume=None)
+        elif fault not in ("", *TRUTHFUL):
+            return
+        if self._may_be_believed(name, said):
+            self.said(name, tick.pair.symbol, price).append(said)
+
+    def _may_be_believed(self, name: str, said: Said) -> bool:
+        lag_ms = said.at_ms - said.time_ms
+        return name in UNSTAMPED or name in OF_TRADE and lag_ms > 0 or abs(lag_ms) <= self._max_lag_ms
 
     async def _tell(self, request: web.Request, call: Call) -> web.StreamResponse:
         self.note(call)
         return await super()._tell(request, call)
-
-    def _believable(self, call: Call) -> Said | None:
-        name, fault, tick = call.exchange.name, call.switch.fault, call.tick
-        if fault in ("", *TRUTHFUL):
-            return Said(tick, tick.time_ms)
-        if fault == "old" and name in UNSTAMPED:
-            return Said(replace(tick, time_ms=tick.time_ms - HOUR_MS), tick.time_ms)
-        if fault == "frozen":
-            held = call.switch.held[tick.pair]
-            is_old = name not in UNSTAMPED and tick.time_ms - held.time_ms > self._max_lag_ms
-            return None if is_old else Said(held, tick.time_ms)
-        if fault == "jump":
-            price, bid, ask = (_times(amount, call.switch.factor) for amount in (tick.price, tick.bid, tick.ask))
-            return Said(replace(tick, price=price, bid=bid, ask=ask), tick.time_ms, jumped=True)
-        return None
 
 
 def _times(amount: str, factor: float) -> str:

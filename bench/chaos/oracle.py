@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bench.chaos.exchange import NotingExchange, Said
+from bench.chaos.exchange import NO_TIME, NO_VOLUME, NotingExchange, Said
 from bench.chaos.ledger import Ledger
 from bench.chaos.wire import PRICES, Answer, Ask, Line, wall_ms
 
@@ -25,7 +25,6 @@ FORGETFUL_SECONDS = 10.0
 UPSET_SECONDS = 10.0
 # A missing price is a finding where some source has been honest for so long.
 HONEST_SECONDS = MAX_STALE + 4.0
-NO_VOLUME, NO_TIME = ("kucoin",), ("kraken", "gate")
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail"}
 TO_GARBAGE = (200, 304, 400, 404, 405, 408, 431, 503)
 COUNTERS = ("_total", "_count", "_sum", "_bucket")
@@ -211,11 +210,11 @@ class Oracle:
 
 
 def _matches(said: Said, price: dict[str, Any]) -> bool:
-    tick, source = said.tick, price["source"]
-    times = (None,) if source in NO_TIME else (tick.time_ms, tick.time_ms // 1000 * 1000)
+    source = price["source"]
+    times = (None,) if source in NO_TIME else (said.time_ms, said.time_ms // 1000 * 1000)
     return (
-        (price["bid"], price["ask"]) == (tick.bid, tick.ask)
-        and price["volume_24h"] == (None if source in NO_VOLUME else tick.volume)
+        (price["bid"], price["ask"]) == (said.bid, said.ask)
+        and price["volume_24h"] == (None if source in NO_VOLUME else said.volume)
         and price["source_time_ms"] in times
         and abs(price["fetched_at_ms"] - said.at_ms) <= FETCH_TIMEOUT * 1000 + 4 * ROUNDING_MS
     )

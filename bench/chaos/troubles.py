@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from bench.chaos.exchange import OLD_SECONDS
 from bench.chaos.fleet import GRACEFUL_TIMEOUT, PAIRS, Group, RedisServer, Service
 from bench.chaos.oracle import MAX_STALE
 from bench.chaos.wire import wall_ms
@@ -21,7 +22,10 @@ from fastprice.market.formats import EXCHANGES
 
 LONGEST_SECONDS = 6.0
 # After these a source is rightly left alone for long: they befall only some, or an episode would end in silence.
-LASTING, EXPENDABLE = ("blocked", "geo", "unknown_symbol", "wrong_symbol"), 3
+LASTING, EXPENDABLE = ("blocked", "geo", "unknown_symbol", "wrong_symbol", "halted"), 3
+# For how many seconds these tell everybody to stay away.
+RESTING = ("rate_limited", "banned")
+SECONDS, FACTORS = (0.1, 0.3, 1.0, 3.0, 50.0), (0.5, 1.2, 3.0)
 # Shares of episodes in which a source is never at fault, signals are sent, Redis is troubled, and the embedded store
 # of those that have a Redis too.
 ANCHORED, SIGNALLED, REDIS_TROUBLED, BOTH_TROUBLED = 0.7, 0.7, 0.7, 0.3
@@ -106,9 +110,10 @@ class Plan:
         if not names or fault == "jump" and self._jumping:
             return
         self._jumping |= fault == "jump"
+        seconds = OLD_SECONDS if fault == "old" else rng.choice(SECONDS[:4] if fault in RESTING else SECONDS)
         for name in names:
             self._sound.remove(name)
-            self._group.exchange.set_fault(name, fault, rng.choice((0.1, 0.3, 1.0, 3.0)), rng.choice((0.5, 1.2, 3)))
+            self._group.exchange.set_fault(name, fault, seconds, rng.choice(FACTORS))
         with self._group.ledger.on(f"{self._group.name}: {fault} at {'+'.join(names)}"):
             await self._last(rng)
         for name in names:
