@@ -36,7 +36,10 @@ def main() -> None:
     end, seed, found = time.monotonic() + 60 * given.minutes, given.seed, Counter[str]()
     while seed == given.seed or time.monotonic() < end:
         ledger = Ledger(seed)
-        asyncio.run(episode(seed, given.trouble, ledger))
+        try:
+            asyncio.run(episode(seed, given.trouble, ledger))
+        except ConnectionError:
+            sys.exit("a service does not start")
         print(f"seed {seed}: {ledger.found.total()} findings, {dict(sorted(ledger.counts.items()))}", flush=True)
         found, seed = found + ledger.found, seed + 1
     for kind, times in found.most_common():

@@ -78,7 +78,8 @@ class Oracle:
 
     def learn(self, description: dict[str, Any]) -> None:
         """Take from /openapi.json what may be answered."""
-        self._codes = description["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+        code = description["components"]["schemas"]["Problem"]["properties"]["code"]
+        self._codes = code.get("x-extensible-enum") or code["enum"]
         self._paths = description["paths"]
 
     def restarted(self, service: Standing) -> None:
@@ -183,7 +184,7 @@ class Oracle:
         return faults
 
     def _of_absence(self, service: Standing, ask: Ask, answer: Answer, content: dict[str, Any]) -> list[str]:
-        age_ms = answer.received_ms - content.get("last_fetched_at_ms", 0) + ROUNDING_MS
+        age_ms = content.get("age_ms", answer.received_ms - content.get("last_fetched_at_ms", 0) + ROUNDING_MS)
         is_young = age_ms <= min(MAX_STALE * 1000, ask.most_ms)
         faults = [f"{answer.status} for a price that is young enough"] if is_young else []
         if answer.status == 503 and ask.most_ms > MAX_STALE * 1000:
