@@ -157,13 +157,15 @@ class RedisServer:
             if command == "start":
                 await self.start()
             elif command.startswith("SIG"):
-                self.send(signal.Signals[command])
+                await self.send(signal.Signals[command])
             else:
                 await self.do(*command.split())
 
-    def send(self, number: signal.Signals) -> None:
+    async def send(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
+            if number == signal.SIGKILL:
+                await self._process.wait()
 
 
 class Group:
@@ -194,7 +196,7 @@ class Group:
         for service in self.services:
             await service.kill()
         if self.redis:
-            self.redis.send(signal.SIGKILL)
+            await self.redis.send(signal.SIGKILL)
         await self.exchange.stop()
 
 
