@@ -44,6 +44,7 @@ NOT_RUN = {
     "lock": "it needs a package index, and would change the locks",
     "docker": "every target of the containers runs it",
     "bench-tools": "it installs programs",
+    "chaos": "tests/integration/test_chaos.py runs a few seconds of it",
     **dict.fromkeys(("redis-server", "iproute2", "prometheus", "nginx", "hey", "wrk"), "`make test` runs it first"),
 }
 
@@ -57,9 +58,11 @@ class Done:
 @contextlib.asynccontextmanager
 async def making(line: str, directory: Path = ROOT, **environ: object) -> AsyncIterator[asyncio.subprocess.Process]:
     """`line` as a person types it in bash, in a session of its own, all of which is told to end in the end."""
+    # `make test`, which runs this, tells a make below it its level and its variables; a person's shell knows neither.
+    shell = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", line, cwd=directory, start_new_session=True,
-        env={**os.environ, **{name: str(value) for name, value in environ.items()}},
+        env={**shell, **{name: str(value) for name, value in environ.items()}},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )
     try:
