@@ -121,10 +121,16 @@ class CarefulProtocol(PacedProtocol):
 
     @property
     def waits_since(self) -> float | None:
-        """Since when, but for a sweep, this connection waits for its client; None while the client waits for us."""
+        """Since when this connection waits for its client; None while the client waits for us.
+
+        What was served since the last sweep counts as served now: else a client that asks all the time would seem to
+        have been idle for longer than those that have just connected and ask nothing.
+        """
         if self._unread_since is not None:
             return self._unread_since
-        return None if self._unanswered else self._since
+        if self._unanswered:
+            return None
+        return time.monotonic() if self.touched else self._since
 
     def close_if_overdue(self, now: float) -> None:
         """Close what has waited for too long: for a head, for the next request, or for its answers to be read."""

@@ -341,6 +341,24 @@ async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_servic
     assert len(told) <= 1, "not once per client"
 
 
+async def test_a_client_that_asks_now_and_then_does_not_give_way_to_those_that_ask_nothing(
+    side: Side, few_descriptors: int
+) -> None:
+    side.patience = 60
+    asking, crowd = Wire(side), []
+    await asyncio.get_running_loop().sock_connect(asking._sock, side.address)
+    for _ in range(30):
+        asking._sock.send(PLAIN)
+        assert b" 200 OK" in await heard_of(asking)
+        wire = Wire(side)
+        await asyncio.get_running_loop().sock_connect(wire._sock, side.address)
+        await turns(lambda wire=wire: wire._sock.getsockname() in {c.client for c in side.connections()})  # type: ignore[misc]
+        crowd.append(wire)
+    assert any(wire._sock.getsockname() not in {c.client for c in side.connections()} for wire in crowd)
+    asking._sock.send(PLAIN)
+    assert b" 200 OK" in await heard_of(asking)
+
+
 async def heard_of(wire: Wire) -> bytes:
     heard = [b""]
     await turns(lambda: bool(heard.append(wire.read()) or heard[-1]))  # type: ignore[func-returns-value]
