@@ -226,9 +226,9 @@ def _forged(held: bytes, rng: random.Random) -> bytes:
     try:
         record = json.loads(held)
         row = rng.choice(record.get("reports", [record]))
-    except (ValueError, AttributeError, IndexError):
-        return held[: len(held) // 2]
-    row |= ({"fetched_at_ms": wall_ms()} if "fetched_at_ms" in row else {}) | rng.choice(FORGED)
+        row |= ({"fetched_at_ms": wall_ms()} if "fetched_at_ms" in row else {}) | rng.choice(FORGED)
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
+        return held[: len(held) // 2]  # Earlier litter.
     return json.dumps(record).encode()
 
 
