@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -22,8 +23,8 @@ from fastprice.infrastructure.sqlite_store import SqliteStore
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.market.call import Call
 from fastprice.market.floor import Floor
-from fastprice.market.formats import EXCHANGES as FORMATS
 from tests.fakes import ETH, RecordingEvents, a_quote
 
 # Asynchronous steps are too short to be measured one by one: each round runs this many and is divided by it.
@@ -57,9 +58,13 @@ def test_render(benchmark: BenchmarkFixture) -> None:
 
 @pytest.mark.parametrize("name", EXCHANGES)
 def test_parse(benchmark: BenchmarkFixture, name: str) -> None:
-    floor = Floor()
-    answer = floor.call(FORMATS[name], ETH).truth()
-    reply = Reply(200, {}, answer.body, CLOCK.wall_ms())
+    source = Floor().sources[name]
+    path, _, query = source.exchange.target(ETH).partition("?")
+    choice = source.read(path, dict(parse_qsl(query)))
+    assert choice
+    call = source.reply(choice)
+    assert isinstance(call, Call)
+    reply = Reply(200, {}, call.truth().body, CLOCK.wall_ms())
     assert benchmark(EXCHANGES[name].parse, ETH, reply).source == name
 
 

@@ -68,7 +68,9 @@ def quote(pair: str) -> None:
 )
 @click.option("--seed", default=1, show_default=True, help="Seed of the random walk: same seed, same prices.")
 @click.option("--latency", default=0.1, show_default=True, type=click.FloatRange(0, 60), help="Seconds to an answer.")
-def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
+@click.option("--limits/--no-limits", default=True, show_default=True, help="Refuse what exceeds an exchange's limits.")
+@click.option("--others", default=30, show_default=True, type=click.IntRange(0, 10_000), help="Pairs of no interest.")
+def market(host: str, port: int, pairs: str, seed: int, latency: float, limits: bool, others: int) -> None:
     """Run a simulated exchange that speaks every source's wire format, with faults to switch on and off.
 
     Open its address in a browser for the list of sources, faults, and how to switch them.
@@ -79,7 +81,7 @@ def market(host: str, port: int, pairs: str, seed: int, latency: float) -> None:
         slugs = tuple(Pair.parse(word.strip().lower()).slug for word in (pairs.strip() or "eth-usdt").split(","))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--pairs or PAIRS") from None
-    asyncio.run(serve_market(host, port, slugs, seed, latency))
+    asyncio.run(serve_market(host, port, slugs, seed, latency, limits, others))
 
 
 def _serve(settings: Settings) -> None:

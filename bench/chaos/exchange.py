@@ -1,14 +1,18 @@
 """An exchange that notes what it says, and which of its lies nobody could have seen through."""
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from aiohttp import web
 
 from fastprice.market import Market
-from fastprice.market.call import Call
-from fastprice.market.wire import TRUTHFUL
+from fastprice.market.app import TRUTHFUL
+from fastprice.market.call import Call, Switch
+from fastprice.market.floor import wall_ms
+from fastprice.market.lies import OF_PAIRS
+from fastprice.market.tick import Tick
 
 LATENCY_SECONDS = 0.01
 # How old the stamps are that the fault `old` makes.
@@ -31,10 +35,12 @@ class Said:
 
 
 class NotingExchange(Market):
-    """All nine sources; `max_lag_ms` is how far off by its own stamp a price may be that is believed."""
+    """Every source; `max_lag_ms` is how far off by its own stamp a price may be that is believed."""
 
-    def __init__(self, pairs: tuple[str, ...], seed: int, max_lag_ms: float) -> None:
-        super().__init__(pairs, seed, LATENCY_SECONDS)
+    def __init__(
+        self, pairs: tuple[str, ...], seed: int, max_lag_ms: float, now_ms: Callable[[], int] = wall_ms
+    ) -> None:
+        super().__init__(pairs, seed, LATENCY_SECONDS, now_ms)
         self._max_lag_ms = max_lag_ms
         self._said: defaultdict[tuple[str, str, str], list[Said]] = defaultdict(list)
 
@@ -44,18 +50,23 @@ class NotingExchange(Market):
 
     def note(self, call: Call) -> None:
         """Remember what is about to be said, if anybody may believe it."""
-        fault, name, tick = call.switch.fault, call.exchange.name, call.tick
+        for tick in call.ticks if call.form.price_key else ():
+            # A lie is of those pairs alone that it concerns; any other fault is of the whole reply.
+            spared = call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
+            self._note(call.exchange.name, tick, "" if spared else call.fault, call.switch)
+
+    def _note(self, name: str, tick: Tick, fault: str, switch: Switch) -> None:
         price, said = tick.price, Said(tick.bid, tick.ask, tick.volume, tick.time_ms, tick.time_ms)
         if fault == "jump":
-            price, bid, ask = (_times(amount, call.switch.factor) for amount in (tick.price, tick.bid, tick.ask))
+            price, bid, ask = (_times(str(amount), switch.factor) for amount in (tick.price, tick.bid, tick.ask))
             said = replace(said, bid=bid, ask=ask, jumped=True)
         elif fault == "frozen":
-            held = call.switch.held[tick.pair]
+            held = switch.held[tick.pair]
             price, said = held.price, replace(said, bid=held.bid, ask=held.ask, time_ms=held.time_ms)
         elif fault == "old":
             said = replace(said, time_ms=tick.time_ms - round(OLD_SECONDS * 1000))
         elif fault == "ahead":
-            said = replace(said, time_ms=tick.time_ms + round(call.switch.seconds * 1000))
+            said = replace(said, time_ms=tick.time_ms + round(switch.seconds * 1000))
         elif fault == "odd_extras":
             said = replace(said, bid=None, ask=None, volume=None)
         elif fault not in ("", *TRUTHFUL):
@@ -67,9 +78,9 @@ class NotingExchange(Market):
         lag_ms = said.at_ms - said.time_ms
         return name in UNSTAMPED or name in OF_TRADE and lag_ms > 0 or abs(lag_ms) <= self._max_lag_ms
 
-    async def _tell(self, request: web.Request, call: Call) -> web.StreamResponse:
+    async def _tell(self, request: web.Request, call: Call, headers: Mapping[str, str]) -> web.StreamResponse:
         self.note(call)
-        return await super()._tell(request, call)
+        return await super()._tell(request, call, headers)
 
 
 def _times(amount: str, factor: float) -> str:

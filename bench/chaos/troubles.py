@@ -17,8 +17,8 @@ from bench.chaos.exchange import OLD_SECONDS
 from bench.chaos.fleet import GRACEFUL_TIMEOUT, PAIRS, Group, RedisServer, Service
 from bench.chaos.oracle import MAX_STALE
 from bench.chaos.wire import wall_ms
+from fastprice.domain.quote import SOURCES
 from fastprice.market.floor import MEANINGS
-from fastprice.market.formats import EXCHANGES
 
 LONGEST_SECONDS = 6.0
 # After these a source is rightly left alone for long: they befall only some, or an episode would end in silence.
@@ -65,7 +65,7 @@ class Plan:
         self._seed = f"{seed}/{group.name}"
         self._end = time.monotonic() + seconds
         rng = random.Random(self._seed)
-        self._sound = rng.sample(list(EXCHANGES), len(EXCHANGES))
+        self._sound = rng.sample(SOURCES, len(SOURCES))
         self._anchor = self._sound.pop() if rng.random() < ANCHORED else None
         self._expendable = frozenset(self._sound[:EXPENDABLE])
         self._jumping, self._everywhere = False, ""
@@ -103,10 +103,10 @@ class Plan:
 
     async def _fault(self, rng: random.Random) -> None:
         """One fault, at one or more of the sources that have none."""
-        fault, count = rng.choice(list(MEANINGS)), rng.choice((1, 1, 3, len(EXCHANGES)))
+        fault, count = rng.choice(list(MEANINGS)), rng.choice((1, 1, 3, len(SOURCES)))
         free = [name for name in self._sound if fault not in LASTING or name in self._expendable]
         # Two that jump would agree, and rightly be believed; of one only the first to be asked matters.
-        names = sorted(free, key=list(EXCHANGES).index)[:1] if fault == "jump" else free[:count]
+        names = sorted(free, key=SOURCES.index)[:1] if fault == "jump" else free[:count]
         if not names or fault == "jump" and self._jumping:
             return
         self._jumping |= fault == "jump"

@@ -1,15 +1,17 @@
 """The market over HTTP: every source under its own name on one port."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 
 from aiohttp import web
 
 from fastprice.market import lies, wire
 from fastprice.market.call import Call
 from fastprice.market.control import Control
+from fastprice.market.exchange import Answer
 from fastprice.market.floor import Floor
-from fastprice.market.formats import EXCHANGES, Answer
-from fastprice.market.lies import LIES
+from fastprice.market.lies import LIES, OF_PAIRS, SIZES
 from fastprice.market.refusals import REFUSALS
 from fastprice.market.wire import WIRE, response_to
 
@@ -17,13 +19,15 @@ from fastprice.market.wire import WIRE, response_to
 STOP_SECONDS = 0.2
 # Load tests open hundreds of connections at once; the usual 128 would make some wait a second for the next try.
 BACKLOG = 1024
+# What fits into one packet is not worth packing.
+PACKED_FROM_BYTES = 1400
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 ANSWERS = {"": Call.truth} | REFUSALS | LIES
 TRUTHFUL = lies.TRUTHFUL | wire.TRUTHFUL
 
 
 class Market(Floor):
-    """Nine simulated exchanges on one port, from `start` to `stop`."""
+    """All simulated exchanges on one port, from `start` to `stop`."""
 
     _runner: web.AppRunner | None = None
     url = ""
@@ -50,24 +54,43 @@ class Market(Floor):
         self._runner = None
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        exchange = EXCHANGES.get(request.match_info["source"])
-        if exchange is None:
-            return _not_found(f"there is no {request.path}; the sources are {', '.join(EXCHANGES)}")
-        self.calls[exchange.name] += 1
-        symbol = exchange.symbol_in(request.path.removeprefix(f"/{exchange.name}"), request.query)
-        if symbol is None:
-            return _not_found(f"the simulated {exchange.name} has only {exchange.path}")
+        source = self.sources.get(request.match_info["source"])
+        if source is None:
+            return _not_found(f"there is no {request.path}; the sources are {', '.join(self.sources)}")
+        path = request.path.removeprefix(f"/{source.exchange.name}")
+        choice = source.read(path, request.query)
+        if choice is None:
+            return _not_found(f"the simulated {source.exchange.name} has only {', '.join(source.exchange.paths)}")
+        spent = source.pay(path, choice, self.limits)
         await asyncio.sleep(self.latency)
-        call = self.ask(exchange, symbol, request.query_string)
-        return response_to(call) if isinstance(call, Answer) else await self._tell(request, call)
+        reply = source.exchange.over_limit(spent) if spent.wait_ms and self.limits else source.reply(choice)
+        headers = source.exchange.limit_headers(spent) if self.limits else {}
+        return await self._tell(request, reply, headers) if isinstance(reply, Call) else _sent(request, reply, headers)
 
-    async def _tell(self, request: web.Request, call: Call) -> web.StreamResponse:
-        """Answer as the fault says; remember the price if it is the truth."""
-        fault = call.switch.fault
-        answer = call.truth() if fault in WIRE else ANSWERS[fault](call)
-        if fault in TRUTHFUL or (fault not in WIRE and answer == call.truth()):
+    async def _tell(self, request: web.Request, call: Call, headers: Mapping[str, str]) -> web.StreamResponse:
+        """Answer as the fault says; the prices that are true are remembered."""
+        fault = call.fault
+        if fault in WIRE:
+            if fault in TRUTHFUL:
+                self.record(call)
+            return await WIRE[fault](request, call)
+        answer = ANSWERS[fault](call)
+        if not fault or fault in TRUTHFUL or answer == call.truth():
             self.record(call)
-        return await WIRE[fault](request, call) if fault in WIRE else response_to(answer)
+        elif fault in OF_PAIRS and (spared := call.spared()).ticks:
+            self.record(spared)
+        return _sent(request, answer, headers, may_be_packed=fault not in SIZES)
+
+
+def _sent(
+    request: web.Request, answer: Answer, headers: Mapping[str, str], may_be_packed: bool = True
+) -> web.StreamResponse:
+    """The answer, in gzip where that is welcome and worth it."""
+    response = response_to(replace(answer, headers={**headers, **answer.headers}))
+    wanted = "gzip" in request.headers.get("Accept-Encoding", "") and len(answer.body) >= PACKED_FROM_BYTES
+    if wanted and may_be_packed:
+        response.enable_compression(web.ContentCoding.gzip)
+    return response
 
 
 def _not_found(words: str) -> web.Response:

@@ -1,49 +1,91 @@
 """A call to a source: what it would truly say, and the fault that is set."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fastprice.domain.quote import Pair
-from fastprice.market.formats import JSON, Answer, Exchange
-from fastprice.market.tick import Tick
+from fastprice.market.exchange import Answer, Exchange
+from fastprice.market.forms import Form, Json, encoded
+from fastprice.market.limits import Spent
+from fastprice.market.tick import Status, Tick
 
 POISON = "6666.66"
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A fault as it was set; `held` is what the source said at that moment of each pair that has the fault."""
+    """A fault as it was set, for some pairs or, with None, for all.
+
+    `held` is what the source said of each pair at that moment, for a fault that needs it.
+    """
 
     fault: str
     seconds: float
     factor: float
+    pairs: frozenset[Pair] | None
+    since_ms: int
     held: Mapping[Pair, Tick]
 
+    def concerns(self, pair: Pair) -> bool:
+        return self.pairs is None or pair in self.pairs
 
-HONEST = Switch("", 0.0, 1.0, {})
+
+HONEST = Switch("", 0.0, 1.0, None, 0, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A pair asked of a source."""
+    """Some pairs asked of a source at one time: `ticks` of those that are meant, and `others` as ready rows.
+
+    `alone`: one pair was asked for by itself, and may be refused by itself.
+    """
 
     exchange: Exchange
-    tick: Tick
+    form: Form
+    ticks: tuple[Tick, ...]
+    others: tuple[Json, ...]
+    time_ms: int
+    unknown: Callable[[], Answer]
     switch: Switch = HONEST
+    alone: bool = False
+
+    @property
+    def tick(self) -> Tick:
+        """The first one, which is the only one where one pair was asked for."""
+        return self.ticks[0]
+
+    @property
+    def fault(self) -> str:
+        """The fault that concerns this call."""
+        every_call = self.switch.pairs is None
+        return self.switch.fault if every_call or any(self.switch.concerns(tick.pair) for tick in self.ticks) else ""
+
+    def spared(self) -> "Call":
+        """The same without the pairs that the fault concerns."""
+        return replace(self, ticks=tuple(tick for tick in self.ticks if not self._is_concerned(tick)))
 
     def truth(self) -> Answer:
-        return self.exchange.ticker(self.tick)
+        rows = [self.form.row(tick, self.exchange.spellings(tick.pair)[0]) for tick in self.ticks]
+        # Nobody promises an order, so the pairs that are meant stand in the middle.
+        middle = len(self.others) // 2
+        return Answer(encoded(self.form.whole([*self.others[:middle], *rows, *self.others[middle:]], self.time_ms)))
 
-    def lie(self, **changes: Any) -> Answer:
-        """The truth but for some fields of the tick."""
-        return self.exchange.ticker(replace(self.tick, **changes))
+    def lie(self, bend: Callable[[Tick], Tick], later_ms: int = 0) -> Answer:
+        """The truth, but for the ticks that the fault concerns; pairs that do not trade stay as they are.
+
+        A stamp that is of the whole reply moves with theirs if it is of no other pair.
+        """
+        ticks = tuple(bend(tick) if self._is_concerned(tick) else tick for tick in self.ticks)
+        moved_ms = later_ms if all(self.switch.concerns(tick.pair) for tick in self.ticks) else 0
+        return replace(self, ticks=ticks, time_ms=self.time_ms + moved_ms).truth()
 
     def too_many(self, status: int) -> Answer:
         """The documented rate limit body, with the time to stay away."""
-        answer = self.exchange.complain(self.exchange.complaints.limited, self.tick.time_ms)
-        headers = {**JSON, "Retry-After": str(math.ceil(self.switch.seconds))}
-        if self.exchange.reset_header:
-            headers[self.exchange.reset_header] = str(math.ceil(self.switch.seconds * 1000))
+        wait_ms, limit = int(self.switch.seconds * 1000), self.exchange.limits[0]
+        spent = Spent(limit.most, limit.most, limit.seconds, wait_ms, self.time_ms)
+        answer = self.exchange.complain(self.exchange.complaints.limited, self.time_ms)
+        headers = {**answer.headers, **self.exchange.limit_headers(spent), "Retry-After": str(spent.wait_seconds)}
         return replace(answer, status=status, headers=headers)
+
+    def _is_concerned(self, tick: Tick) -> bool:
+        return tick.status is Status.TRADING and self.switch.concerns(tick.pair)

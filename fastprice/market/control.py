@@ -7,11 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
+from fastprice.market.exchanges import EXCHANGES
 from fastprice.market.floor import MEANINGS, Floor, NotAccepted, NotKnown
-from fastprice.market.formats import EXCHANGES
 from fastprice.market.tick import places, plain
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+SHOWN_PAIRS = 10  # of each source, as examples
 SWITCH_KEYS = {"fault", "seconds", "factor", "pairs"}
 
 
@@ -29,13 +30,18 @@ class Control:
             web.delete("/faults/{source}", _explained(self.clear_fault)),
             web.get("/calls", self.calls),
             web.delete("/calls", self.clear_calls),
+            web.get("/limits", self.limits),
+            web.put("/limits", _explained(self.set_limits)),
+            web.get("/statuses", self.statuses),
+            web.put("/statuses/{source}/{pair}", _explained(self.set_status)),
+            web.delete("/statuses/{source}", _explained(self.clear_statuses)),
             web.get("/truth", self.truth),
             web.put("/truth/{pair}", _explained(self.set_truth)),
         ]
 
     async def index(self, request: web.Request) -> web.Response:
         url = str(request.url.origin())
-        about = "fastprice market: nine exchanges simulated from their documentation; prices are a random walk"
+        about = f"fastprice market: {len(EXCHANGES)} exchanges simulated from their documents; prices are a random walk"
         pairs = [pair.slug for pair in self._floor.walks]
         how = _how(url, *pairs[:1])
         sources = {name: self._source(name, f"{url}/{name}") for name in EXCHANGES}
@@ -56,14 +62,38 @@ class Control:
         return _json(self._floor.faults())
 
     async def calls(self, request: web.Request) -> web.Response:
-        return _json({"total": self._floor.total_calls, "sources": self._floor.calls})
+        floor = self._floor
+        counts = {"sources": floor.calls, "pairs": floor.pair_calls, "limits_exceeded": floor.limits_exceeded}
+        return _json({"total": floor.total_calls, **counts})
 
     async def clear_calls(self, request: web.Request) -> web.Response:
         self._floor.clear_calls()
         return await self.calls(request)
 
+    async def limits(self, request: web.Request) -> web.Response:
+        return _json({"enforced": self._floor.limits, "exceeded": self._floor.limits_exceeded})
+
+    async def set_limits(self, request: web.Request) -> web.Response:
+        body = await _object(request, {"enforced"}, "enforced")
+        if not isinstance(body["enforced"], bool):
+            raise NotAccepted("enforced is true or false")
+        self._floor.limits = body["enforced"]
+        return await self.limits(request)
+
+    async def statuses(self, request: web.Request) -> web.Response:
+        return _json(self._floor.statuses())
+
+    async def set_status(self, request: web.Request) -> web.Response:
+        body = await _object(request, {"status"}, "status")
+        self._floor.set_status(request.match_info["source"], request.match_info["pair"], body["status"])
+        return await self.statuses(request)
+
+    async def clear_statuses(self, request: web.Request) -> web.Response:
+        self._floor.clear_statuses(request.match_info["source"])
+        return await self.statuses(request)
+
     async def truth(self, request: web.Request) -> web.Response:
-        prices = {pair.slug: self._floor.truth(pair) for pair in self._floor.walks}
+        prices = {pair.slug: float(self._floor.truth(pair)) for pair in self._floor.walks}
         return _json({slug: plain(price, places(price)) for slug, price in prices.items()})
 
     async def set_truth(self, request: web.Request) -> web.Response:
@@ -72,8 +102,10 @@ class Control:
         return await self.truth(request)
 
     def _source(self, name: str, url: str) -> dict[str, object]:
-        tries = [f"curl '{url}{EXCHANGES[name].target(pair)}'" for pair in self._floor.walks]
-        return {"url": url, "fault": self._floor.faults()[name], "calls": self._floor.calls[name], "try": tries}
+        exchange = EXCHANGES[name]
+        tries = [f"curl '{url}{exchange.target(pair)}'" for pair in list(self._floor.walks)[:SHOWN_PAIRS]]
+        state = {"fault": self._floor.faults()[name], "calls": self._floor.calls[name]}
+        return {"url": url, **state, "try": tries, "all": f"curl '{url}{exchange.batch}'"}
 
 
 def _how(url: str, pair: str = "eth-usdt") -> dict[str, str]:
@@ -83,6 +115,9 @@ def _how(url: str, pair: str = "eth-usdt") -> dict[str, str]:
         "break them all": f"""curl -X PUT {url}/faults/all -d '{{"fault": "jump", "factor": 1.5}}'""",
         "heal them all": f"curl -X DELETE {url}/faults/all",
         "see the faults": f"curl {url}/faults",
+        "stop a pair": f"""curl -X PUT {url}/statuses/binance/{pair} -d '{{"status": "halted"}}'""",
+        "trade it again": f"curl -X DELETE {url}/statuses/all",
+        "answer above the limits": f"""curl -X PUT {url}/limits -d '{{"enforced": false}}'""",
         "count the calls": f"curl {url}/calls",
         "count from zero": f"curl -X DELETE {url}/calls",
         "see the true prices": f"curl {url}/truth",

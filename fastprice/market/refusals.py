@@ -6,7 +6,8 @@ A fault's name is its function's, its meaning the function's docstring.
 from dataclasses import replace
 
 from fastprice.market.call import Call
-from fastprice.market.formats import EXCHANGES, Answer
+from fastprice.market.exchange import Answer
+from fastprice.market.exchanges import EXCHANGES
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 CLOUDFRONT = b"""<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 4.01 Transitional//EN" "http://www.w3.org/TR/html4/loose.dtd">
@@ -38,7 +39,7 @@ def blocked(call: Call) -> Answer:
 def geo(call: Call) -> Answer:
     """403 with the exchange's documented body for a refused country, or a CloudFront page."""
     region = call.exchange.complaints.region
-    return call.exchange.complain(region, call.tick.time_ms) if region else Answer(CLOUDFRONT, 403, HTML)
+    return call.exchange.complain(region, call.time_ms) if region else Answer(CLOUDFRONT, 403, HTML)
 
 
 def error(call: Call) -> Answer:
@@ -48,7 +49,7 @@ def error(call: Call) -> Answer:
 
 def error_body(call: Call) -> Answer:
     """200 with the exchange's error for maintenance or overload in the body."""
-    return call.exchange.complain(call.exchange.complaints.down, call.tick.time_ms)
+    return call.exchange.complain(call.exchange.complaints.down, call.time_ms)
 
 
 def html(call: Call) -> Answer:
@@ -58,13 +59,14 @@ def html(call: Call) -> Answer:
 
 def unknown_symbol(call: Call) -> Answer:
     """The exchange's documented answer to a pair that it does not list."""
-    return call.exchange.complain(call.exchange.complaints.unknown, call.tick.time_ms)
+    return call.unknown()
 
 
 def redirect(call: Call) -> Answer:
     """302 to another source on this market, which would answer well."""
-    other = EXCHANGES["okx" if call.exchange.name == "binance" else "binance"]
-    return Answer(b"", 302, {"Location": f"/{other.name}{other.target(call.tick.pair)}"})
+    other = next(exchange for exchange in EXCHANGES.values() if exchange is not call.exchange)
+    target = other.target(call.tick.pair) if len(call.ticks) == 1 else other.batch
+    return Answer(b"", 302, {"Location": f"/{other.name}{target}"})
 
 
 REFUSALS = {

@@ -8,7 +8,11 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from fastprice.market.app import Market
-from fastprice.market.formats import EXCHANGES
+from fastprice.market.exchanges import EXCHANGES
+from fastprice.market.floor import OTHERS
+
+# There may be a thousand.
+SHOWN_PAIRS = 10
 
 
 def source_urls(base: str) -> dict[str, str]:
@@ -16,10 +20,18 @@ def source_urls(base: str) -> dict[str, str]:
     return {f"{name.upper()}_URL": f"{base.rstrip('/')}/{name}" for name in EXCHANGES}
 
 
-async def serve(host: str, port: int, pairs: Iterable[str], seed: int, latency: float) -> None:
+async def serve(
+    host: str,
+    port: int,
+    pairs: Iterable[str],
+    seed: int,
+    latency: float,
+    limits: bool = True,
+    others: int = OTHERS,
+) -> None:
     """Run a market until SIGINT or SIGTERM; SystemExit 2 on a bad pair, 1 where the port is not to be had."""
     try:
-        market = Market(pairs, seed, latency)
+        market = Market(pairs, seed, latency, limits=limits, others=others)
     except ValueError as error:
         _give_up(str(error), 2)
     try:
@@ -41,9 +53,11 @@ async def _told_to_stop(start_text: str) -> None:
 
 
 def _start_text(market: Market) -> str:
-    pairs = ", ".join(pair.slug for pair in market.walks)
+    slugs = [pair.slug for pair in market.walks]
+    more = f" and {len(slugs) - SHOWN_PAIRS} more" if len(slugs) > SHOWN_PAIRS else ""
+    pairs = ", ".join(slugs[:SHOWN_PAIRS]) + more
     lines = [
-        f"fastprice market: nine simulated exchanges at {market.url} for {pairs}",
+        f"fastprice market: {len(EXCHANGES)} simulated exchanges at {market.url} for {pairs}",
         f"  what is here    curl {market.url}/",
         f"""  break a source  curl -X PUT {market.url}/faults/binance -d '{{"fault": "hang"}}'""",
         f"  heal them all   curl -X DELETE {market.url}/faults/all",

@@ -6,11 +6,12 @@ A fault's name is its function's, its meaning the function's docstring.
 import asyncio
 import socket
 import struct
+from dataclasses import replace
 
 from aiohttp import web
 
 from fastprice.market.call import POISON, Call
-from fastprice.market.formats import Answer
+from fastprice.market.exchange import Answer
 
 DRIP_SECONDS = 0.1
 EXTRA_SECONDS = 0.03
@@ -58,7 +59,7 @@ async def extra(request: web.Request, call: Call) -> web.StreamResponse:
     response = response_to(call.truth())
     await response.prepare(request)
     await response.write_eof()
-    poison = call.lie(price=POISON, bid="6666.65", ask="6666.67").body
+    poison = call.lie(lambda tick: replace(tick, price=POISON, bid="6666.65", ask="6666.67")).body
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(poison)}\r\n\r\n"
     asyncio.get_running_loop().call_later(EXTRA_SECONDS, _write, _transport(request), head.encode() + poison)
     return response

@@ -14,7 +14,7 @@ from bench.chaos.ledger import Ledger
 from bench.chaos.oracle import CACHE_TTL, MAX_STALE, Oracle, Standing
 from bench.chaos.wire import PRICES, Answer, Ask, Line, wall_ms
 from fastprice.domain.quote import Pair
-from fastprice.market.formats import EXCHANGES
+from fastprice.market.call import Call
 
 ETH, BTC = Pair.parse("eth-usdt"), Pair.parse("btc-usdt")
 ASK = Ask(f"{PRICES}/eth-usdt", (200, 304, 412, 503), "eth-usdt")
@@ -27,8 +27,7 @@ class World:
     def __init__(self, age_ms: int = 200, fault: str = "") -> None:
         self.now_ms = wall_ms()
         self.said_ms = self.now_ms - age_ms
-        self.exchange = NotingExchange(("eth-usdt", "btc-usdt"), 1, MAX_STALE * 1000)
-        self.exchange._now_ms = lambda: self.said_ms
+        self.exchange = NotingExchange(("eth-usdt", "btc-usdt"), 1, MAX_STALE * 1000, lambda: self.said_ms)
         self.ledger = Ledger(1)
         self.oracle = Oracle(self.exchange, self.ledger)
         self.oracle.learn(
@@ -41,10 +40,17 @@ class World:
         if fault:
             self.exchange.set_fault("binance", fault)
         for pair in (ETH, BTC):
-            self.exchange.note(self.exchange.call(EXCHANGES["binance"], pair))
+            self.exchange.note(self.call(pair))
+
+    def call(self, pair: Pair) -> Call:
+        binance = self.exchange.sources["binance"]
+        choice = binance.read("/api/v3/ticker/24hr", {"symbol": pair.base + pair.quote})
+        call = choice and binance.reply(choice)
+        assert isinstance(call, Call)
+        return call
 
     def price(self, pair: Pair = ETH, **changes: Any) -> dict[str, Any]:
-        tick = self.exchange.call(EXCHANGES["binance"], pair).tick
+        tick = self.call(pair).tick
         return {
             "symbol": pair.symbol, "price": tick.price, "bid": tick.bid, "ask": tick.ask, "volume_24h": tick.volume,
             "source": "binance", "source_time_ms": tick.time_ms, "fetched_at_ms": self.said_ms + 20, "stale": False,

@@ -589,6 +589,7 @@ ERROR_FORMS = {
     "gate other under 200": code("gate", 200, "INVALID_PARAM_VALUE", PairRefused),
     # Bitstamp: dotted codes, in one of two fields, as text or as a number.
     "bitstamp unknown": code("bitstamp", 404, "404.003", UnknownSymbol),
+    "bitstamp unknown under 200": ErrorForm("bitstamp", 200, '[{"last":"2211.00","pair":"BTC/USD"}]', UnknownSymbol),
     "bitstamp unknown under 400": code("bitstamp", 400, "404.007", UnknownSymbol),
     "bitstamp unknown page": ErrorForm("bitstamp", 404, "<html>Page not found</html>", UnknownSymbol),
     "bitstamp unknown as a number": ErrorForm("bitstamp", 200, '{"code":404.003}', UnknownSymbol),

@@ -26,6 +26,8 @@ def parse(pair: Pair, reply: Reply) -> Quote:
         family = _FAMILIES.get(code.partition(".")[0])
         refuse(reply, code, message, {code: family} if family else _ERRORS)
     check_status(reply)
+    if isinstance(ticker, list) and ticker:
+        raise UnknownSymbol(f"{pair.symbol} is not listed: the answer is the list of all markets")
     return Quote(
         pair=pair,
         price=text(ticker, "last"),
