@@ -180,11 +180,12 @@ logs: docker  ## follow the containers' logs
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --no-header
 
+# The other locks are constrained by the first, so that what is tested and measured is what runs.
 .PHONY: lock
 lock: $(VENV)/dev.done  ## resolve setup.cfg anew into requirements/*.lock
 	@$(COMPILE) --output-file requirements/run.lock setup.cfg
-	@$(COMPILE) --extra dev --output-file requirements/dev.lock setup.cfg
-	@$(COMPILE) --extra bench --output-file requirements/bench.lock setup.cfg
+	@$(COMPILE) --constraint requirements/run.lock --extra dev --output-file requirements/dev.lock setup.cfg
+	@$(COMPILE) --constraint requirements/run.lock --extra bench --output-file requirements/bench.lock setup.cfg
 
 .PHONY: clean
 clean:  ## remove what these targets made
