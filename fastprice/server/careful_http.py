@@ -120,6 +120,11 @@ class CarefulProtocol(PacedProtocol):
                 self.refuse(431)
 
     @property
+    def has_asked(self) -> bool:
+        """Whether this client was ever answered."""
+        return self._served or self.touched
+
+    @property
     def waits_since(self) -> float | None:
         """Since when this connection waits for its client; None while the client waits for us.
 

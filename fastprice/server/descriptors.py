@@ -46,18 +46,19 @@ def clients_over_limit(descriptor: int) -> int:
 def make_room(connections: Iterable[Any], over: int) -> None:
     """Close those connections that have waited for their clients the longest, so that so many descriptors get free.
 
-    A sixteenth of them at least, because finding them costs a look at each. One whose client waits for us stays.
+    Those that have never asked for anything go first. A sixteenth of all that wait at least, because finding them costs
+    a look at each. One whose client waits for us stays.
     """
     waiting, closing = [], 0
     for connection in connections:
         if connection.transport.is_closing():
             closing += 1
         elif (since := connection.waits_since) is not None:
-            waiting.append((since, id(connection), connection))
+            waiting.append((connection.has_asked, since, id(connection), connection))
     if over <= closing:
         return
     _tell(len(waiting))
-    for _, _, connection in heapq.nsmallest(max(over - closing, len(waiting) // 16), waiting):
+    for *_, connection in heapq.nsmallest(max(over - closing, len(waiting) // 16), waiting):
         connection.transport.abort()
 
 

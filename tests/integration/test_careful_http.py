@@ -341,15 +341,17 @@ async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_servic
     assert len(told) <= 1, "not once per client"
 
 
-async def test_a_client_that_asks_now_and_then_does_not_give_way_to_those_that_ask_nothing(
-    side: Side, few_descriptors: int
+@pytest.mark.parametrize("often", [1, 30], ids=["once", "now and then"])
+async def test_a_client_that_has_asked_does_not_give_way_to_those_that_ask_nothing(
+    side: Side, few_descriptors: int, often: int
 ) -> None:
     side.patience = 60
     asking, crowd = Wire(side), []
     await asyncio.get_running_loop().sock_connect(asking._sock, side.address)
-    for _ in range(30):
-        asking._sock.send(PLAIN)
-        assert b" 200 OK" in await heard_of(asking)
+    for number in range(30):
+        if number < often:
+            asking._sock.send(PLAIN)
+            assert b" 200 OK" in await heard_of(asking)
         wire = Wire(side)
         await asyncio.get_running_loop().sock_connect(wire._sock, side.address)
         await turns(lambda wire=wire: wire._sock.getsockname() in {c.client for c in side.connections()})  # type: ignore[misc]
