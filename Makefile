@@ -71,7 +71,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 
 .PHONY: test
 test: $(VENV)/dev.done redis-server iproute2 nginx prometheus hey wrk lint types  ## lint, types, and every test with coverage
-	@$(BIN)/python -m pytest -q --cov --cov-report=term
+	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --cov --cov-report=term
 
 .PHONY: lint
 lint: $(VENV)/dev.done  ## style and likely mistakes
