@@ -55,7 +55,7 @@ class CarefulProtocol(PacedProtocol):
         self._line_bytes = 0
         self._parts = 0  # Of what the bytes being read are part: messages, and pieces of a body.
         self._unread_since: float | None = None
-        self._socket = NO_SOCKET
+        self.descriptor = NO_SOCKET
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -64,13 +64,13 @@ class CarefulProtocol(PacedProtocol):
             self.loop.call_later(SWEEP_SECONDS, sweep, self.server_state, self.loop)
         socket = transport.get_extra_info("socket")
         if socket is not None:
-            self._socket = socket.fileno()
-            if over := clients_over_limit(self._socket):
+            self.descriptor = socket.fileno()
+            if over := clients_over_limit(self.descriptor):
                 make_room(self.server_state.connections, over)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._socket = NO_SOCKET
+        self.descriptor = NO_SOCKET
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -1,11 +1,12 @@
 """File descriptors are limited: as many as the system allows, and some kept for the service itself."""
 
 import contextlib
-import heapq
 import logging
 import resource
+import select
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 logger = logging.getLogger("fastprice")
@@ -58,8 +59,19 @@ def make_room(connections: Iterable[Any], over: int) -> None:
     if over <= closing:
         return
     _tell(len(waiting))
-    for *_, connection in heapq.nsmallest(max(over - closing, len(waiting) // 16), waiting):
+    wanted = max(over - closing, len(waiting) // 16)
+    longest = [connection for *_, connection in sorted(waiting)]
+    # One that has just asked, and was not read yet, would lose the answer; unless all of them have.
+    silent = list(islice((each for each in longest if _is_silent(each.descriptor)), wanted))
+    for connection in silent or longest[:wanted]:
         connection.transport.abort()
+
+
+def _is_silent(descriptor: int) -> bool:
+    """Whether nothing has come from this client that was not read yet."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return not poll.poll(0)
 
 
 def _tell(idle: int) -> None:

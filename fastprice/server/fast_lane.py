@@ -155,7 +155,7 @@ class FastLaneProtocol(CarefulProtocol):
         super().connection_made(transport)
         self._unsent = transport.get_write_buffer_size
         if transport.get_extra_info("sslcontext") is not None:
-            self._socket = NO_SOCKET  # What is sent goes through the transport.
+            self.descriptor = NO_SOCKET  # What is sent goes through the transport.
 
     def data_received(self, data: bytes) -> None:
         prepared = self._learned.get(data)
@@ -173,7 +173,7 @@ class FastLaneProtocol(CarefulProtocol):
         message = prepared.message
         # To the kernel at once; what that does not take, and every error, is the transport's.
         try:
-            sent = os.write(self._socket, message)
+            sent = os.write(self.descriptor, message)
         except OSError:
             sent = 0
         if sent < len(message):

@@ -20,6 +20,7 @@ from fastprice.interface.responses import problem
 from fastprice.server.careful_http import (
     HEAD_SECONDS, MAX_HEAD_BYTES, REFUSALS, SWEEP_SECONDS, UNREAD_SECONDS, CarefulProtocol, refusal, sweep
 )
+from fastprice.server.descriptors import make_room
 from fastprice.server.fast_lane import Lane
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from tests.integration.test_fast_lane import (
@@ -330,7 +331,7 @@ async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_servic
             wire._sock.send(request(OTHER))  # Which waits for its first price, so the client waits for us.
             await turns(lambda: bool(side.server.server_state.tasks))
         wires.append(wire)
-        assert all(c._socket < few_descriptors - 10 for c in side.connections())
+        assert all(c.descriptor < few_descriptors - 10 for c in side.connections())
     waits, *idle = wires
     still_open = [wire._sock.getsockname() in {c.client for c in side.connections()} for wire in idle]
     assert still_open == sorted(still_open), "those that came first were closed first"
@@ -359,6 +360,24 @@ async def test_a_client_that_has_asked_does_not_give_way_to_those_that_ask_nothi
     assert any(wire._sock.getsockname() not in {c.client for c in side.connections()} for wire in crowd)
     asking._sock.send(PLAIN)
     assert b" 200 OK" in await heard_of(asking)
+
+
+async def test_a_client_whose_question_has_come_and_was_not_read_yet_does_not_give_way(
+    side: Side, few_descriptors: int
+) -> None:
+    side.patience = 60
+    loop = asyncio.get_running_loop()
+    silent, asking = [Wire(side) for _ in range(8)], [Wire(side) for _ in range(8)]
+    for wire in (*asking, *silent):  # Those that will ask have waited for the longest.
+        await loop.sock_connect(wire._sock, side.address)
+        await turns(lambda wire=wire: wire._sock.getsockname() in {c.client for c in side.connections()})  # type: ignore[misc]
+    for wire in asking:
+        wire._sock.send(PLAIN)
+    make_room(side.server.server_state.connections, 6)
+    for wire in asking:
+        assert b" 200 OK" in await heard_of(wire)
+    still_open = {connection.client for connection in side.connections()}
+    assert sum(wire._sock.getsockname() in still_open for wire in silent) <= 2
 
 
 async def heard_of(wire: Wire) -> bytes:
