@@ -62,6 +62,9 @@ class Service(Standing):
         self.upset()
         self.forget()
         self.leaving.clear()
+        store = Path(self._environ["STORE_DIR"])
+        if store.exists() and not store.is_dir():
+            store.unlink()  # A start over something that is no directory is refused, and rightly so.
         with (self.directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fastprice.cli", "serve", env=environment(self._environ), cwd=self.directory,
@@ -84,6 +87,8 @@ class Service(Standing):
         self.upset()
         self.leaving.set()
         began, workers = time.monotonic(), self.workers
+        if self.process.returncode is not None:
+            return  # That it did not start, or ended by itself, is a finding already.
         self.process.send_signal(number)
         try:
             async with asyncio.timeout(most + MARGIN_SECONDS):
