@@ -775,6 +775,23 @@ async def test_cancelled_operations_leave_no_answer_for_the_next_one(in_redis: P
         assert (await store.get(BTC), await store.get(ETH)) == (btc, eth)
 
 
+async def test_who_is_told_to_stop_while_redis_is_asked_stops(in_redis: Place) -> None:
+    store, ended = in_redis.open(), asyncio.get_running_loop().time() + 60
+
+    async def asks_for_ever() -> None:
+        while asyncio.get_running_loop().time() < ended:
+            await store.get(ETH)
+
+    for turns in range(200):
+        asking = asyncio.create_task(asks_for_ever())
+        for _ in range(turns % 20):
+            await asyncio.sleep(0)
+        await asyncio.sleep(turns / 40_000)
+        asking.cancel()
+        assert await asyncio.wait([asking], timeout=5) == ({asking}, set())
+        assert asking.cancelled()
+
+
 async def test_every_operation_is_told_with_its_result(redis_server: RedisServer) -> None:
     events = RecordingEvents()
     store = RedisStore(redis_server.url, "test", REDIS_SECONDS, 60.0, CLOCK, events)

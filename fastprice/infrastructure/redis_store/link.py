@@ -111,7 +111,9 @@ def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:
         protocol=2,
         max_connections=MAX_CONNECTIONS,
         timeout=timeout_seconds,
-        socket_timeout=timeout_seconds,
+        # Every operation here has a limit of its own. Given one for each write, the client uses wait_for, which on
+        # Python 3.11 drops a cancellation that comes as the write ends: a worker would go on instead of stopping.
+        socket_timeout=None,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
