@@ -276,6 +276,9 @@ async def world(
     await wire.join()
     environ = settings(wire.port)
     async with running(exchange, tmp_path_factory.mktemp("service"), **environ) as service:
+        # All of them: one that starts while Redis is dead has never been at Redis.
+        on_redis = f'fastprice_workers{{store="redis"}} {WORKERS}.0'
+        await service.until_answer(lambda answer: on_redis in answer.body.decode(), "/metrics")
         with redis.Redis(port=server.port, single_connection_client=True) as admin:
             yield World(service, exchange, wire, server, admin)
     await wire.cut()
