@@ -62,7 +62,7 @@ run: $(VENV)/run.done  ## serve live prices on http://localhost:8000
 	@PORT=$(PORT) exec $(BIN)/fastprice serve
 
 .PHONY: demo
-demo: $(VENV)/run.done  ## the same against a simulated exchange, for a machine with no way out
+demo: $(VENV)/run.done  ## the same against a simulated exchange, for a machine that cannot reach any exchange
 	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) $(BIN)/fastprice serve
 
 .PHONY: quote

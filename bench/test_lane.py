@@ -14,10 +14,9 @@ from uvicorn.server import ServerState
 from bench.test_micro import CLOCK, quote_now
 from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import AgeLimits
-from fastprice.interface.prepared import FRESH, FRESH_UNCHANGED, PreparedPrice
-from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.interface.price_snapshot import FRESH, UNCHANGED, price_snapshots
 from fastprice.server.fast_lane import FastLaneProtocol, Lane
-from tests.fakes import ETH, RecordingEvents
+from tests.fakes import ETH
 
 HEAD = b"GET /api/v1/prices/eth-usdt HTTP/1.1\r\nHost: localhost:8000\r\n"
 
@@ -50,10 +49,9 @@ class Client(asyncio.Transport):
 
 @pytest.fixture
 def lane() -> Lane:
-    latest: LatestPrice[PriceAnswers]
-    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), render, CLOCK, RecordingEvents())
+    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), price_snapshots(CLOCK, 1.0), CLOCK)
     latest.offer(quote_now())
-    return Lane({b"/api/v1/prices/eth-usdt": PreparedPrice(ETH.slug, latest, CLOCK, 1)}, CLOCK.monotonic)
+    return Lane({b"/api/v1/prices/eth-usdt": latest.by_slug[ETH.slug]}, CLOCK.monotonic)
 
 
 @pytest.fixture
@@ -87,7 +85,7 @@ def test_lane_hit_with_a_condition(benchmark: BenchmarkFixture, connection: Fast
     head = HEAD + b"If-None-Match: *\r\n\r\n"
     learned(connection, head)
     benchmark(connection.data_received, head)
-    assert lane.learned and only(lane, FRESH_UNCHANGED)
+    assert lane.learned and only(lane, FRESH + UNCHANGED)
 
 
 def test_lane_miss(benchmark: BenchmarkFixture, connection: FastLaneProtocol, lane: Lane) -> None:

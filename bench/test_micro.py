@@ -13,16 +13,20 @@ from starlette.applications import Starlette
 
 from bench.service import running_redis
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import PriceStore, Stored
 from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.infrastructure.exchanges.reply import Reply
+from fastprice.infrastructure.exchanges.spec import read
 from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
-from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.interface.price_json import price_answer
+from fastprice.interface.price_snapshot import price_snapshots
 from fastprice.market.call import Call
 from fastprice.market.floor import Floor
 from tests.fakes import ETH, RecordingEvents, a_quote
@@ -30,6 +34,7 @@ from tests.fakes import ETH, RecordingEvents, a_quote
 # Asynchronous steps are too short to be measured one by one: each round runs this many and is divided by it.
 BATCH = 200
 CLOCK = SystemClock()
+RECORDS = Records([ETH], ["binance"])
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def batched(benchmark: BenchmarkFixture, loop: asyncio.Runner, step: Callable[[]
 
 
 def test_render(benchmark: BenchmarkFixture) -> None:
-    benchmark(render, quote_now())
+    benchmark(price_answer, quote_now(), stale=False)
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
@@ -65,27 +70,33 @@ def test_parse(benchmark: BenchmarkFixture, name: str) -> None:
     call = source.reply(choice)
     assert isinstance(call, Call)
     reply = Reply(200, {}, call.truth().body, CLOCK.wall_ms())
-    assert benchmark(EXCHANGES[name].parse, ETH, reply).source == name
+    exchange = EXCHANGES[name]
+    assert benchmark(read, exchange, exchange.single, (ETH,), reply)[ETH].source == name
 
 
 def test_offer_to_l1(benchmark: BenchmarkFixture) -> None:
-    latest: LatestPrice[PriceAnswers] = LatestPrice([ETH], AgeLimits(5000, 60000), render, CLOCK, RecordingEvents())
-    at = iter(range(CLOCK.wall_ms() - 1000, CLOCK.wall_ms() + 10**9))
-    benchmark(lambda: latest.offer(a_quote(at_ms=next(at))))
+    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), price_snapshots(CLOCK, 1.0), CLOCK)
+    place, quote = latest.by_slug[ETH.slug], quote_now()
+
+    def taken() -> bool:
+        place.snapshot = place.last = None
+        return latest.offer(quote)
+
+    assert benchmark(taken)
 
 
 def price_app(metrics: Metrics) -> Starlette:
-    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), render, CLOCK, RecordingEvents())
+    latest = LatestPrice([ETH], AgeLimits(3_600_000, 7_200_000), price_snapshots(CLOCK, 1.0), CLOCK)
     latest.offer(quote_now())
 
     async def no_metrics() -> tuple[bytes, str]:
         return b"", "text/plain"
 
     parts = Parts(
-        version="bench", latest=latest, clock=CLOCK, reports=lambda pair: (), redis=lambda: "not_configured",
-        scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1, patience=lambda: 0.0,
-        refresh_interval=1.0,
-    )
+        version="bench", latest=latest, clock=CLOCK, reports=lambda: (), standing=lambda pair: (),
+        redis=lambda: "not_configured", scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1,
+        patience=lambda: 0.0, refresh_interval=1.0,
+    )  # fmt: skip
     return make_app(parts, None)
 
 
@@ -112,29 +123,29 @@ def test_asgi_price(benchmark: BenchmarkFixture, loop: asyncio.Runner, condition
     assert sent[-2]["status"] == int(condition)
 
 
-def test_embedded_store_round_trip(benchmark: BenchmarkFixture, loop: asyncio.Runner, tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "store.db", CLOCK)
+def round_trips(store: PriceStore) -> Callable[[], Coroutine[Any, Any, None]]:
+    """What a leader does in each interval: it writes a round under its claim, and reads it in its next turn."""
     at = iter(range(CLOCK.wall_ms(), CLOCK.wall_ms() + 10**9))
 
     async def round_trip() -> None:
-        await store.put(a_quote(at_ms=next(at)))
-        await store.get(ETH)
+        assert await store.claim("bench", 60.0)
+        assert await store.write("bench", Stored(now_ms := next(at), (a_quote(at_ms=now_ms),)))
+        await store.read()
 
-    batched(benchmark, loop, round_trip)
+    return round_trip
+
+
+def test_embedded_store_round_trip(benchmark: BenchmarkFixture, loop: asyncio.Runner, tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db", RECORDS, CLOCK)
+    batched(benchmark, loop, round_trips(store))
     loop.run(store.close())
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server here")
 def test_shared_store_round_trip(benchmark: BenchmarkFixture, loop: asyncio.Runner, tmp_path: Path) -> None:
-    at = iter(range(CLOCK.wall_ms(), CLOCK.wall_ms() + 10**9))
     with running_redis(tmp_path) as (url, _):
-        store = RedisStore(url, "bench", 1.0, 60.0, CLOCK, RecordingEvents())
-
-        async def round_trip() -> None:
-            await store.put(a_quote(at_ms=next(at)))
-            await store.get(ETH)
-
-        batched(benchmark, loop, round_trip)
+        store = RedisStore(url, "bench", RECORDS, 1.0, 60.0, CLOCK, RecordingEvents())
+        batched(benchmark, loop, round_trips(store))
         loop.run(store.close())
 
 

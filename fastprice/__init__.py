@@ -2,12 +2,12 @@
 
 The way of a price: exchange bytes -> Quote -> store (L2) -> Snapshot (its rendered bytes: L1) -> socket.
 
-    exchange      infrastructure/exchanges/   reads one reply: bytes -> Quote, a validated fact
-    failover      application/failover.py     which exchange is asked, and whether its quote is believed
-    refresh       application/refresh_*.py    when, and by whom: one claimant asks, the others adopt what it stored
-    store         infrastructure/*_store.py   the quote as all workers share it: Redis, or sqlite3 without one
-    snapshot      application/latest_price.py the quote as this worker serves it, rendered once
-    answer        interface/price_*.py        a dict look-up, a comparison of two numbers, prepared bytes
+    exchange      infrastructure/exchanges/   all pairs in one call: bytes -> Quotes, validated facts
+    round         application/round.py        which exchange is asked for what, and what is believed
+    beat          application/leader.py       when, and by whom: one leader runs a round per interval
+    store         infrastructure/*_store.py   the round as all workers share it: Redis, or sqlite3 without one
+    snapshot      application/latest_price.py a quote as this worker serves it
+    answer        interface/price_*.py        a look-up, a comparison of two numbers, bytes rendered when first read
 
 The layers, each importing only those before it:
 

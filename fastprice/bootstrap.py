@@ -8,43 +8,45 @@ import logging
 import os
 import random
 import socket
+import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 
 from fastprice import __version__
 from fastprice.application.ask_each import Asked, ask_each
-from fastprice.application.bans import Bans
-from fastprice.application.events import Event, QuoteTaken
-from fastprice.application.failover import Failover, FailoverLimits
+from fastprice.application.belief import Tolerance
+from fastprice.application.events import Event
 from fastprice.application.fallback_store import FallbackStore
-from fastprice.application.latest_price import LatestPrice
-from fastprice.application.leases import LeasedSource, Leases
-from fastprice.application.ports import Clock, Events, QuoteStore
-from fastprice.application.refresh_loop import Pace, RefreshLoop
-from fastprice.application.refresh_price import RefreshPrice
-from fastprice.application.retry import RetryingSource
-from fastprice.domain.quote import MAX_SKEW_MS, Pair
-from fastprice.infrastructure.circuit_breaker import GuardedSource
+from fastprice.application.latest_price import LatestPrice, Snapshot
+from fastprice.application.leader import Leader, Pace
+from fastprice.application.ports import Clock, Events, PriceSource, PriceStore
+from fastprice.application.round import RoundLimits
+from fastprice.application.rounds import Rounds
+from fastprice.application.source_health import Patience, SourceHealth
+from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
+from fastprice.infrastructure.circuit_breaker import SourceBreaker
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
-from fastprice.infrastructure.exchanges.client import ExchangeSource, Session
+from fastprice.infrastructure.exchanges.http import Session
+from fastprice.infrastructure.exchanges.source import ExchangeSource
 from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from fastprice.infrastructure.state_log import log_event
 from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE, PRICES, SOURCES_ROUTE
 from fastprice.interface.parts import Parts
-from fastprice.interface.prepared import PreparedPrice
-from fastprice.interface.price_json import PriceAnswers, longest_max_age, render
+from fastprice.interface.price_snapshot import PriceSnapshot, price_snapshots
 from fastprice.server.fast_lane import Lane
 from fastprice.settings import Settings
 
@@ -52,6 +54,9 @@ logger = logging.getLogger("fastprice")
 
 USER_AGENT = f"fastprice/{__version__}"
 FLUSH_SECONDS = 1.0
+# How long a thread that reads an exchange's whole market, 15 ms for a megabyte, may keep the event loop waiting each
+# time that there is something to do. Python's own 5 ms would be felt by every client.
+SWITCH_SECONDS = 0.0005
 # Room for the embedded store and the metrics of some dozens of workers.
 NEEDED_BYTES = 4 << 20
 
@@ -64,37 +69,38 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
     """
     clock = clock or SystemClock()
     metrics = _metrics(settings)
-    observers: list[Events] = [metrics, log_event]
-    events = tell_all(observers)
+    events = tell_all([metrics, log_event])
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
 
-    latest = LatestPrice(settings.pairs, settings.age_limits, render, clock, events)
     session = Session(USER_AGENT, settings.proxies.find)
     store, redis_state = _store(settings, memory, holder, service, clock, events)
-    bans, leases = Bans(store, settings.refresh_interval, clock, events), Leases(clock)
-    failover = _failover(settings, latest, session, bans, leases, clock, events)
-    refresh = RefreshPrice(failover, bans, store, latest, settings.refresh_interval, clock, events)
-    pace = Pace(holder, settings.refresh_interval, random.random)
-    loop = RefreshLoop(refresh, store, latest, pace, leases, clock, events)
+    sources = [_exchange_source(name, settings, session, clock, events) for name in settings.sources]
+    made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
+    latest, rounds = made.latest, made.rounds
 
-    lane = _lane(settings, latest, clock, observers)
+    places = latest.by_slug if settings.fast_lane else {}
+    lane = Lane({f"{PRICES}{slug}".encode(): place for slug, place in places.items()}, clock.monotonic)
     flush = partial(_flush, metrics, lane)
     patient_until = clock.monotonic() + settings.cold_wait
     parts = Parts(
         version=__version__,
         latest=latest,
         clock=clock,
-        reports=lambda pair: refresh.reports.get(pair, ()),
+        reports=lambda: rounds.reports,
+        standing=rounds.standing,
         redis=redis_state,
-        scrape=_scraper(metrics, flush, latest, refresh),
+        scrape=_scraper(metrics, flush, latest, rounds),
         count_request=metrics.count_request,
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
         simulated=settings.simulated,
     )
-    return make_app(parts, _lifespan(session, loop, store, lane, flush, clock))
+    beside: list[Callable[[], Coroutine[Any, Any, None]]] = [made.leader.run, partial(_flush_forever, flush, clock)]
+    if isinstance(store, FallbackStore):
+        beside.append(store.keep)
+    return make_app(parts, _lifespan(session, store, lane, flush, beside))
 
 
 def _metrics(settings: Settings) -> Metrics:
@@ -108,19 +114,19 @@ def _metrics(settings: Settings) -> Metrics:
 
 def _lifespan(
     session: Session,
-    loop: RefreshLoop,
-    store: QuoteStore,
+    store: PriceStore,
     lane: Lane,
     flush: Callable[[], None],
-    clock: Clock,
+    beside: Iterable[Callable[[], Coroutine[Any, Any, None]]],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
-    """What runs beside the requests, from a worker's start to its end; the protocol finds the lane in its state."""
+    """Runs what is `beside` the requests from a worker's start to its end; the protocol finds the lane in its state."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         # Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
+        sys.setswitchinterval(SWITCH_SECONDS)
         async with session:
-            running = [asyncio.create_task(loop.run()), asyncio.create_task(_flush_forever(flush, clock))]
+            running = [asyncio.create_task(run()) for run in beside]
             try:
                 yield {"lane": lane}
             finally:
@@ -133,34 +139,19 @@ def _lifespan(
     return lifespan
 
 
-def _lane(settings: Settings, latest: LatestPrice[PriceAnswers], clock: Clock, observers: list[Events]) -> Lane:
-    """The prices that are answered before ASGI, each forgotten as soon as there is a newer one."""
-    longest = longest_max_age(settings.refresh_interval)
-    pairs = latest.pairs if settings.fast_lane else ()
-    prepared = {pair: PreparedPrice(pair.slug, latest, clock, longest) for pair in pairs}
-
-    def forget(event: Event) -> None:
-        if isinstance(event, QuoteTaken) and event.quote.pair in prepared:
-            prepared[event.quote.pair].forget()
-
-    observers.append(forget)
-    return Lane({f"{PRICES}{pair.slug}".encode(): price for pair, price in prepared.items()}, clock.monotonic)
-
-
 def _flush(metrics: Metrics, lane: Lane) -> None:
     metrics.count_lane(PRICE_ROUTE, *lane.drain())
     metrics.flush()
 
 
 def _scraper(
-    metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceAnswers], refresh: RefreshPrice
+    metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceSnapshot], rounds: Rounds
 ) -> Callable[[], Awaitable[tuple[bytes, str]]]:
     """The metrics as text, with the gauges as this worker knows them now."""
 
     async def scrape() -> tuple[bytes, str]:
         flush()
-        reports = [report for pair in latest.pairs for report in refresh.reports.get(pair, ())]
-        metrics.show(latest.everything_held(), reports)
+        metrics.show(latest.everything_held(), rounds.reports)
         return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
 
     return scrape
@@ -183,58 +174,85 @@ def _exchange_source(
     return ExchangeSource(exchange, url, settings.fetch_timeout, session, clock, events)
 
 
-def _failover(
+S = TypeVar("S", bound=Snapshot)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine(Generic[S]):
+    """What keeps prices fresh: the latest ones, and the beat that renews them."""
+
+    latest: LatestPrice[S]
+    rounds: Rounds
+    leader: Leader
+
+
+def engine(
     settings: Settings,
-    latest: LatestPrice[PriceAnswers],
-    session: Session,
-    bans: Bans,
-    leases: Leases,
+    sources: Iterable[PriceSource],
+    store: PriceStore,
+    make: Callable[[Quote, float, float, float], S],
+    holder: str,
     clock: Clock,
     events: Events,
-) -> Failover:
-    """Every source, from the inside out: the exchange, the claim, retries, the breaker; then all of them in order."""
-    guarded = {}
-    for name in settings.sources:
-        exchange = _exchange_source(name, settings, session, clock, events)
-        leased = LeasedSource(exchange, leases)
-        retrying = RetryingSource(leased, settings.retry_attempts, settings.retry_base, clock, random.random)
-        guarded[name] = GuardedSource(retrying, settings.breaker_fail_max, settings.breaker_reset, clock, events)
-    fresh_lag_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
-    limits = FailoverLimits(
-        round_seconds=settings.round_timeout,
-        attempt_seconds=settings.fetch_timeout,
-        stall_seconds=settings.breaker_reset,
-        fresh_lag_ms=fresh_lag_ms,
-        max_lag_ms=max(settings.age_limits.stale_ms, fresh_lag_ms),
+    share: Callable[[], float] = random.random,
+) -> Engine[S]:
+    """One worker's engine over the given sources and store: in the service, in tests and in the simulator.
+
+    `make` makes the snapshots of LatestPrice, `holder` is this worker's name in claims, `share` gives random shares of
+    one.
+    """
+    latest = LatestPrice(settings.pairs, settings.age_limits, make, clock)
+    patience = Patience(settings.retry_attempts, settings.retry_base, settings.breaker_reset)
+    healths = []
+    for source in sources:
+        breaker = SourceBreaker(source.name, settings.breaker_fail_max, settings.breaker_reset, events)
+        healths.append(SourceHealth(source, breaker, patience, share, clock.monotonic()))
+    tolerance = Tolerance(
+        # At least as far as clocks differ beyond the age of a fresh price.
+        stamp_ms=max(settings.age_limits.stale_ms, settings.age_limits.fresh_ms + MAX_SKEW_MS),
+        current_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
         max_deviation=settings.max_deviation,
     )
-    return Failover(list(guarded.values()), limits, latest.held, lambda name: guarded[name].state, bans, clock, events)
+    limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
+    pace = Pace(holder, settings.refresh_interval, share)
+    rounds = Rounds(healths, store, latest, tolerance, limits, holder, clock, events)
+    return Engine(latest, rounds, Leader(rounds, store, latest, pace, clock, events))
 
 
 def _store(
     settings: Settings, memory: Path, holder: str, service: str, clock: Clock, events: Events
-) -> tuple[QuoteStore, Callable[[], str]]:
+) -> tuple[PriceStore, Callable[[], str]]:
     """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
-    embedded = SqliteStore(store_directory(settings, memory) / "store-2.db", clock)
+    embedded = SqliteStore(store_directory(settings, memory) / "store.db", _records(settings), clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
+    prefix = f"{settings.cache_prefix}:{_fingerprint(settings)}"
     redis = RedisStore(
-        settings.redis_url, settings.cache_prefix, settings.redis_timeout, settings.max_stale, clock, events
+        settings.redis_url, prefix, _records(settings), settings.redis_timeout, settings.max_stale, clock, events
     )
     store = FallbackStore(redis, embedded, holder, service, clock, events)
     return store, lambda: f"down: {store.lost}" if store.lost else "up"
 
 
-def store_directory(settings: Settings, memory: Path) -> Path:
-    """Where the workers of this machine meet: one place per user and per way of getting prices.
+def _records(settings: Settings) -> Records:
+    return Records(settings.pairs, settings.sources)
 
-    Two services that ask different places, as a demo and the real thing do, must never share a price.
+
+def store_directory(settings: Settings, memory: Path) -> Path:
+    """Where the workers of this machine meet: one place per user and per way of making prices."""
+    place = Path(settings.store_dir) if settings.store_dir else memory / f"fastprice-{os.getuid()}"
+    return place / f"{settings.cache_prefix}-{_fingerprint(settings)}"
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Stands for everything that decides which prices are served.
+
+    Two services that differ in it, as a demo and the real thing do, must never share a price; and a leader stores the
+    pairs that it knows in place of all that was stored before.
     """
-    if settings.store_dir:
-        return Path(settings.store_dir)
-    way = json.dumps([settings.cache_prefix, settings.sources, sorted(settings.source_urls.items())])
-    name = f"fastprice-{os.getuid()}-{hashlib.sha256(way.encode()).hexdigest()[:12]}"
-    return memory / name
+    pairs = sorted(pair.slug for pair in settings.pairs)
+    way = [pairs, settings.sources, sorted(settings.source_urls.items()), settings.max_deviation]
+    return hashlib.sha256(json.dumps(way).encode()).hexdigest()[:12]
 
 
 def memory_directory() -> Path:

@@ -10,7 +10,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from fastprice.addresses import Proxies, is_private
 from fastprice.domain.errors import FastpriceError
-from fastprice.domain.quote import SOURCES, AgeLimits, Pair
+from fastprice.domain.quote import AgeLimits, Pair
+from fastprice.infrastructure.exchanges import EXCHANGES
 
 Value = TypeVar("Value")
 
@@ -76,7 +77,8 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read and check everything; raises SettingsError at the first value that cannot be used."""
         read = _Reader(environ)
-        sources = read("SOURCES", ",".join(SOURCES), _sources, f"some of {', '.join(SOURCES)}, none twice")
+        default = ",".join(name for name, exchange in EXCHANGES.items() if exchange.by_default)
+        sources = read("SOURCES", default, _sources, f"some of {', '.join(EXCHANGES)}, none twice")
         settings = cls(
             host=read("HOST", "0.0.0.0", _host, "an address or a host name"),
             port=read("PORT", "8000", _whole(0, 65535), "a whole number from 0 (any free port) to 65535"),
@@ -143,7 +145,7 @@ class _Reader:
     def source_urls(self) -> dict[str, str]:
         """The base URLs that replace the exchanges' own, by source: one each, or all of them at one market."""
         market, urls = self._url("MARKET_URL"), {}
-        for source in SOURCES:
+        for source in EXCHANGES:
             if url := self._url(f"{source.upper()}_URL") or (market and f"{market.rstrip('/')}/{source}"):
                 urls[source] = url
         return urls
@@ -239,7 +241,7 @@ def _pairs(text: str) -> tuple[Pair, ...]:
 
 
 def _sources(text: str) -> tuple[str, ...]:
-    return _distinct(_one_of(SOURCES)(word) for word in _words(text))
+    return _distinct(_one_of(tuple(EXCHANGES))(word) for word in _words(text))
 
 
 def _words(text: str) -> list[str]:

@@ -3,13 +3,13 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastprice.application.events import Event
-from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, SourceReport
-from fastprice.domain.errors import SourceError, StoreUnavailable
-from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote, SourceTime
+from fastprice.application.ports import Answers, Call, Limit
+from fastprice.domain.errors import SourceError
+from fastprice.domain.quote import Pair, Quote, SourceTime
 
 ETH = Pair("ETH", "USDT")
 BTC = Pair("BTC", "USDT")
@@ -19,7 +19,8 @@ START_MS = 1_753_300_000_000
 def a_quote(price: str = "3120.45", at_ms: int = START_MS, source: str = "binance", **other: Any) -> Quote:
     """A valid quote; whatever the test does not care about is filled in."""
     fields: dict[str, Any] = {
-        "pair": ETH, "bid": None, "ask": None, "volume_24h": None, "source_time_ms": None,
+        "pair": ETH, "bid": None, "ask": None, "volume_24h": None, "high_24h": None, "low_24h": None, "open_24h": None,
+        "source_time_ms": None,
     }
     return Quote(price=price, source=source, fetched_at_ms=at_ms, **(fields | other))
 
@@ -98,138 +99,55 @@ class RecordingEvents:
         return [event for event in self.all if isinstance(event, kinds)]
 
 
-class FakeSource:
-    """Gives its `answers` one after the other, the last one for ever: a quote, an error, or a function of the clock.
+AMPLE = Limit(1000.0, 1000.0)
 
-    With `gate` set, a call waits for it: `source.gate = asyncio.Event()`.
+
+class FakeSource:
+    """A PriceSource of one call for all pairs; gives its `answers` one after the other, the last one for ever.
+
+    An answer is a price for every pair, a SourceError of the whole call, or a dict that says what it is for each pair.
+    With `gate` set, a call waits for it: `source.gate = asyncio.Event()`. `asked` keeps the pairs of every call.
     """
 
     def __init__(
-        self,
-        name: str,
-        clock: FakeClock,
-        *answers: str | Quote | SourceError | Callable[[], Quote],
-        source_time: SourceTime = SourceTime.NONE,
-    ) -> None:
+        self, name: str, clock: FakeClock, *answers: Any, source_time: SourceTime = SourceTime.NONE,
+        limit: Limit = AMPLE, per_call: int = 1000,
+    ) -> None:  # fmt: skip
         self.name = name
         self.source_time = source_time
-        self.state = "closed"
-        self.calls = 0
+        self.limit = limit
         self.answers = list(answers)
+        self.asked: list[tuple[Pair, ...]] = []
         self.gate: asyncio.Event | None = None
         self._clock = clock
+        self._per_call = per_call
 
-    async def fetch(self, pair: Pair) -> Quote:
-        self.calls += 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+    def calls(self, pairs: Sequence[Pair]) -> list[Call]:
+        size = self._per_call
+        return [Call(tuple(pairs[at:at + size])) for at in range(0, len(pairs), size)]
+
+    async def fetch(self, call: Call) -> Answers:
         if self.gate is not None:
             await self.gate.wait()
+        return self.answer(call)
+
+    def answer(self, call: Call) -> dict[Pair, Quote | SourceError]:
+        """What `fetch` gives, without waiting."""
+        self.asked.append(call.pairs)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, SourceError):
             raise answer
+        if not isinstance(answer, dict):
+            answer = dict.fromkeys(call.pairs, answer)
+        return {pair: self._of(pair, answer[pair]) for pair in call.pairs if pair in answer}
+
+    def _of(self, pair: Pair, answer: Any) -> Quote | SourceError:
+        if isinstance(answer, Quote | SourceError):
+            return answer
         if isinstance(answer, str):
             return a_quote(answer, self._clock.wall_ms(), self.name, pair=pair)
-        return answer if isinstance(answer, Quote) else answer()
-
-
-class Shelf:
-    """What every FakeStore of one fleet shares: the quotes, the reports, the claims, and everything ever put."""
-
-    def __init__(self) -> None:
-        self.quotes: dict[Pair, Quote] = {}
-        self.reports: dict[Pair, tuple[SourceReport, ...]] = {}
-        self.bans: dict[tuple[str, Pair | None], Ban] = {}
-        self.claims: dict[str, tuple[str, int]] = {}
-        self.puts: list[Quote] = []
-        self.changed = asyncio.Event()
-
-    def put(self, quote: Quote) -> None:
-        self.quotes[quote.pair] = quote
-        self.puts.append(quote)
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-
-class FakeStore:
-    """A QuoteStore in a dict; `failure` makes every operation fail with that reason.
-
-    Workers share what they store by sharing a shelf: `FakeStore(clock, other.shelf)`.
-    """
-
-    def __init__(self, clock: Clock, shelf: Shelf | None = None) -> None:
-        self.failure: str | None = None
-        self.operations: list[str] = []
-        self.closed = False
-        self.shelf = shelf or Shelf()
-        self._clock = clock
-        self._seen = 0
-
-    async def get(self, pair: Pair) -> Quote | None:
-        self._operate("get")
-        return self.shelf.quotes.get(pair)
-
-    async def put(self, quote: Quote) -> bool:
-        self._operate("put")
-        if not quote.replaces(self.shelf.quotes.get(quote.pair), self._clock.wall_ms()):
-            return False
-        self.shelf.put(quote)
-        return True
-
-    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
-        self._operate("get_reports")
-        return self.shelf.reports.get(pair, ())
-
-    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
-        self._operate("put_reports")
-        self.shelf.reports[pair] = reports
-
-    async def get_bans(self) -> tuple[Ban, ...]:
-        self._operate("get_bans")
-        return tuple(ban for ban in self.shelf.bans.values() if ban.until_ms > self._clock.wall_ms())
-
-    async def put_ban(self, ban: Ban) -> None:
-        self._operate("put_ban")
-        held = self.shelf.bans.get((ban.source, ban.pair))
-        latest_ms = self._clock.wall_ms() + round(MAX_BAN_SECONDS * 1000)
-        if held is None or ban.until_ms > held.until_ms or held.until_ms > latest_ms:
-            self.shelf.bans[ban.source, ban.pair] = ban
-
-    async def claim(self, name: str, holder: str, seconds: float) -> bool:
-        self._operate("claim")
-        now_ms, (held_by, until_ms) = self._clock.wall_ms(), self.shelf.claims.get(name, (holder, 0))
-        ends_ms = now_ms + round(seconds * 1000)
-        if held_by != holder and now_ms < until_ms <= ends_ms + MAX_SKEW_MS:
-            return False
-        self.shelf.claims[name] = (holder, ends_ms)
-        return True
-
-    async def release(self, name: str, holder: str) -> None:
-        self._operate("release")
-        if self.shelf.claims.get(name, ("", 0))[0] == holder:
-            del self.shelf.claims[name]
-
-    async def news(self, seconds: float) -> tuple[Quote, ...]:
-        self._operate("news")
-        if self._seen == len(self.shelf.puts):
-            waits = [asyncio.ensure_future(self.shelf.changed.wait()), asyncio.ensure_future(self._nap(seconds))]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-        news, self._seen = tuple(self.shelf.puts[self._seen:]), len(self.shelf.puts)
-        return news
-
-    async def close(self) -> None:
-        self.closed = True
-
-    async def _nap(self, seconds: float) -> bool:
-        await self._clock.sleep(seconds)
-        return True
-
-    def _operate(self, op: str) -> None:
-        self.operations.append(op)
-        if self.failure:
-            raise StoreUnavailable(self.failure)
+        quote: Quote = answer()
+        return quote
 
 
 def kinds(events: Iterable[Event]) -> list[str]:

@@ -17,8 +17,8 @@ from fastprice.market.tick import Tick
 LATENCY_SECONDS = 0.01
 # How old the stamps are that the fault `old` makes.
 OLD_SECONDS = 3600.0
-# What some never say; whose stamp is of the reply or, an hour late at most, of a trade.
-NO_VOLUME, NO_TIME, OF_REPLY, OF_TRADE = ("kucoin",), ("kraken", "gate"), ("bybit",), ("coinbase",)
+# What some do not always, or never, say; whose stamp is of the reply or, an hour late at most, of a trade.
+RARE_VOLUME, NO_TIME, OF_REPLY, OF_TRADE = ("kucoin",), ("kraken", "gate"), ("bybit", "htx"), ("coinbase",)
 UNSTAMPED = NO_TIME + OF_REPLY
 
 
@@ -53,20 +53,23 @@ class NotingExchange(Market):
         for tick in call.ticks if call.form.price_key else ():
             # A lie is of those pairs alone that it concerns; any other fault is of the whole reply.
             spared = call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
-            self._note(call.exchange.name, tick, "" if spared else call.fault, call.switch)
+            time_ms = call.time_ms if call.exchange.name in OF_REPLY else tick.time_ms
+            said = Said(tick.bid, tick.ask, tick.volume, time_ms, call.time_ms)
+            self._note(call.exchange.name, tick, said, "" if spared else call.fault, call.switch)
 
-    def _note(self, name: str, tick: Tick, fault: str, switch: Switch) -> None:
-        price, said = tick.price, Said(tick.bid, tick.ask, tick.volume, tick.time_ms, tick.time_ms)
+    def _note(self, name: str, tick: Tick, said: Said, fault: str, switch: Switch) -> None:
+        price = tick.price
         if fault == "jump":
             price, bid, ask = (_times(str(amount), switch.factor) for amount in (tick.price, tick.bid, tick.ask))
             said = replace(said, bid=bid, ask=ask, jumped=True)
         elif fault == "frozen":
             held = switch.held[tick.pair]
-            price, said = held.price, replace(said, bid=held.bid, ask=held.ask, time_ms=held.time_ms)
+            time_ms = switch.since_ms if name in OF_REPLY else held.time_ms
+            price, said = held.price, replace(said, bid=held.bid, ask=held.ask, time_ms=time_ms)
         elif fault == "old":
-            said = replace(said, time_ms=tick.time_ms - round(OLD_SECONDS * 1000))
+            said = replace(said, time_ms=said.time_ms - round(OLD_SECONDS * 1000))
         elif fault == "ahead":
-            said = replace(said, time_ms=tick.time_ms + round(switch.seconds * 1000))
+            said = replace(said, time_ms=said.time_ms + round(switch.seconds * 1000))
         elif fault == "odd_extras":
             said = replace(said, bid=None, ask=None, volume=None)
         elif fault not in ("", *TRUTHFUL):

@@ -57,14 +57,22 @@ class Service(Standing):
     def workers(self) -> list[int]:
         return Watched(self.process.pid).pids()[1:]
 
+    @property
+    def _store(self) -> Path:
+        return Path(self._environ["STORE_DIR"])
+
+    @property
+    def _is_barred(self) -> bool:
+        """Whether a start is refused, and rightly so, over something that is no directory."""
+        return self._store.exists() and not self._store.is_dir()
+
     async def spawn(self) -> None:
         """Start, and wait for nothing; what it says is added to its log."""
         self.upset()
         self.forget()
         self.leaving.clear()
-        store = Path(self._environ["STORE_DIR"])
-        if store.exists() and not store.is_dir():
-            store.unlink()  # A start over something that is no directory is refused, and rightly so.
+        if self._is_barred:
+            self._store.unlink()
         with (self.directory / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "fastprice.cli", "serve", env=environment(self._environ), cwd=self.directory,
@@ -79,6 +87,8 @@ class Service(Standing):
             with contextlib.suppress(OSError):
                 await self.get("/health/liveness")
                 return
+            if self.process.returncode is not None and self._is_barred:
+                await self.spawn()  # That befell it while it started.
             await asyncio.sleep(0.05)
         self._ledger.find(self.name, "does not start", self.log()[-600:])
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from bench.chaos.exchange import NO_TIME, NO_VOLUME, NotingExchange, Said
+from bench.chaos.exchange import NO_TIME, RARE_VOLUME, NotingExchange, Said
 from bench.chaos.ledger import Ledger
 from bench.chaos.wire import PRICES, Answer, Ask, Line, wall_ms
 
@@ -215,7 +215,7 @@ def _matches(said: Said, price: dict[str, Any]) -> bool:
     times = (None,) if source in NO_TIME else (said.time_ms, said.time_ms // 1000 * 1000)
     return (
         (price["bid"], price["ask"]) == (said.bid, said.ask)
-        and price["volume_24h"] == (None if source in NO_VOLUME else said.volume)
+        and price["volume_24h"] in ((said.volume, None) if source in RARE_VOLUME else (said.volume,))
         and price["source_time_ms"] in times
         and abs(price["fetched_at_ms"] - said.at_ms) <= FETCH_TIMEOUT * 1000 + 4 * ROUNDING_MS
     )

@@ -14,17 +14,17 @@ from functools import partial
 from pathlib import Path
 
 from bench.chaos.exchange import OLD_SECONDS
-from bench.chaos.fleet import GRACEFUL_TIMEOUT, PAIRS, Group, RedisServer, Service
+from bench.chaos.fleet import GRACEFUL_TIMEOUT, Group, RedisServer, Service
 from bench.chaos.oracle import MAX_STALE
-from bench.chaos.wire import wall_ms
-from fastprice.domain.quote import SOURCES
 from fastprice.market.floor import MEANINGS
+from fastprice.settings import Settings
 
 LONGEST_SECONDS = 6.0
 # After these a source is rightly left alone for long: they befall only some, or an episode would end in silence.
 LASTING, EXPENDABLE = ("blocked", "geo", "unknown_symbol", "wrong_symbol", "halted"), 3
 # For how many seconds these tell everybody to stay away.
 RESTING = ("rate_limited", "banned")
+SOURCES = Settings.from_env({}).sources
 SECONDS, FACTORS = (0.1, 0.3, 1.0, 3.0, 50.0), (0.5, 1.2, 3.0)
 # Shares of episodes in which a source is never at fault, signals are sent, Redis is troubled, and the embedded store
 # of those that have a Redis too.
@@ -45,15 +45,12 @@ REDIS = {
     "paused": ("CLIENT PAUSE 1500 ALL", ""),
     "paused for writes": ("CLIENT PAUSE 2000 WRITE", ""),
 }
-# What a stranger may leave in one of our keys: no record at all, or one of ours in which this stands.
+# What a stranger may leave in one of our keys: no record at all, or one of ours with something that none of us writes.
 LITTER = (
-    b"", b"null", b"[]", b"{}", b"\xff\xfe", b"[" * 3000, b"9" * 400, b'"\\ud800"', b'{"fetched_at_ms":1e308}',
-    b'{"v":1,"source":"\\ud800","pair":null,"until_ms":4000000000000,"reason":"."}',
+    b"", b"null", b"[]", b"{}", b"\xff\xfe", b"[" * 3000, b"9" * 400, b'"\\ud800"', b"[2]", b"[2,1,[],[]]",
+    b'[2,4000000000000,[["eth-usdt"]],["\\ud800"]]', b'[2,[["binance",4000000000000,"."]]]',
 )  # fmt: skip
-FORGED: tuple[dict[str, object], ...] = (
-    {"source": "\ud800"}, {"source": "nobody"}, {"price": "NaN"}, {"price": None}, {"bid": "-1"}, {"v": 2},
-    {"last_error": "\ud800"}, {"breaker": "ajar"}, {"pair": "xyz-usdt"}, {"fetched_at_ms": 4_000_000_000_000},
-)  # fmt: skip
+FORGED: tuple[object, ...] = ("\ud800", "nobody", "NaN", "-1", "ajar", 4_000_000_000_000, 2.5, True, [], {})
 Trouble = Callable[[random.Random], Awaitable[None]]
 
 
@@ -209,26 +206,27 @@ class Plan:
 
 async def _litter(redis: RedisServer, rng: random.Random) -> None:
     """Write into our keys, and publish, what is no record of ours."""
-    keys = [f"fastprice:v1:{kind}:{pair}" for kind in ("quote", "sources", "claim") for pair in PAIRS]
-    for _ in range(rng.randrange(1, 40)):
-        key = rng.choice([*keys, "fastprice:v1:bans"])
+    keys = sorted(await redis.do("KEYS", "fastprice:*") or ())
+    for _ in range(rng.randrange(1, 40) if keys else 0):
+        key = rng.choice(keys)
         held, word = await redis.do("GET", key), rng.choice([*LITTER, rng.randbytes(rng.randrange(200))])
         if held and rng.random() < 0.7:
             word = _forged(held, rng)
         if rng.random() < 0.3:
             await redis.do("DEL", key)
-        publish = ("PUBLISH", "fastprice:v1:news:0", b"eth-usdt " + word)
+        publish = ("PUBLISH", key.rsplit(b":", 1)[0] + b":news:0", word)
         await redis.do(*rng.choice((("SET", key, word), ("HSET", key, word, word), ("LPUSH", key, word), publish)))
 
 
 def _forged(held: bytes, rng: random.Random) -> bytes:
-    """A record of ours, newer than any, with something in it that none of us can have written."""
+    """A record of ours with something in one place that none of us can have written."""
     try:
-        record = json.loads(held)
-        row = rng.choice(record.get("reports", [record]))
-        row |= ({"fetched_at_ms": wall_ms()} if "fetched_at_ms" in row else {}) | rng.choice(FORGED)
+        record = row = json.loads(held)
+        while isinstance(row[place := rng.randrange(len(row))], list) and row[place]:
+            row = row[place]
+        row[place] = rng.choice(FORGED)
     except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
-        return held[: len(held) // 2]  # Earlier litter.
+        return held[: len(held) // 2]  # A claim, or earlier litter.
     return json.dumps(record).encode()
 
 
@@ -249,7 +247,7 @@ def _truncated(store: Path, rng: random.Random) -> Callable[[], object]:
 
 
 def _overwritten(store: Path, rng: random.Random) -> Callable[[], object]:
-    with rng.choice([path for path in store.iterdir() if path.suffix in (".db", ".db-wal")]).open("r+b") as file:
+    with rng.choice([path for path in store.rglob("*") if path.suffix in (".db", ".db-wal")]).open("r+b") as file:
         file.seek(rng.choice((0, rng.randrange(8192))))
         file.write(rng.randbytes(rng.choice((1, 20, 5000))))
     return list
@@ -270,9 +268,10 @@ def _locked(store: Path, rng: random.Random) -> Callable[[], object]:
 
 
 def _owned_by_another(store: Path, rng: random.Random) -> Callable[[], object]:
-    _database(store).unlink()
-    os.chown(store, 12345, 12345)
-    return lambda: os.chown(store, os.getuid(), os.getgid())
+    path = _database(store)
+    path.unlink()
+    os.chown(path.parent, 12345, 12345)
+    return lambda: os.chown(path.parent, os.getuid(), os.getgid())
 
 
 def _no_directory(store: Path, rng: random.Random) -> Callable[[], object]:
@@ -285,4 +284,4 @@ STORE = (_removed, _deleted, _truncated, _overwritten, _replaced_by_another, _lo
 
 
 def _database(store: Path) -> Path:
-    return next(path for path in store.iterdir() if path.suffix == ".db")
+    return next(store.rglob("*.db"))

@@ -11,12 +11,12 @@ from typing import Any
 from bench.failures.connections import Connection
 from bench.failures.figures import figure, percentile
 from bench.failures.fleet import Fleet, close_calls, fleet, until
-from fastprice.application.refresh_loop import CLAIM_INTERVALS
+from fastprice.application.leader import CLAIM_TURNS
 
 REPLICAS, WORKERS, CLIENTS = 2, 3, 24
 INTERVAL = 0.5
-CLAIM_SECONDS = INTERVAL * CLAIM_INTERVALS
-CLAIM_KEY = "fastprice:v1:claim:eth-usdt"
+CLAIM_SECONDS = INTERVAL * CLAIM_TURNS
+CLAIM_KEYS = "fastprice:*:claim:leader"
 # A dead caller's last request may still be on its way; nobody else asks so soon, for its claim has not ended.
 LAST_REQUEST_SECONDS = 0.1
 # Not kept for ever, so that workers that were started anew get their share.
@@ -74,8 +74,8 @@ async def _take_over(running: Fleet) -> tuple[float, float]:
 
 
 def _holder(running: Fleet) -> int | None:
-    name = running.redis.get(CLAIM_KEY)
-    return int(name.split(b":")[1]) if isinstance(name, bytes) else None
+    names = [running.redis.get(key) for key in running.redis.scan_iter(CLAIM_KEYS)]
+    return next((int(name.split(b":")[1]) for name in names if isinstance(name, bytes)), None)
 
 
 async def _client(port: int, answers: Counter[str]) -> None:

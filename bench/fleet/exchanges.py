@@ -1,11 +1,12 @@
 """Exchanges that are not there: they count who asks them, take their time, and can be down or ban everyone."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from bench.fleet.virtual_time import Process
-from fastprice.application.ports import Clock
+from fastprice.application.ports import Answers, Call, Clock, Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceTimeout
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
@@ -16,7 +17,7 @@ FIRST_PRICE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class Asked:
     """One request to an exchange: when, to whom, by whom, and whether the exchange had asked to be left alone."""
 
     at: float
@@ -29,7 +30,7 @@ class Call:
 class Tape:
     """Everything that was asked of the exchanges, and when each of their prices was given, in virtual seconds."""
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[Asked] = field(default_factory=list)
     given_at: list[float] = field(default_factory=list)
 
     def price(self, at: float) -> str:
@@ -60,7 +61,7 @@ class Exchange:
     async def answer(self, pair: Pair, process: Process, clock: Clock) -> Quote:
         now = clock.monotonic()
         banned = now < self.banning_until
-        self._tape.calls.append(Call(now, self.name, process, banned and self.ban_told))
+        self._tape.calls.append(Asked(now, self.name, process, banned and self.ban_told))
         await asyncio.sleep(LEAST_SECONDS + MORE_SECONDS * self._random.random())
         given_at = clock.monotonic()
         if process.paused:
@@ -71,13 +72,14 @@ class Exchange:
         if self.down:
             raise SourceDown("HTTP 503")
         price = self._tape.price(given_at)
-        return Quote(pair, price, None, None, None, self.name, None, clock.wall_ms())
+        return Quote(pair, price, None, None, None, None, None, None, self.name, None, clock.wall_ms())
 
 
 class FakeSource:
     """The PriceSource of one worker, with a deadline as infrastructure/exchanges/client.py has one."""
 
     source_time = SourceTime.NONE
+    limit = Limit(burst=100.0, per_second=100.0)
 
     def __init__(self, exchange: Exchange, process: Process, clock: Clock, timeout_seconds: float) -> None:
         self.name = exchange.name
@@ -86,13 +88,16 @@ class FakeSource:
         self._clock = clock
         self._timeout = timeout_seconds
 
-    async def fetch(self, pair: Pair) -> Quote:
+    def calls(self, pairs: Sequence[Pair]) -> list[Call]:
+        return [Call(tuple(pairs))]
+
+    async def fetch(self, call: Call) -> Answers:
         if self._process.paused:
             await self._process.going()
         if self._process.dead:
             raise SourceDown("the process is dead")
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange.answer(pair, self._process, self._clock)
+                return {pair: await self._exchange.answer(pair, self._process, self._clock) for pair in call.pairs}
         except TimeoutError:
             raise SourceTimeout(f"no answer within {self._timeout:g} s") from None

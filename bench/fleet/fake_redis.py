@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from fastprice.application.ports import Ban
+from bench.fleet.virtual_time import START_MS
+from fastprice.application.ports import LEADER
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import Quote
+from fastprice.infrastructure.memory_store import MemoryStore
 
-Run = Callable[["Redis"], Any]
+# What is to be done in Redis; it never waits there.
+Run = Callable[[MemoryStore], Coroutine[Any, Any, Any]]
 
 # One way through a data centre and the time in Redis: at least, and on average beyond that.
 LEAST_SECONDS, MORE_SECONDS = 0.0001, 0.00015
@@ -20,9 +22,22 @@ FANOUT_SECONDS = 2e-6
 
 
 class Subscriber(Protocol):
-    """Who is told of every quote that is put."""
+    """Who is told whenever something is written."""
 
-    def hear(self, quote: Quote) -> None: ...
+    def hear(self) -> None: ...
+
+
+class ServerClock:
+    """The server's own clock."""
+
+    def __init__(self) -> None:
+        self.monotonic = asyncio.get_running_loop().time
+
+    def wall_ms(self) -> int:
+        return START_MS + int(self.monotonic() * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 @dataclass(slots=True)
@@ -51,7 +66,7 @@ class Redis:
         self.backlog: list[Request] = []
         self._random = random
         self._loop = asyncio.get_running_loop()
-        self._values: dict[str, tuple[Any, float]] = {}
+        self.memory = MemoryStore(ServerClock())
 
     def _usual(self) -> float:
         return LEAST_SECONDS + self._random.expovariate(1 / MORE_SECONDS)
@@ -59,7 +74,16 @@ class Redis:
     def execute(self, request: Request) -> Any:
         self.done[request.op] += 1
         self.by_second[int(self._loop.time())] += 1
-        return request.run(self)
+        result = _done(request.run(self.memory))
+        if request.op == "write" and result:
+            self._publish()
+        return result
+
+    @property
+    def leader(self) -> str | None:
+        """Who holds the claim."""
+        leader: str | None = _done(self.memory.holder(LEADER))
+        return leader
 
     def freeze(self) -> None:
         self.state = "frozen"
@@ -76,59 +100,34 @@ class Redis:
         self.state = "dead"
         self.epoch += 1
         self.backlog.clear()
-        self._values.clear()
+        self.memory = MemoryStore(ServerClock())
         self.subscribers.clear()
 
     def start(self) -> None:
         self.state = "up"
 
-    def get(self, key: str) -> Any:
-        value, until = self._values.get(key, (None, 0.0))
-        return value if self._loop.time() < until else None
-
-    def set(self, key: str, value: Any, seconds: float) -> None:
-        self._values[key] = (value, self._loop.time() + seconds)
-
-    def delete(self, key: str) -> None:
-        self._values.pop(key, None)
-
-    def claim(self, key: str, holder: str, seconds: float) -> bool:
-        if self.get(key) not in (None, holder):
-            return False
-        self.set(key, holder, seconds)
-        return True
-
-    def release(self, key: str, holder: str) -> None:
-        if self.get(key) == holder:
-            self.delete(key)
-
-    def put_ban(self, ban: Ban, seconds: float) -> None:
-        bans = dict(self.get("bans") or {})
-        if (held := bans.get((ban.source, ban.pair))) is None or held.until_ms < ban.until_ms:
-            bans[ban.source, ban.pair] = ban
-            _, until = self._values.get("bans", (None, 0.0))
-            self.set("bans", bans, max(seconds, until - self._loop.time()))
-
-    def put(self, key: str, quote: Quote, now_ms: int, seconds: float) -> bool:
-        if not quote.replaces(self.get(key), now_ms):
-            return False
-        self.set(key, quote, seconds)
-        self._publish(quote)
-        return True
-
-    def _publish(self, quote: Quote) -> None:
+    def _publish(self) -> None:
         """Machine by machine, each a little later; a message that is lost on the way was sent all the same."""
         sent = 0
         for subscribers in self.subscribers.values():
             sent += len(subscribers)
             heard = [store for store in subscribers if self._random.random() >= self.lost_share]
-            self._loop.call_later(self.latency() + sent * FANOUT_SECONDS, _hear, heard, quote)
+            self._loop.call_later(self.latency() + sent * FANOUT_SECONDS, _hear, heard)
         self.deliveries += sent
 
 
-def _hear(stores: list[Subscriber], quote: Quote) -> None:
+def _hear(stores: list[Subscriber]) -> None:
     for store in stores:
-        store.hear(quote)
+        store.hear()
+
+
+def _done(operation: Coroutine[Any, Any, Any]) -> Any:
+    """The result of an operation that does not wait."""
+    try:
+        operation.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("an operation on memory has waited")
 
 
 class Link:

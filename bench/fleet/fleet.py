@@ -74,8 +74,7 @@ class Fleet:
     @property
     def holder(self) -> Worker | None:
         """Who may ask for all, as Redis has it."""
-        name = self.redis.get(f"claim:{PAIR.slug}")
-        return next((worker for worker in self.workers if worker.process.name == name), None)
+        return next((worker for worker in self.workers if worker.process.name == self.redis.leader), None)
 
     @property
     def alive(self) -> list[Worker]:
@@ -129,9 +128,9 @@ class Fleet:
             if self.phases:
                 now, phase = self._loop.time(), self.phases[-1]
                 running = [worker for worker in self.workers if not (worker.process.paused or worker.process.dead)]
-                held = [snapshot for worker in running if (snapshot := worker.latest.by_slug.get(PAIR.slug))]
+                held = [snapshot for worker in running if (snapshot := worker.latest.by_slug[PAIR.slug].snapshot)]
                 phase.without_price += len(running) - len(held)
-                for given_at, count in Counter(snapshot.rendered for snapshot in held).items():
+                for given_at, count in Counter(self.world.tape.age_began(each.quote) for each in held).items():
                     phase.ages[round((now - given_at) * 1000)] += count
 
     def _end_phase(self) -> None:

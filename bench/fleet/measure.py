@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from bench.fleet.exchanges import Call
+from bench.fleet.exchanges import Asked
 from bench.fleet.fleet import Fleet, Orphaned, Phase
 from bench.fleet.scenarios import SEED, Scenario
 from bench.fleet.virtual_time import run
-from fastprice.application.refresh_loop import CLAIM_INTERVALS
+from fastprice.application.leader import CLAIM_TURNS
 
 Row = dict[str, Any]
 
@@ -37,7 +37,7 @@ def _row(scenario: Scenario, fleet: Fleet) -> Row:
         "workers": scenario.workers,
         "machines": scenario.machines,
         "at_most": scenario.at_most,
-        "claim_seconds": interval * CLAIM_INTERVALS,
+        "claim_seconds": interval * CLAIM_TURNS,
         "phases": {phase.name: _phase(phase, fleet, interval, calls) for phase in fleet.phases},
         "takeovers": _takeovers(fleet.orphaned, calls),
         "calls_by_source": dict(sorted(Counter(call.source for call in calls).items())),
@@ -48,7 +48,7 @@ def _row(scenario: Scenario, fleet: Fleet) -> Row:
     }
 
 
-def _phase(phase: Phase, fleet: Fleet, interval: float, calls: Sequence[Call]) -> Row:
+def _phase(phase: Phase, fleet: Fleet, interval: float, calls: Sequence[Asked]) -> Row:
     seconds, workers = phase.ends - phase.begins, len(fleet.workers)
     within = [call for call in calls if phase.begins <= call.at < phase.ends]
     times = [call.at for call in within]
@@ -68,7 +68,7 @@ def _phase(phase: Phase, fleet: Fleet, interval: float, calls: Sequence[Call]) -
     }
 
 
-def _takeovers(orphaned: Sequence[Orphaned], calls: Sequence[Call]) -> Row:
+def _takeovers(orphaned: Sequence[Orphaned], calls: Sequence[Asked]) -> Row:
     """How long each group that had lost its caller was without one; those that never got one again are counted."""
     times, found, lost = [call.at for call in calls], [], 0
     for group in orphaned:
@@ -90,7 +90,7 @@ def most_within(times: Sequence[float], seconds: float) -> int:
     return max((number + 1 - bisect_left(times, at - seconds) for number, at in enumerate(times)), default=0)
 
 
-def most_callers(calls: Sequence[Call], seconds: float) -> int:
+def most_callers(calls: Sequence[Asked], seconds: float) -> int:
     """The most processes that asked within any stretch of so many seconds."""
     callers: Counter[str] = Counter()
     first, most = 0, 0

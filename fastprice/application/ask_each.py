@@ -24,11 +24,15 @@ async def ask_each(sources: Iterable[PriceSource], pair: Pair, clock: Clock) -> 
     """Ask all at the same time, each once: no retry, no breaker, no failover."""
 
     async def ask(source: PriceSource) -> Asked:
-        started, quote, error = clock.monotonic(), None, None
+        started = clock.monotonic()
+        answer: Quote | SourceError
         try:
-            quote = await source.fetch(pair)
+            (call,) = source.calls((pair,))
+            answer = (await source.fetch(call))[pair]
         except SourceError as failure:
-            error = str(failure)
+            answer = failure
+        quote = answer if isinstance(answer, Quote) else None
+        error = None if quote else str(answer)
         return Asked(source.name, source.source_time, clock.monotonic() - started, quote, error)
 
     return list(await asyncio.gather(*map(ask, sources)))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fastprice.domain.quote import Freshness, Pair, Quote
+from fastprice.domain.quote import Freshness, Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,26 +16,26 @@ class SourceAsked:
 
 @dataclass(frozen=True, slots=True)
 class SourceSkipped:
-    """A source was not called because of its breaker or its cool-down."""
+    """A source was left out of a round because of its breaker, its cool-down or its documented limit."""
 
     source: str
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLost:
-    """A source that answered, or was never asked, gives no acceptable quotes of a pair any more."""
+    """A source gives no acceptable quotes of these pairs any more, all for reasons of one kind."""
 
     source: str
-    pair: Pair
+    pairs: tuple[Pair, ...]
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SourceBack:
-    """A lost source gives acceptable quotes of a pair again."""
+    """A source gives acceptable quotes of these pairs again."""
 
     source: str
-    pair: Pair
+    pairs: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,50 +57,42 @@ class BreakerMoved:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """A refresh of a pair ended: `fetched` from a source, `adopted` from the store, or `failed`."""
+    """So many pairs were refreshed: `fetched` from a source or `adopted` from the store; or no source had them:
+    `failed`."""
 
-    pair: Pair
     result: str
+    pairs: int
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshFailing:
-    """No source gives a price for a pair any more; told once, until RefreshRecovered."""
+    """No source gives a price for these pairs any more, the first one for this reason; told until RefreshRecovered."""
 
-    pair: Pair
+    pairs: tuple[Pair, ...]
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshRecovered:
-    """A source gives a price for a pair again."""
+    """Some source gives a price for these pairs again."""
 
-    pair: Pair
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class QuoteTaken:
-    """This worker serves a newer quote from now on."""
-
-    quote: Quote
+    pairs: tuple[Pair, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FreshnessMoved:
-    """The price of a pair became fresh, stale or expired; told by the worker that holds the claim."""
+    """The prices of these pairs became fresh, stale or expired, the oldest at this age; told by the leader."""
 
-    pair: Pair
+    pairs: tuple[Pair, ...]
     freshness: Freshness
     age_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimMoved:
-    """This worker took the claim of a pair, and asks the sources from now on; or it has it no longer."""
+class LeaderMoved:
+    """This worker leads from now on, and asks the sources; or it leads no longer."""
 
-    pair: Pair
-    held: bool
+    leads: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +149,8 @@ Event = (
     | Refreshed
     | RefreshFailing
     | RefreshRecovered
-    | QuoteTaken
     | FreshnessMoved
-    | ClaimMoved
+    | LeaderMoved
     | CacheRead
     | StoreAsked
     | StoreLost

@@ -2,22 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from fastprice.application.events import QuoteTaken
-from fastprice.application.ports import Clock, Events, Held
+from fastprice.application.ports import Clock, Held
 from fastprice.domain.quote import MAX_SKEW_MS, AgeLimits, Freshness, Pair, Quote
 
-Rendered = TypeVar("Rendered")
 
+@dataclass(slots=True, eq=False)
+class Snapshot:
+    """A quote as this worker serves it; monotonic seconds of its fetch, and up to which it is fresh, and usable.
 
-@dataclass(frozen=True, slots=True)
-class Snapshot(Generic[Rendered]):
-    """A quote with its rendered answer; monotonic seconds of its fetch, and up to which it is fresh, and usable."""
+    A subclass holds the answers that are rendered from it. It renders them when they are first read, and not when the
+    quote comes: most quotes of many pairs are replaced before anybody has asked for them.
+    """
 
     quote: Quote
-    rendered: Rendered
     fetched_at: float
     fresh_until: float
     usable_until: float
@@ -27,79 +27,82 @@ class Snapshot(Generic[Rendered]):
             return Freshness.FRESH
         return Freshness.STALE if now <= self.usable_until else Freshness.EXPIRED
 
+    def age_ms(self, now: float) -> int:
+        return max(0, round((now - self.fetched_at) * 1000))
 
-class LatestPrice(Generic[Rendered]):
-    """The snapshots that requests read: `by_slug` is one dict look-up away from an answer.
 
-    `last` is the newest quote of each pair that was offered, also one that is too old to be served.
+S = TypeVar("S", bound=Snapshot)
+
+
+@dataclass(slots=True, eq=False)
+class Place(Generic[S]):
+    """Where the current snapshot of a pair is found, None before the first one: whoever answers looks here each time.
+
+    `last` is the newest quote that was offered, even one that is too old to be served.
+    """
+
+    pair: Pair
+    snapshot: S | None = None
+    last: Quote | None = None
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class LatestPrice(Generic[S]):
+    """The places that requests read: `by_slug` is one dict look-up away from an answer.
+
+    `make` makes a snapshot of the four values that Snapshot has.
     """
 
     def __init__(
-        self,
-        pairs: Iterable[Pair],
-        limits: AgeLimits,
-        render: Callable[[Quote], Rendered],
-        clock: Clock,
-        events: Events,
+        self, pairs: Iterable[Pair], limits: AgeLimits, make: Callable[[Quote, float, float, float], S], clock: Clock
     ) -> None:
         self.pairs = tuple(pairs)
-        self.by_slug: dict[str, Snapshot[Rendered]] = {}
-        self.last: dict[Pair, Quote] = {}
+        self.by_slug: dict[str, Place[S]] = {pair.slug: Place(pair) for pair in self.pairs}
+        self._places = {place.pair: place for place in self.by_slug.values()}
         self._limits = limits
-        self._render = render
+        self._make = make
         self._clock = clock
-        self._events = events
-        self._arrived = {pair: asyncio.Event() for pair in self.pairs}
 
     def offer(self, quote: Quote) -> bool:
         """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
         # In this order: were the process stopped between the readings, the price would seem older, never younger.
         now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
-        # The store may be shared with a service of other pairs.
-        if quote.pair not in self._arrived or quote.is_from_future(now_ms):
+        place = self._places.get(quote.pair)
+        if place is None or quote.is_from_future(now_ms):
             return False
-        if quote.replaces(self.last.get(quote.pair), now_ms):
-            self.last[quote.pair] = quote
-        age_ms = quote.age_ms(now_ms)
-        held = self.by_slug.get(quote.pair.slug)
+        if quote.replaces(place.last, now_ms):
+            place.last = quote
+        age_ms, held = quote.age_ms(now_ms), place.snapshot
         if self._limits.judge(age_ms) is Freshness.EXPIRED or not quote.replaces(held.quote if held else None, now_ms):
             return False
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
-        fetched_at = now - age_ms / 1000
-        self.by_slug[quote.pair.slug] = Snapshot(
-            quote,
-            self._render(quote),
-            fetched_at,
-            fresh_until=fetched_at + self._limits.fresh_ms / 1000,
-            usable_until=fetched_at + self._limits.stale_ms / 1000,
-        )
-        self._arrived[quote.pair].set()
-        self._events(QuoteTaken(quote))
+        at = now - age_ms / 1000
+        place.snapshot = self._make(quote, at, at + self._limits.fresh_ms / 1000, at + self._limits.stale_ms / 1000)
+        place.arrived.set()
         return True
 
     def held(self, pair: Pair) -> Quote | None:
         """The quote that may still be served, or None."""
-        snapshot = self.by_slug.get(pair.slug)
-        if snapshot is None or self._clock.monotonic() > snapshot.usable_until:
-            return None
-        return snapshot.quote
+        snapshot = self._places[pair].snapshot
+        return snapshot.quote if snapshot and self._clock.monotonic() <= snapshot.usable_until else None
 
     def everything_held(self) -> list[Held]:
         """The newest quote of every pair that ever had one."""
         now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
-        return [_held(snapshot, now, now_ms) for snapshot in self.by_slug.values()]
+        return [_held(place.snapshot, now, now_ms) for place in self._places.values() if place.snapshot]
 
     def freshness(self, pair: Pair) -> Freshness | None:
         """None before the first price."""
-        snapshot = self.by_slug.get(pair.slug)
+        snapshot = self._places[pair].snapshot
         return snapshot.freshness(self._clock.monotonic()) if snapshot else None
 
-    async def first(self, pair: Pair) -> None:
-        """Wait for the first price of a pair; every waiter waits on the same refresh."""
-        await self._arrived[pair].wait()
+    def age_ms(self, pair: Pair) -> int | None:
+        """The age of what is held, by the monotonic clock; None before the first price."""
+        snapshot = self._places[pair].snapshot
+        return snapshot.age_ms(self._clock.monotonic()) if snapshot else None
 
 
-def _held(snapshot: Snapshot[Rendered], now: float, now_ms: int) -> Held:
+def _held(snapshot: Snapshot, now: float, now_ms: int) -> Held:
     quote, age = snapshot.quote, now - snapshot.fetched_at
     fetched_at_ms = now_ms - round(age * 1000)
     if abs(fetched_at_ms - quote.fetched_at_ms) <= MAX_SKEW_MS:

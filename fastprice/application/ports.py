@@ -1,14 +1,19 @@
 """What the application needs from outside, as protocols; adapters fit them by shape and do not inherit."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastprice.application.events import Event
+from fastprice.domain.errors import SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
-# Told of everything worth counting or logging; must return at once and never raise.
+# Told of everything worth counting or logging; must return at once.
 Events = Callable[[Event], None]
+# What a source said of each pair that it was asked for.
+Answers = Mapping[Pair, Quote | SourceError]
+# No source bans for longer; a stored ban that claims to is not one of ours.
+MAX_BAN_SECONDS = 4 * 86_400.0
 
 
 class Clock(Protocol):
@@ -21,8 +26,28 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What may be asked of a source, in its own units: so many at once, and so many a second on average.
+
+    Chosen by each exchange's module so that its documented limit holds in every window, even when a new leader
+    starts with the whole burst.
+    """
+
+    burst: float
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a source: the pairs it asks for, and its cost in the units of the source's limit."""
+
+    pairs: tuple[Pair, ...]
+    units: float = 1.0
+
+
 class PriceSource(Protocol):
-    """Where a quote comes from; `fetch` raises SourceError and nothing else."""
+    """Where quotes come from."""
 
     @property
     def name(self) -> str: ...
@@ -30,28 +55,41 @@ class PriceSource(Protocol):
     @property
     def source_time(self) -> SourceTime: ...
 
-    async def fetch(self, pair: Pair) -> Quote: ...
+    @property
+    def limit(self) -> Limit: ...
+
+    def calls(self, pairs: Sequence[Pair]) -> Sequence[Call]:
+        """The requests that ask for these pairs in the cheapest way, in the order in which they matter."""
+        ...
+
+    async def fetch(self, call: Call) -> Answers:
+        """Make one request: a quote or an error for each of its pairs; SourceError where the whole request failed."""
+        ...
 
 
 # The least worrying state first.
 BREAKER_STATES = ("closed", "half_open", "open")
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReport:
-    """How one source stands for one pair, as the worker that asks it sees it; times in wall milliseconds.
+class Breaker(Protocol):
+    """A circuit breaker for one source: counts failed rounds, and lets one probe through after its pause."""
 
-    `cooldown_scope` is `source` where it is left alone for every pair, `pair` where it does not list this one.
-    """
+    @property
+    def state(self) -> str:
+        """One of BREAKER_STATES."""
+        ...
 
-    source: str
-    breaker: str
-    quote: Quote | None = None
-    cooldown_until_ms: int | None = None
-    cooldown_reason: str | None = None
-    last_error: str | None = None
-    last_error_at_ms: int | None = None
-    cooldown_scope: str | None = None
+    def refusal(self, now: float) -> str | None:
+        """Why the source must not be asked now, or None."""
+        ...
+
+    def admit(self, now: float) -> None:
+        """The source is about to be asked."""
+        ...
+
+    def record(self, failed: bool | None, now: float) -> None:
+        """The outcome of what was admitted; None where it proves nothing."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,53 +106,88 @@ class Held:
     fetched_at_ms: int
 
 
-# No source bans for longer; a stored ban that claims to is not one of ours.
-MAX_BAN_SECONDS = 4 * 86_400.0
-
-
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A source that nobody may ask until a wall time: for every pair, or, with `pair` set, for that one."""
+    """A source that nobody may ask until a wall time."""
 
     source: str
-    pair: Pair | None
     until_ms: int
     reason: str
 
 
-class QuoteStore(Protocol):
+@dataclass(frozen=True, slots=True)
+class PairReport:
+    """What a source last said of one pair, and until when it is not asked for it; times in wall milliseconds.
+
+    `quote` is None too where the source's last quote is the one that is served.
+    """
+
+    quote: Quote | None = None
+    error: str | None = None
+    error_at_ms: int | None = None
+    unlisted_until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """How one source stands, as the leader sees it; times in wall milliseconds."""
+
+    source: str
+    breaker: str
+    cooldown_until_ms: int | None = None
+    cooldown_reason: str | None = None
+    error: str | None = None
+    error_at_ms: int | None = None
+    pairs: Mapping[Pair, PairReport] = field(default_factory=dict)
+
+    def of(self, pair: Pair) -> PairReport:
+        return self.pairs.get(pair, PairReport())
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Everything that the workers share.
+
+    `made_at_ms` is when the leader wrote it, by its wall clock, 0 where nothing is stored; `failing` are the pairs
+    for which no source gave an acceptable quote in that round.
+    """
+
+    made_at_ms: int = 0
+    quotes: tuple[Quote, ...] = ()
+    failing: frozenset[Pair] = frozenset()
+    reports: tuple[SourceReport, ...] = ()
+    bans: tuple[Ban, ...] = ()
+
+
+# The claim under which a worker leads; the others are for workers of one machine to agree on something.
+LEADER = "leader"
+
+
+class PriceStore(Protocol):
     """L2: what the workers share. Every operation is bounded in time and raises StoreUnavailable and nothing else."""
 
-    async def get(self, pair: Pair) -> Quote | None:
-        """The stored quote, validated again; what is not a quote counts as none."""
+    async def read(self) -> tuple[str | None, Stored]:
+        """Who leads, None where nobody does, and what is stored, validated again: one exchange with the store."""
         ...
 
-    async def put(self, quote: Quote) -> bool:
-        """Store a quote and wake those that wait; False when the stored one is not older."""
+    async def write(self, holder: str, stored: Stored) -> bool:
+        """Replace what is stored and tell the others; False, and nothing is written, where another one leads."""
         ...
 
-    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]: ...
-
-    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None: ...
-
-    async def get_bans(self) -> tuple[Ban, ...]:
-        """Every ban that is not over."""
-        ...
-
-    async def put_ban(self, ban: Ban) -> None:
-        """Make a ban known to all; of two on the same source and pair the longer one stays."""
-        ...
-
-    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+    async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
         """Take or renew a right that one holder has at a time; False while another one has it."""
         ...
 
-    async def release(self, name: str, holder: str) -> None:
-        """Give the claim back, if it is ours, so that a successor need not wait for its end."""
+    async def holder(self, name: str) -> str | None:
+        """Who has a right now."""
         ...
 
-    async def news(self, seconds: float) -> tuple[Quote, ...]:
-        """Wait up to `seconds` for quotes that were stored since the last call; a hint: `get` is the truth."""
+    async def release(self, holder: str, name: str = LEADER) -> None:
+        """Give a right back, if it is the holder's, so that a successor need not wait for its end."""
+        ...
+
+    async def news(self, seconds: float) -> bool:
+        """Wait up to `seconds` until something new is stored; a hint: `read` is the truth."""
         ...
 
     async def close(self) -> None: ...

@@ -59,16 +59,10 @@ class UnknownSymbol(InvalidQuote):
     """The source says that it does not list the pair: a mistake of the configuration, or of the source."""
 
 
-class SourceRejected(SourceError):
-    """Our own circuit breaker did not let the call through; the source was not called."""
+class UnlistedAmong(InvalidQuote):
+    """The source refused a list because of one of its pairs, without saying which; asked in another way it will say."""
 
-    outcome = "rejected"
-
-
-class ClaimOver(SourceError):
-    """The claim under which we ask has ended, so the source was not called: another worker asks it now."""
-
-    outcome = "rejected"
+    retryable = True
 
 
 class LocalFailure(SourceError):

@@ -7,9 +7,6 @@ from enum import Enum, StrEnum
 
 from fastprice.domain.errors import InvalidQuote
 
-# The exchanges that there are, in the order in which they are asked unless the setting SOURCES says otherwise.
-SOURCES = ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp")
-
 MAX_DIGITS = 40
 PRICES = Decimal("1e-18"), Decimal("1e15")
 VOLUMES = Decimal(0), Decimal("1e24")
@@ -81,8 +78,9 @@ class Quote:
     """One price of one pair as one source gave it.
 
     Amounts are plain decimal strings, digit for digit the exchange's own: no sign, no exponent. `price` is the last
-    trade. `bid`, `ask`, `volume_24h` (in base) and `source_time_ms` are None where the exchange gives none. Age is
-    counted from `fetched_at_ms`, when the exchange answered us, in every tier. Raises InvalidQuote.
+    trade; `volume_24h` is in base, `high_24h`, `low_24h` and `open_24h` are of the last 24 hours. All but the price
+    are None where the exchange gives none. Age is counted from `fetched_at_ms`, when the exchange answered us, in
+    every tier. Raises InvalidQuote.
     """
 
     pair: Pair
@@ -90,6 +88,9 @@ class Quote:
     bid: str | None
     ask: str | None
     volume_24h: str | None
+    high_24h: str | None
+    low_24h: str | None
+    open_24h: str | None
     source: str
     source_time_ms: int | None
     fetched_at_ms: int
@@ -100,6 +101,9 @@ class Quote:
         ask = None if self.ask is None else read_amount("ask", self.ask, PRICES)
         if self.volume_24h is not None:
             read_amount("volume", self.volume_24h, VOLUMES)
+        for name, text in ("high", self.high_24h), ("low", self.low_24h), ("open", self.open_24h):
+            if text is not None:
+                read_amount(name, text, PRICES)
         if bid is not None and ask is not None and bid > ask:
             raise InvalidQuote(f"bid {self.bid} is above ask {self.ask}")
         for name, stamp in ("source time", self.source_time_ms), ("fetch time", self.fetched_at_ms):

@@ -4,125 +4,120 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, SourceReport
-from fastprice.application.records import dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
+from fastprice.application.ports import LEADER, Clock, Stored
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
+from fastprice.domain.quote import MAX_SKEW_MS
+from fastprice.infrastructure.records import Records
+
+Result = TypeVar("Result")
 
 # How often a worker looks whether another one wrote: 28 µs a look, so 0.14 % of a core for news 10 ms old.
 POLL_SECONDS = 0.02
-# A writer holds the file for a fraction of a millisecond; longer means that it was stopped in the middle.
+# A writer holds the file for a fraction of a millisecond; longer means that it was stopped in the middle. Nobody waits
+# for it on the event loop: sqlite says at once that the file is busy, and the operation is tried again later.
 BUSY_SECONDS = 0.05
-CREATE_TRIES = 10
+RETRY_SECONDS = 0.002
 # Raised when the tables change: a file of another version is replaced, it holds nothing worth keeping.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+NAMES = (b"round", b"reports", b"bans")
 
 _SCHEMA = f"""
 begin immediate;
-create table if not exists quote (
-    slug text primary key, record text not null, fetched_at_ms integer not null, change integer not null);
-create index if not exists quote_change on quote (change);
-create table if not exists report (slug text primary key, record text not null);
-create table if not exists ban (name text primary key, record text not null, until_ms integer not null);
-create table if not exists claim (name text primary key, holder text not null, until_ms integer not null);
+create table if not exists record (name text primary key, content blob not null);
+create table if not exists claim (
+    name text primary key, holder text not null, until_ms integer not null, lasts_ms integer not null);
 pragma user_version = {SCHEMA_VERSION};
 commit;
 """
-_PUT = """
-insert into quote values (?, ?, ?, (select coalesce(max(change), 0) + 1 from quote))
-on conflict (slug) do update set record = excluded.record, fetched_at_ms = excluded.fetched_at_ms,
-    change = excluded.change
-where excluded.fetched_at_ms > quote.fetched_at_ms or quote.fetched_at_ms > ?
+# A claim that ends later than one made now would is left from before the clock was set back; a bit later is one of a
+# worker that read the clock after us and got here before us.
+_HOLDER = f"""
+select holder from claim
+where name = :name and until_ms > :now_ms and until_ms <= :now_ms + lasts_ms + {MAX_SKEW_MS}
 """
-_PUT_BAN = """
-insert into ban values (?, ?, ?)
-on conflict (name) do update set record = excluded.record, until_ms = excluded.until_ms
-where excluded.until_ms > ban.until_ms or ban.until_ms > ?
-"""
-# A claim that ends far later than any made now could is left from before the clock was set back; a bit later is one
-# of a worker that read the clock after us and got here before us.
-_CLAIM = """
-insert into claim values (:name, :holder, :until_ms)
-on conflict (name) do update set holder = excluded.holder, until_ms = excluded.until_ms
-where claim.holder = excluded.holder or claim.until_ms <= :now_ms or claim.until_ms > :future_ms
+_CLAIM = f"""
+insert into claim values (:name, :holder, :now_ms + :lasts_ms, :lasts_ms)
+on conflict (name) do update
+set holder = excluded.holder, until_ms = excluded.until_ms, lasts_ms = excluded.lasts_ms
+where holder = excluded.holder or not exists ({_HOLDER})
 """
 
 
 class SqliteStore:
-    """A QuoteStore in a file, best kept in memory; calls take microseconds and run on the event loop."""
+    """A PriceStore in a file, best kept in memory; operations take microseconds and run on the event loop."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, records: Records, clock: Clock) -> None:
         self._path = path
+        self._records = records
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._found = (0, 0)
         self._seen_version = -1
-        self._seen_change = 0
 
-    async def get(self, pair: Pair) -> Quote | None:
-        with self._open() as db:
-            row = db.execute("select record from quote where slug = ?", (pair.slug,)).fetchone()
-        return load_quote(row[0], pair) if row else None
+    async def read(self) -> tuple[str | None, Stored]:
+        def look(db: sqlite3.Connection) -> tuple[str | None, Stored]:
+            found = {name: content for name, content in db.execute("select name, content from record")}
+            kept = [content if isinstance(content := found.get(name), bytes) else None for name in NAMES]
+            return self._holder(db, LEADER), self._records.load(kept)
 
-    async def put(self, quote: Quote) -> bool:
-        with self._open() as db:
-            row = (quote.pair.slug, dump_quote(quote), quote.fetched_at_ms, self._clock.wall_ms() + MAX_SKEW_MS)
-            return db.execute(_PUT, row).rowcount == 1
+        return await self._do(look)
 
-    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
-        with self._open() as db:
-            row = db.execute("select record from report where slug = ?", (pair.slug,)).fetchone()
-        return load_reports(row[0], pair) if row else ()
+    async def write(self, holder: str, stored: Stored) -> bool:
+        rows = [(name.decode(), content) for name, content in zip(NAMES, self._records.dump(stored), strict=True)]
 
-    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
-        with self._open() as db:
-            db.execute("insert or replace into report values (?, ?)", (pair.slug, dump_reports(reports)))
+        def put(db: sqlite3.Connection) -> bool:
+            with _transaction(db):
+                if self._holder(db, LEADER) not in (None, holder):
+                    return False
+                db.executemany("insert or replace into record values (?, ?)", rows)
+            return True
 
-    async def get_bans(self) -> tuple[Ban, ...]:
-        with self._open() as db:
-            rows = db.execute("select record from ban where until_ms > ?", (self._clock.wall_ms(),)).fetchall()
-        return tuple(ban for (record,) in rows if (ban := load_ban(record)))
+        return await self._do(put)
 
-    async def put_ban(self, ban: Ban) -> None:
-        name = f"{ban.source}/{ban.pair.slug if ban.pair else ''}"
-        latest_ms = self._clock.wall_ms() + round(MAX_BAN_SECONDS * 1000)
-        with self._open() as db:
-            db.execute(_PUT_BAN, (name, dump_ban(ban), ban.until_ms, latest_ms))
+    async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
+        times = {"now_ms": self._clock.wall_ms(), "lasts_ms": round(seconds * 1000)}
+        return await self._do(lambda db: db.execute(_CLAIM, {"name": name, "holder": holder} | times).rowcount == 1)
 
-    async def claim(self, name: str, holder: str, seconds: float) -> bool:
-        with self._open() as db:
-            now_ms = self._clock.wall_ms()
-            until_ms = now_ms + round(seconds * 1000)
-            times = {"now_ms": now_ms, "until_ms": until_ms, "future_ms": until_ms + MAX_SKEW_MS}
-            return db.execute(_CLAIM, {"name": name, "holder": holder} | times).rowcount == 1
+    async def holder(self, name: str) -> str | None:
+        return await self._do(lambda db: self._holder(db, name))
 
-    async def release(self, name: str, holder: str) -> None:
-        with self._open() as db:
-            db.execute("delete from claim where name = ? and holder = ?", (name, holder))
+    async def release(self, holder: str, name: str = LEADER) -> None:
+        await self._do(lambda db: db.execute("delete from claim where name = ? and holder = ?", (name, holder)))
 
-    async def news(self, seconds: float) -> tuple[Quote, ...]:
+    async def news(self, seconds: float) -> bool:
         deadline = self._clock.monotonic() + seconds
-        while not (quotes := self._news()) and self._clock.monotonic() < deadline:
-            await self._clock.sleep(POLL_SECONDS)
-        return quotes
+        while not (news := await self._do(self._is_news)) and self._clock.monotonic() < deadline:
+            await self._clock.sleep(min(POLL_SECONDS, deadline - self._clock.monotonic()))
+        return news
 
     async def close(self) -> None:
         self._close()
 
-    def _news(self) -> tuple[Quote, ...]:
-        with self._open() as db:
-            if (version := db.execute("pragma data_version").fetchone()[0]) == self._seen_version:
-                return ()
-            newer = "select record, change from quote where change > ?"
-            rows = db.execute(newer, (self._seen_change,)).fetchall()
-        self._seen_version = version
-        # A column takes values of any type, and one that is not ours must not stop us.
-        self._seen_change = max((change for _, change in rows if type(change) is int), default=self._seen_change)
-        return tuple(quote for record, _ in rows if (quote := load_quote(record)))
+    def _holder(self, db: sqlite3.Connection, name: str) -> str | None:
+        row = db.execute(_HOLDER, {"name": name, "now_ms": self._clock.wall_ms()}).fetchone()
+        return row[0].decode("utf-8", "replace") if row and isinstance(row[0], bytes) else None
+
+    def _is_news(self, db: sqlite3.Connection) -> bool:
+        """Whether the file was written to, by anybody but this connection, since the last look."""
+        version = db.execute("pragma data_version").fetchone()[0]
+        before, self._seen_version = self._seen_version, version
+        return bool(version != before)
+
+    async def _do(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Run an operation; while another process stands in the middle of a write, try it again, and not for long."""
+        deadline = self._clock.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                with self._open() as db:
+                    return operation(db)
+            except StoreUnavailable as error:
+                if not _busy(error.__cause__) or self._clock.monotonic() >= deadline:
+                    raise
+            await self._clock.sleep(RETRY_SECONDS)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -134,7 +129,8 @@ class SqliteStore:
                 self._found, self._connection = found, _connect(self._path)
             yield self._connection
         except (sqlite3.Error, OSError) as error:
-            self._close()
+            if not _busy(error):
+                self._close()
             if _damaged(error):
                 with contextlib.suppress(OSError):  # A full disk, say: it is tried again at the next use.
                     _remove(self._path, self._found)
@@ -144,7 +140,7 @@ class SqliteStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self._seen_version, self._seen_change = -1, 0
+            self._seen_version = -1
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -157,6 +153,21 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise
         _remove(path, found)
         return _prepared(path)
+
+
+def _busy(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("begin immediate")
+    try:
+        yield
+    except BaseException:
+        db.execute("rollback")
+        raise
+    db.execute("commit")
 
 
 def _damaged(error: Exception) -> bool:
@@ -184,8 +195,8 @@ def _own_directory(directory: Path) -> None:
 
 
 def _prepared(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    # Decoding would fail at a text that is none; the records' reader takes bytes as well.
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    # Decoding would fail at a text that is none.
     connection.text_factory = bytes
     try:
         connection.execute("pragma synchronous = off")
@@ -200,16 +211,8 @@ def _prepared(path: Path) -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """Make the tables; tried often, because the switch to WAL does not wait its turn while siblings start too."""
-    for left in reversed(range(CREATE_TRIES)):
-        try:
-            connection.execute("pragma journal_mode = wal")
-            connection.executescript(_SCHEMA)
-            return
-        except sqlite3.OperationalError:
-            if not left:
-                raise
-            time.sleep(BUSY_SECONDS / CREATE_TRIES)
+    connection.execute("pragma journal_mode = wal")
+    connection.executescript(_SCHEMA)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The Starlette application: every route, and how an error becomes an answer."""
+"""The Starlette application: every route, and what is answered to an error."""
 
 from email.utils import formatdate
 from typing import Any
@@ -16,13 +16,13 @@ from fastprice.interface.middleware import PRICE_ROUTE, SOURCES_ROUTE, AnswerPre
 from fastprice.interface.openapi import describe
 from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
-from fastprice.interface.price_endpoint import ALLOW, PriceEndpoint
+from fastprice.interface.price_endpoint import PriceEndpoint
 from fastprice.interface.price_pages import PricePages
 from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem
 
 
 def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
-    """Everything HTTP, over the given parts; the price route stands first because it is what is asked for."""
+    """The application over the given parts; the price route comes first because most requests are for it."""
     price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
     routes = [
         Route(PRICE_ROUTE, price),
@@ -51,16 +51,16 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
 
 
 class About:
-    """Answers what the service tells about itself: the index, its description, its metrics."""
+    """Answers what the service says about itself: the index, its OpenAPI document, its metrics."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._openapi = describe(parts.version, parts.latest.pairs)
 
     async def index(self, request: Request) -> Response:
-        """What is here, for whoever opens the service in a browser."""
+        """Every address, for those who open the service in a browser."""
         parameters(request.scope["query_string"])
-        slugs = [pair.slug for pair in self._parts.latest.pairs]
+        slugs = self._parts.latest.by_slug
         return json_answer(
             {
                 "name": "fastprice",
@@ -88,7 +88,7 @@ class About:
 
 async def _http_problem(request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        return problem(405, "this can only be read", headers=ALLOW)
+        return problem(405, "this can only be read", headers={"Allow": "GET, HEAD, OPTIONS"})
     if error.status_code == 404:
         return problem(404, "there is nothing here; /api/ lists what there is")
     return problem(error.status_code, str(error.detail))
@@ -99,6 +99,6 @@ async def _bad_parameter(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    # Outside of the middleware that dates answers.
+    # This answer does not pass the middleware that dates answers.
     headers = {"Date": formatdate(usegmt=True)}
     return problem(500, "a defect of this service; its log has the details", headers=headers)

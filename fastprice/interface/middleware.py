@@ -1,4 +1,4 @@
-"""What every request passes: the date and the count of its answer, and a browser's preflight question."""
+"""Middleware for every request: it dates and counts the answer, and answers the CORS preflight of browsers."""
 
 from collections.abc import Callable
 from email.utils import formatdate
@@ -12,7 +12,7 @@ PREFLIGHT_HEADERS = [
     (b"allow", b"GET, HEAD, OPTIONS"),
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
-    # `*` does not stand for Authorization, and a browser that does not know it takes it for a name.
+    # `*` does not include Authorization, and old browsers take it for the name of a header.
     (b"access-control-allow-headers", b"*, Authorization, If-None-Match"),
     (b"access-control-max-age", b"86400"),
 ]
@@ -21,7 +21,7 @@ PRICE_ROUTE, SOURCES_ROUTE = PRICES + "{pair}", PRICES + "{pair}/sources"
 
 
 class HttpDate:
-    """The value of the Date field for a wall time in milliseconds, made once a second."""
+    """The value of the Date field for a wall time in milliseconds, rendered once a second."""
 
     def __init__(self) -> None:
         self._second = 0
@@ -35,10 +35,10 @@ class HttpDate:
 
 
 class DateAndCount:
-    """Dates each answer, and counts it under its route's template, so that no client can invent a label.
+    """Dates each answer, and counts it under the template of its route, so that clients cannot make up labels.
 
-    The server below could date answers too, but its clock lags by up to a second: a price would seem to be from after
-    its answer.
+    uvicorn could date answers too, but its date is up to a second old: a price would seem to be newer than the answer
+    that contains it.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class DateAndCount:
 
 
 class AnswerPreflight:
-    """Answers OPTIONS everywhere: anything here may be read from any page."""
+    """Answers OPTIONS for every address: any page may read everything here."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The service described in OpenAPI 3.1; a test holds every real answer against it."""
+"""The service described in OpenAPI 3.1; a test compares every kind of real answer with it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ from fastprice.domain.quote import Pair
 Schema = dict[str, Any]
 
 DECIMAL = {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$"}
-# Every `code` that can come: from the endpoints, from the server below them, and from docker/nginx in front of them.
+# Every `code` that exists: those of the endpoints, of the server below them, and of docker/nginx in front of them.
 PROBLEM_CODES = [
     "bad_parameter", "unknown_pair", "not_found", "method_not_allowed", "price_unavailable", "price_too_old",
     "price_older_than_asked", "internal_error",
@@ -19,7 +19,7 @@ TIME_MS = {"type": "integer", "description": "Milliseconds since 1970-01-01 UTC.
 
 
 def describe(version: str, pairs: Iterable[Pair]) -> Schema:
-    """The whole document for the pairs that are served here."""
+    """The whole document, for the pairs that are served."""
     slugs = [pair.slug for pair in pairs]
     return {
         "openapi": "3.1.0",
@@ -31,11 +31,11 @@ def describe(version: str, pairs: Iterable[Pair]) -> Schema:
         },
         "servers": [{"url": "/"}],
         "paths": {
-            "/api/": {"get": _operation("index", "What is here.", {"200": _json({"type": "object"})})},
+            "/api/": {"get": _operation("index", "All addresses.", {"200": _json({"type": "object"})})},
             "/api/v1/prices": {"get": _every_price()},
             "/api/v1/prices/{pair}": {"parameters": [_pair_parameter(slugs)], "get": _price()},
             "/api/v1/prices/{pair}/sources": {"parameters": [_pair_parameter(slugs)], "get": _sources()},
-            "/health/liveness": {"get": _operation("liveness", "Whether it lives.", {"200": _ref("Liveness")})},
+            "/health/liveness": {"get": _operation("liveness", "Whether it is alive.", {"200": _ref("Liveness")})},
             "/health/readiness": {"get": _readiness()},
             "/metrics": {"get": _operation("metrics", "Metrics for Prometheus.", {"200": _metrics()})},
             "/openapi.json": {"get": _operation("openapi", "This document.", {"200": _json({"type": "object"})})},
@@ -45,10 +45,10 @@ def describe(version: str, pairs: Iterable[Pair]) -> Schema:
 
 
 def _operation(name: str, summary: str, responses: Schema, parameters: list[Schema] | None = None) -> Schema:
-    told = "`method_not_allowed` for anything but GET and HEAD, or any other `code`."
+    told = "`method_not_allowed` for other methods than GET and HEAD, or any other `code`."
     other = _problem(told, ("Allow", "Retry-After"))
     if name != "liveness":
-        responses = responses | {"400": _problem("`bad_parameter`: one that cannot be used, or is not known here.")}
+        responses = responses | {"400": _problem("`bad_parameter`: it is unknown here, or cannot be used.")}
     operation = {"operationId": name, "summary": summary, "responses": responses | {"default": other}}
     return operation | ({"parameters": parameters} if parameters else {})
 
@@ -72,7 +72,7 @@ def _problem(description: str, headers: Iterable[str] = ()) -> Schema:
 
 def _not_modified(*names: str) -> Schema:
     return {
-        "description": "What you have is what there is.",
+        "description": "The copy that you have is current.",
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},
     }
 
@@ -82,7 +82,7 @@ def _pair_parameter(slugs: list[str]) -> Schema:
         "name": "pair",
         "in": "path",
         "required": True,
-        "description": "Any case is understood.",
+        "description": "Upper and lower case mean the same.",
         "schema": {"type": "string", "enum": slugs},
     }
 
@@ -96,7 +96,7 @@ def _price() -> Schema:
         "name": "max_age_ms",
         "in": "query",
         "required": False,
-        "description": "The oldest price you accept, in milliseconds: 412 rather than an older one.",
+        "description": "The oldest price that you accept, in milliseconds; if the price is older, the answer is 412.",
         "schema": {"type": "integer", "minimum": 0, "maximum": 86_400_000},
     }
     responses = {
@@ -104,9 +104,9 @@ def _price() -> Schema:
         "304": _not_modified("ETag", "Last-Modified", "Cache-Control"),
         "404": _problem("`unknown_pair`: not served here; no exchange was asked."),
         "412": _problem(
-            "`price_older_than_asked`: there is a price, but it is older than your `max_age_ms`. HTTP has this status"
-            " for conditions in headers; for one in the query it fits better than any other: the condition is the"
-            " client's, so the service has not failed, and nobody on the way need try again. It goes before a 304."
+            "`price_older_than_asked`: there is a price, but it is older than your `max_age_ms`. HTTP defines this"
+            " status for conditions in headers, and it fits one in the query too: the service has not failed, so a"
+            " proxy does not need to retry. It is checked before If-None-Match."
         ),
         "503": _problem("`price_unavailable` or `price_too_old`: no price that may be served.", ("Retry-After",)),
     }
@@ -129,8 +129,8 @@ def _sources() -> Schema:
 
 def _readiness() -> Schema:
     responses = {
-        "200": _ref("Readiness", "At least one pair has a price that may be served; with `strict=1` every pair."),
-        "503": _ref("Readiness", "None has; with `strict=1` not every one. The body says why.", ("Retry-After",)),
+        "200": _ref("Readiness", "At least one pair has a price that may be served; with `strict=1`, every pair."),
+        "503": _ref("Readiness", "No pair has one; with `strict=1`, not every pair. See the body.", ("Retry-After",)),
     }
     strict = {"name": "strict", "in": "query", "required": False, "schema": {"type": "integer", "enum": [0, 1]}}
     return _operation("readiness", "Whether prices can be served.", responses, [strict])
@@ -146,10 +146,10 @@ def _headers() -> Schema:
 
     return {
         "ETag": header("Strong: the same in every replica for the same body."),
-        "Last-Modified": header("When the exchange gave the price, to the second."),
+        "Last-Modified": header("When the exchange answered, to the second."),
         "Cache-Control": header("max-age is in seconds: at most REFRESH_INTERVAL, and never past MAX_STALE."),
         "Retry-After": header("Seconds.", "integer"),
-        "Allow": header("The methods that there are."),
+        "Allow": header("The methods that are allowed."),
     }
 
 
@@ -176,8 +176,11 @@ def _quote_properties() -> Schema:
         "bid": optional,
         "ask": optional,
         "volume_24h": optional | {"description": "In base, over 24 hours."},
+        "high_24h": optional | {"description": "The highest price of the last 24 hours."},
+        "low_24h": optional | {"description": "The lowest price of the last 24 hours."},
+        "open_24h": optional | {"description": "The price 24 hours ago."},
         "source": {"type": "string"},
-        "source_time_ms": _or_null(TIME_MS) | {"description": "The exchange's own stamp; null where it gives none."},
+        "source_time_ms": _or_null(TIME_MS) | {"description": "The exchange's own time stamp; null if it gives none."},
         "fetched_at_ms": TIME_MS | {"description": "When the exchange answered us: age counts from here."},
     }
 
@@ -209,9 +212,9 @@ def _schemas() -> Schema:
         "Liveness": _object(status={"const": "alive"}),
         "Readiness": _object(
             status={"enum": ["ready", "degraded", "not_ready"], "description": "`degraded`: some pairs are missing."},
-            missing={"type": "array", "items": text, "description": "The pairs that have no price to be served."},
-            simulated={"type": "boolean", "description": "Some prices are simulated: they are no exchange's."},
-            simulated_sources={"type": "array", "items": text, "description": "Whose prices those are."},
+            missing={"type": "array", "items": text, "description": "The pairs that have no price that may be served."},
+            simulated={"type": "boolean", "description": "Some prices are simulated."},
+            simulated_sources={"type": "array", "items": text, "description": "Those whose prices are simulated."},
             pairs={"type": "object", "additionalProperties": pair},
             sources={"type": "object", "additionalProperties": _object(**standing)},
             redis=text | {"description": "`up`, `not_configured`, or `down: ` and why."},
@@ -228,12 +231,12 @@ def _problem_schema() -> Schema:
             "type": text,
             "title": text,
             "status": number,
-            "code": text | {"description": "New ones may come.", "x-extensible-enum": PROBLEM_CODES},
+            "code": text | {"description": "Later versions may add others.", "x-extensible-enum": PROBLEM_CODES},
             "detail": text | {"description": "For people; programs look at `code`."},
-            "pairs": {"type": "array", "items": text, "description": "With `unknown_pair`: those served here."},
-            "age_ms": number | {"description": "With `price_older_than_asked`: of the price there is."},
-            "retry_after_ms": number | {"description": "With `price_older_than_asked`: when there may be a newer one."},
-            "last_fetched_at_ms": TIME_MS | {"description": "With `price_too_old`: of the price not served."},
+            "pairs": {"type": "array", "items": text, "description": "With `unknown_pair`: the pairs that are served."},
+            "age_ms": number | {"description": "With `price_older_than_asked`: the age of the price."},
+            "retry_after_ms": number | {"description": "With `price_older_than_asked`: when to ask again."},
+            "last_fetched_at_ms": TIME_MS | {"description": "With `price_too_old`: of the price that is too old."},
         },
         "required": ["type", "title", "status", "code", "detail"],
     }

@@ -1,10 +1,10 @@
-"""Query parameters: each endpoint says which ones it knows, and nothing else is silently ignored."""
+"""Query parameters: each endpoint says which ones it knows; any other is an error, and not ignored."""
 
 from urllib.parse import parse_qs
 
 
 class BadParameter(ValueError):
-    """A request has a parameter that cannot be used; the text is one line for whoever wrote the request."""
+    """A request has a parameter that cannot be used; the text is one line for the person who wrote the request."""
 
 
 def parameters(query: bytes, *known: str) -> dict[str, str]:

@@ -1,25 +1,24 @@
 """A quote as bytes and headers: the only place that knows the wire shape of a price."""
 
-import math
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from hashlib import blake2b
 from typing import Any
 
 import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fastprice.application.latest_price import Snapshot
 from fastprice.domain.quote import Quote
 
 Headers = list[tuple[bytes, bytes]]
 
-ALLOW_ORIGIN = (b"access-control-allow-origin", b"*")
-EXPOSE = (b"access-control-expose-headers", b"ETag, Last-Modified, Date, Retry-After")
-CONTENT_TYPE = (b"content-type", b"application/json")
+SHARED = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"ETag, Last-Modified, Date, Retry-After"),
+]
 
 
-def price_fields(quote: Quote, stale: bool) -> dict[str, Any]:
-    """The price object as spec'd in /openapi.json; amounts stay the decimal strings they came as."""
+def price_fields(quote: Quote) -> dict[str, Any]:
+    """The fields of a quote as /openapi.json describes them; amounts stay the decimal strings that they came as."""
     return {
         "symbol": quote.pair.symbol,
         "base": quote.pair.base,
@@ -28,84 +27,69 @@ def price_fields(quote: Quote, stale: bool) -> dict[str, Any]:
         "bid": quote.bid,
         "ask": quote.ask,
         "volume_24h": quote.volume_24h,
+        "high_24h": quote.high_24h,
+        "low_24h": quote.low_24h,
+        "open_24h": quote.open_24h,
         "source": quote.source,
         "source_time_ms": quote.source_time_ms,
         "fetched_at_ms": quote.fetched_at_ms,
-        "stale": stale,
     }
 
 
-@dataclass(slots=True)
 class Answer:
-    """One body with its headers for 200 and 304, one pair of lists for each value of Cache-Control."""
+    """A body with its ETag and headers, as it may be sent any number of times; `modified_ms` is a wall time."""
 
-    body: bytes
-    etag: bytes
-    last_modified: bytes
-    _headers: dict[int, tuple[Headers, Headers]] = field(default_factory=dict)
+    __slots__ = ("body", "etag", "_described", "_named", "_max_age", "_headers")
+
+    def __init__(self, body: bytes, modified_ms: int | None = None) -> None:
+        self.body = body
+        # Strong: the same bytes have the same one in every worker of every replica.
+        self.etag = b'"%s"' % blake2b(body, digest_size=9).hexdigest().encode()
+        self._described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        self._named = [(b"etag", self.etag), *SHARED]
+        if modified_ms is not None:
+            self._named.insert(1, (b"last-modified", formatdate(modified_ms // 1000, usegmt=True).encode()))
+        self._max_age, self._headers = -1, (self._described, self._named)
 
     def headers(self, max_age: int) -> tuple[Headers, Headers]:
-        """The lists for 200 and for 304, made at most once per second of freshness left."""
-        made = self._headers.get(max_age)
-        if made is None:
-            made = self._headers[max_age] = self._make(b"public, max-age=%d" % max_age)
-        return made
+        """The headers of a 200 and of a 304 that caches may keep for so many seconds; the last ones are remembered."""
+        if max_age != self._max_age:
+            unchanged = [(b"cache-control", b"public, max-age=%d" % max_age), *self._named]
+            self._max_age, self._headers = max_age, (self._described + unchanged, unchanged)
+        return self._headers
 
-    def _make(self, cache_control: bytes) -> tuple[Headers, Headers]:
-        shared = [
-            (b"cache-control", cache_control),
-            (b"etag", self.etag),
-            (b"last-modified", self.last_modified),
-            ALLOW_ORIGIN,
-            EXPOSE,
-        ]
-        return [CONTENT_TYPE, (b"content-length", b"%d" % len(self.body)), *shared], shared
+    async def send(self, max_age: int, scope: Scope, send: Send) -> None:
+        """Answer a request with this: 304 where it says that it knows the body already, else 200."""
+        full, unchanged = self.headers(max_age)
+        condition = b",".join([value for name, value in scope["headers"] if name == b"if-none-match"])
+        if condition and matches(condition, self.etag):
+            await send({"type": "http.response.start", "status": 304, "headers": unchanged})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": full})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else self.body})
 
+    def app(self, max_age: int) -> ASGIApp:
+        """What sends this."""
 
-@dataclass(frozen=True, slots=True)
-class PriceAnswers:
-    """What is served for a quote while it is fresh, and while it is stale."""
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.send(max_age, scope, send)
 
-    fresh: Answer
-    stale: Answer
-
-
-def render(quote: Quote) -> PriceAnswers:
-    """Render both answers of a quote: done once per change, not per request."""
-    return PriceAnswers(_answer(quote, stale=False), _answer(quote, stale=True))
+        return respond
 
 
-def longest_max_age(refresh_interval: float) -> int:
-    """How many seconds a cache may keep a fresh price: about as long as there is no newer one."""
-    return math.ceil(refresh_interval)
-
-
-def current(snapshot: Snapshot[PriceAnswers], now: float, longest: int) -> tuple[Answer, int, bool] | None:
-    """What is served at the monotonic second `now`: the answer, its max-age, whether it is fresh; None if expired.
-
-    A cache may keep a fresh answer for the whole seconds of freshness left, but at most `longest`; and a stale answer
-    for a second, but never past the end of its use.
-    """
-    if now <= snapshot.fresh_until:
-        return snapshot.rendered.fresh, min(int(snapshot.fresh_until - now), longest), True
-    if now <= snapshot.usable_until:
-        return snapshot.rendered.stale, min(int(snapshot.usable_until - now), 1), False
-    return None
-
-
-def _answer(quote: Quote, stale: bool) -> Answer:
-    body = orjson.dumps(price_fields(quote, stale))
-    return Answer(body, etag(body), formatdate(quote.fetched_at_ms // 1000, usegmt=True).encode())
-
-
-def etag(body: bytes) -> bytes:
-    """A strong validator: the same bytes have the same one in every worker of every replica."""
-    return b'"%s"' % blake2b(body, digest_size=9).hexdigest().encode()
+def price_answer(quote: Quote, stale: bool) -> Answer:
+    """What is served for a quote while it is fresh, or while it is stale."""
+    body = orjson.dumps(price_fields(quote) | {"stale": stale})
+    # A copy, because the bytes that orjson gives keep the buffer of 4 KB or more in which they were written.
+    return Answer(bytes(memoryview(body)), quote.fetched_at_ms)
 
 
 def matches(if_none_match: bytes, tag: bytes) -> bool:
     """Whether an If-None-Match field names this tag, compared weakly (RFC 9110, 13.1.2)."""
-    if if_none_match == tag:
+    if if_none_match == tag or if_none_match == b"*":
         return True
+    if if_none_match.find(tag) < 0 and if_none_match.find(b"*") < 0:
+        return False  # So it is most often; to look at every word of a list takes much longer.
     words = (word.strip().removeprefix(b"W/") for word in if_none_match.split(b","))
     return any(word in (tag, b"*") for word in words)

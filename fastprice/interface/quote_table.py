@@ -1,4 +1,4 @@
-"""Every source's word on one pair as a table for a terminal."""
+"""What every source says about one pair, as a table for a terminal."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -14,8 +14,8 @@ RIGHT_ALIGNED = range(1, 7)
 def table(pair: Pair, rows: Sequence[Asked], max_deviation: float) -> str:
     """A header, a row per source, and a line that sums them up.
 
-    `clock` is the source's stamp minus this machine's time: it holds the network's delay and the time since the
-    price was made, so a large figure is a wrong clock or an old price.
+    `clock` is the source's time stamp minus this machine's time. It includes the delay of the network and the age of
+    the price, so a large value means a wrong clock or an old price.
     """
     middle = median([Decimal(row.quote.price) for row in rows if row.quote] or [Decimal(0)])
     cells = [HEADER, *(_cells(row, middle, max_deviation) for row in rows)]
@@ -26,7 +26,7 @@ def table(pair: Pair, rows: Sequence[Asked], max_deviation: float) -> str:
     return "\n".join([*lines, "", f"{summary}, median {middle}" if answered else f"{summary}. {NO_ANSWER}"])
 
 
-NO_ANSWER = "Is there a way out to the internet? `fastprice market` simulates the exchanges."
+NO_ANSWER = "Does this machine have internet access? `fastprice market` simulates the exchanges."
 
 
 def _cells(row: Asked, middle: Decimal, max_deviation: float) -> tuple[str, ...]:

@@ -17,14 +17,14 @@ SHARED_HEADERS = {
 
 
 def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON that describes this moment, and so is not to be stored."""
+    """JSON that describes this moment, so caches must not store it."""
     return Response(orjson.dumps(content), status, {**SHARED_HEADERS, **(headers or {})}, "application/json")
 
 
 def problem(
     status: int, detail: str, code: str | None = None, headers: Mapping[str, str] | None = None, **extra: Any
 ) -> Response:
-    """What is wrong and what to do; `code` is for programs to look at, `detail` for people."""
+    """What is wrong and what to do; `code` is for programs, `detail` for people."""
     content = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -37,6 +37,6 @@ def problem(
 
 
 def unknown_pair(slugs: Iterable[str]) -> Response:
-    """404 with the pairs that are served."""
+    """404, with the pairs that are served."""
     known = sorted(slugs)
     return problem(404, f"this pair is not served here; served: {', '.join(known)}", "unknown_pair", pairs=known)

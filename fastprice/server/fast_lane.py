@@ -1,4 +1,4 @@
-"""Answering before ASGI: a request for a price that is known by its bytes costs a look-up and a write."""
+"""Answers before ASGI: a request whose bytes were seen before costs a look-up and a write."""
 
 import asyncio
 import os
@@ -9,40 +9,41 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from fastprice.interface.prepared import PreparedCondition, PreparedPrice
+from fastprice.interface.price_json import matches
+from fastprice.interface.price_snapshot import UNCHANGED, PricePlace
 from fastprice.server.careful_http import MAX_HEAD_BYTES, NO_SOCKET, CarefulProtocol
 
-# The bounds of what a worker learns: at most 1 MiB of heads.
+# The limits of what a worker learns: at most 1 MiB of heads.
 MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
-# Headers that make a request something else than a plain question.
+# A request with one of these headers is not a plain request.
 UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-# Answers quicker than this are counted without being measured one by one: the first bucket of the histogram.
+# The first bucket of the histogram: only the durations of slower answers are kept one by one.
 QUICK_SECONDS = 5e-5
 
-Prepared = PreparedPrice | PreparedCondition
+# What a plain request asks for: where the price is, and the request's If-None-Match if it has one.
+Question = tuple[PricePlace, bytes | None]
 
 
 class Lane:
-    """What the connections of one worker share: the prepared prices, the heads that were learned, the counts.
+    """What the connections of one worker share: where the prices are, the heads that were learned, the counts.
 
-    `by_path` holds the prepared prices; none where the lane is switched off. `clock` is the monotonic clock of their
-    deadlines.
+    `by_path` is empty where the lane is switched off. `clock` is the monotonic clock of the snapshots' deadlines.
     """
 
-    def __init__(self, by_path: Mapping[bytes, PreparedPrice], clock: Callable[[], float]) -> None:
+    def __init__(self, by_path: Mapping[bytes, PricePlace], clock: Callable[[], float]) -> None:
         self.by_path = dict(by_path)
         self.clock = clock
-        self.learned: dict[bytes, Prepared] = {}
+        self.learned: dict[bytes, Question] = {}
         self.counts = [0, 0, 0, 0]
         self.seconds = 0.0
         self.slow: list[float] = []
         self._seen: set[int] = set()
         self._reader = PlainRequest()
 
-    def read(self, data: bytes) -> Prepared | None:
-        """What answers these bytes, if they are exactly one plain request for a known price.
+    def read(self, data: bytes) -> Question | None:
+        """What these bytes ask for, if they are exactly one plain request for a known price.
 
-        Else not a byte of them counts as read, and the ordinary way gets them all.
+        If not, no byte of them counts as read, and the ordinary way gets them all.
         """
         if not self.by_path or len(data) > MAX_HEAD_BYTES:
             return None
@@ -50,29 +51,29 @@ class Lane:
         if not request.read(data):
             self._reader = PlainRequest()
             return None
-        price = self.by_path.get(request.url)
-        if price is None:
+        place = self.by_path.get(request.url)
+        if place is None:
             return None
         conditions = [value for name, value in request.headers if name == b"if-none-match"]
-        prepared = price.given(b",".join(conditions)) if conditions else price
-        self._learn(data, prepared)
-        return prepared
+        question = place, b",".join(conditions) or None
+        self._learn(data, question)
+        return question
 
     def drain(self) -> tuple[list[int], float, list[float]]:
-        """The counts by kind, all seconds, and each duration that was not quick, since the last time."""
+        """The counts by kind, the sum of all seconds, and each duration beyond QUICK_SECONDS, since the last call."""
         drained = self.counts.copy(), self.seconds, self.slow
         self.counts[:] = (0, 0, 0, 0)
         self.seconds, self.slow = 0.0, []
         return drained
 
-    def _learn(self, head: bytes, prepared: Prepared) -> None:
-        """Remember a head that the parser and every rule have accepted, once it has come twice.
+    def _learn(self, head: bytes, question: Question) -> None:
+        """Remember a head that the parser and every rule have accepted when it comes for the second time.
 
-        Heads that never come again would push out those that do; one look-up in a set is all that they cost.
+        Otherwise heads that never come again would push out those that do. They cost one look-up in a set.
         """
         if len(head) > MAX_LEARNED_BYTES:
             return
-        # The hash is known already, from the look-up before; the bytes themselves need not be kept.
+        # The look-up before this has computed the hash; the bytes themselves are not kept.
         mark = hash(head)
         if mark not in self._seen:
             if len(self._seen) >= MAX_SEEN:
@@ -81,13 +82,14 @@ class Lane:
             return
         if len(self.learned) >= MAX_LEARNED:
             self.learned.clear()
-        self.learned[head] = prepared
+        self.learned[head] = question
 
 
 class PlainRequest:
-    """Reads, with the parser of the ordinary way, bytes that may be exactly one GET that asks for nothing special.
+    """Reads bytes that may be exactly one plain GET, with the parser of the ordinary way.
 
-    One serves all connections: it stands between two messages again after each success, and is thrown away else.
+    One of these serves all connections: after a success its parser is between two messages again, as it was before.
+    After a failure it is replaced.
     """
 
     def __init__(self) -> None:
@@ -98,7 +100,7 @@ class PlainRequest:
         self._parser = HttpRequestParser(self)
 
     def read(self, data: bytes) -> bool:
-        """Whether they are; then `url` and `headers` tell what it says."""
+        """Whether they are one; then `url` and `headers` are those of the request."""
         self.url, self.headers = b"", []
         self._begun = self._ended = 0
         self._plain = False
@@ -131,10 +133,10 @@ class PlainRequest:
 
 
 class FastLaneProtocol(CarefulProtocol):
-    """A connection whose requests for known prices are answered as soon as they are read.
+    """A connection whose plain requests for prices are answered as soon as they are read.
 
-    Only where nothing is in flight and the client has taken what it was sent; everything else goes the ordinary way,
-    and gets the same bytes.
+    This is done only while no other request is in flight and the client has taken everything that it was sent. All
+    other requests go the ordinary way, and get the same bytes.
     """
 
     def __init__(
@@ -147,7 +149,7 @@ class FastLaneProtocol(CarefulProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._lane: Lane = app_state["lane"]
         self._learned = self._lane.learned
-        # Where every request is to be logged or counted against a limit, each goes the ordinary way.
+        # Where each request must be logged, or counted against a limit, all of them go the ordinary way.
         self._open = not self.access_log and self.limit_concurrency is None
         self._unsent: Callable[[], int] = int
 
@@ -158,31 +160,33 @@ class FastLaneProtocol(CarefulProtocol):
             self.descriptor = NO_SOCKET  # What is sent goes through the transport.
 
     def data_received(self, data: bytes) -> None:
-        prepared = self._learned.get(data)
-        if prepared is None and self.at_rest and self._open:
-            prepared = self._lane.read(data)
-        if prepared is None or not self.at_rest or self._unsent() or not self._give(prepared):
+        # All in one function, and with few look-ups: this is the path of nearly every request.
+        question = self._learned.get(data)
+        if question is None and self.at_rest and self._open:
+            question = self._lane.read(data)
+        if question is None or not self.at_rest or self._unsent():
             super().data_received(data)
-
-    def _give(self, prepared: Prepared) -> bool:
-        """Send an answer that is right at this moment; False where there is none."""
-        lane = self._lane
+            return
+        place, condition = question
+        lane, snapshot = self._lane, place.snapshot
         now = lane.clock()
-        if now > prepared.valid_until and not prepared.renew(now):
-            return False
-        message = prepared.message
-        # To the kernel at once; what that does not take, and every error, is the transport's.
+        if snapshot is None or now > snapshot.valid_until and not snapshot.renew(now):
+            super().data_received(data)
+            return
+        message, kind = snapshot.message, snapshot.kind
+        if condition is not None and matches(condition, snapshot.etag):
+            message, kind = snapshot.unchanged, kind + UNCHANGED
+        # To the kernel at once. The transport sends what the kernel does not take, and handles every error.
         try:
             sent = os.write(self.descriptor, message)
         except OSError:
             sent = 0
         if sent < len(message):
             self.transport.write(message[sent:])
-        lane.counts[prepared.kind] += 1
+        lane.counts[kind] += 1
         self.touched = True
         self.server_state.total_requests += 1
         elapsed = lane.clock() - now
         lane.seconds += elapsed
         if elapsed > QUICK_SECONDS:
             lane.slow.append(elapsed)
-        return True

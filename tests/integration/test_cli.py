@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fastprice import __version__
 from fastprice.cli import main
-from fastprice.domain.quote import SOURCES
+from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.market import Market, source_urls
 from tests.conftest import free_port
 from tests.unit.test_settings import BAD
@@ -20,6 +20,7 @@ from tests.unit.test_settings import BAD
 pytestmark = pytest.mark.anyio
 
 SETTINGS = {*BAD} | {"PROMETHEUS_MULTIPROC_DIR"}
+SOURCES = [name for name, exchange in EXCHANGES.items() if exchange.by_default]
 
 
 async def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":

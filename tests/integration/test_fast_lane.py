@@ -22,15 +22,14 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fastprice.application.events import Event, QuoteTaken
 from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE
 from fastprice.interface.parts import Parts
-from fastprice.interface.prepared import PreparedPrice
-from fastprice.interface.price_json import PriceAnswers, render
+from fastprice.interface.price_json import price_answer
+from fastprice.interface.price_snapshot import price_snapshots
 from fastprice.server import fast_lane
 from fastprice.server.careful_http import MAX_HEAD_BYTES, refusal
 from fastprice.server.fast_lane import FastLaneProtocol, Lane
@@ -40,8 +39,12 @@ from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
 pytestmark = pytest.mark.anyio
 
 PRICE, OTHER, LIVENESS = b"/api/v1/prices/eth-usdt", b"/api/v1/prices/btc-usdt", b"/health/liveness"
-QUOTE = a_quote("3120.45", START_MS, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS - 12)
-TAG, STALE_TAG = render(QUOTE).fresh.etag, render(QUOTE).stale.etag
+FIELDS: dict[str, Any] = {
+    "bid": "3120.44", "ask": "3120.46", "volume_24h": "41325.02", "high_24h": "3188.10", "low_24h": "3050.00",
+    "open_24h": "3101.7", "source_time_ms": START_MS - 12,
+}  # fmt: skip
+TAG, STALE_TAG = [price_answer(a_quote("3120.45", START_MS, **FIELDS), stale).etag for stale in (False, True)]
+INTERVAL = 1.5
 # What asyncio and uvloop read at most at once.
 ONE_READ = 256 * 1024
 # More turns of the event loop than anything here takes; an upper bound so that a defect is a failure, not a hang.
@@ -63,34 +66,31 @@ def no_access_log(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Prices:
-    """What is served: a clock that stands still, and prices that are forgotten by the lane as soon as they change."""
+    """What both serve: a clock that stands still, and prices."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.latest = LatestPrice[PriceAnswers]((ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, self._observe)
-        self.prepared = {pair: PreparedPrice(pair.slug, self.latest, self.clock, 2) for pair in self.latest.pairs}
+        limits = AgeLimits(5000, 60_000)
+        self.latest = LatestPrice((ETH, BTC), limits, price_snapshots(self.clock, INTERVAL), self.clock)
 
     def give(self, price: str = "3120.45", pair: Pair = ETH) -> None:
-        """A price of this moment; at the start it is QUOTE, whose tags are known."""
-        fields: dict[str, Any] = {"bid": "3120.44", "ask": "3120.46", "volume_24h": "41325.02", "source_time_ms": START_MS - 12}
-        assert self.latest.offer(a_quote(price, self.clock.wall_ms(), pair=pair, **fields))
+        """A price of this moment; at the start it is one whose tags are known."""
+        assert self.latest.offer(a_quote(price, self.clock.wall_ms(), pair=pair, **FIELDS))
 
     def begin_again(self) -> None:
         """Everything as it was at first: the time, and the one price."""
-        self.latest.by_slug.clear()
+        self.forget()
         self.clock.now = FakeClock().now
         self.clock.wall_offset_ms = FakeClock().wall_offset_ms
-        for prepared in self.prepared.values():
-            prepared.forget()
         self.give()
 
-    def lane(self, clock: Callable[[], float] | None = None) -> Lane:
-        by_path = {f"/api/v1/prices/{pair.slug}".encode(): prepared for pair, prepared in self.prepared.items()}
-        return Lane(by_path, clock or self.clock.monotonic)
+    def forget(self) -> None:
+        for place in self.latest.by_slug.values():
+            place.snapshot = None
 
-    def _observe(self, event: Event) -> None:
-        if isinstance(event, QuoteTaken):
-            self.prepared[event.quote.pair].forget()
+    def lane(self, clock: Callable[[], float] | None = None) -> Lane:
+        by_path = {f"/api/v1/prices/{slug}".encode(): place for slug, place in self.latest.by_slug.items()}
+        return Lane(by_path, clock or self.clock.monotonic)
 
 
 class HeardFast(FastLaneProtocol):
@@ -188,13 +188,14 @@ class Side:
             version="1.2.3",
             latest=self.prices.latest,
             clock=self.prices.clock,
-            reports=lambda pair: (),
+            reports=lambda: (),
+            standing=lambda pair: (),
             redis=lambda: "not_configured",
             scrape=self._scrape,
             count_request=self.metrics.count_request,
             tally=self.metrics.l1,
             patience=lambda: self.patience,
-            refresh_interval=1.5,
+            refresh_interval=INTERVAL,
         )
         return make_app(parts, lifespan)
 
@@ -872,14 +873,14 @@ async def test_heads_that_never_repeat_are_not_learned_and_push_out_nobody(sides
 
 def test_what_is_learned_is_bounded(anyio_backend: Any) -> None:
     prices = Prices()
-    lane, prepared = prices.lane(), prices.prepared[ETH]
+    lane, asked = prices.lane(), (prices.latest.by_slug["eth-usdt"], None)
     for number in range(5 * fast_lane.MAX_LEARNED):
         head = request(PRICE, b"X-Trace: %d" % number)
-        assert lane.read(head) is lane.read(head) is prepared
+        assert lane.read(head) == lane.read(head) == asked
         assert len(lane.learned) <= fast_lane.MAX_LEARNED
-    assert lane.learned[head] is prepared
+    assert lane.learned[head] == asked
     head = request(PRICE, b"X-Trace: " + b"x" * fast_lane.MAX_LEARNED_BYTES)
-    assert lane.read(head) is lane.read(head) is prepared
+    assert lane.read(head) == lane.read(head) == asked
     assert head not in lane.learned
 
 
@@ -904,7 +905,7 @@ async def test_what_takes_longer_than_the_first_bucket_is_kept_one_by_one(sides:
     # From nought on, differences are exact.
     sides.prices.clock.wall_offset_ms += round(sides.prices.clock.now * 1000)
     sides.prices.clock.now = 0.0
-    sides.prices.latest.by_slug.clear()
+    sides.prices.forget()
     sides.prices.give()
     times = itertools.chain.from_iterable((0.0, seconds) for seconds in took)
     sides.fast.take(sides.prices.lane(lambda: next(times)))

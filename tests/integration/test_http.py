@@ -18,12 +18,12 @@ from starlette.applications import Starlette
 from yarl import URL
 
 from fastprice.application.latest_price import LatestPrice
-from fastprice.application.ports import SourceReport
+from fastprice.application.ports import PairReport, SourceReport
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
-from fastprice.interface.price_json import render
-from tests.fakes import BTC, ETH, START_MS, FakeClock, RecordingEvents, a_quote, settle
+from fastprice.interface.price_snapshot import price_snapshots
+from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -36,12 +36,13 @@ TEMPLATES = {PRICE_TEMPLATE, SOURCES_TEMPLATE, *ENDPOINTS, "other"} - {PRICE, SO
 EXPOSITION = b"# HELP fastprice_price The price.\n", "text/plain; version=1.0.0; charset=utf-8"
 PROMISED = (
     b'{"symbol":"ETH-USDT","base":"ETH","quote":"USDT","price":"3120.45","bid":"3120.44","ask":"3120.46",'
-    b'"volume_24h":"41325.02","source":"binance","source_time_ms":1753300000012,"fetched_at_ms":1753300000190,'
+    b'"volume_24h":"41325.02","high_24h":"3188.10","low_24h":"3050.00","open_24h":"3101.7","source":"binance","source_time_ms":1753300000012,"fetched_at_ms":1753300000190,'
     b'"stale":false}'
 )
 QUOTE = a_quote(
-    "3120.45", START_MS + 190, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS + 12
-)
+    "3120.45", START_MS + 190, bid="3120.44", ask="3120.46", volume_24h="41325.02", high_24h="3188.10",
+    low_24h="3050.00", open_24h="3101.7", source_time_ms=START_MS + 12,
+)  # fmt: skip
 STRONG_ETAG = re.compile(r'"[^"]+"')
 
 
@@ -71,10 +72,11 @@ class Service:
     def __init__(self, refresh_interval: float = 1.5) -> None:
         self.clock = FakeClock()
         self.refresh_interval = refresh_interval
-        self.latest = LatestPrice((ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, RecordingEvents())
+        limits = AgeLimits(5000, 60_000)
+        self.latest = LatestPrice((ETH, BTC), limits, price_snapshots(self.clock, refresh_interval), self.clock)
         self.counted: list[tuple[str, str, int]] = []
         self.tally = {"hit": 0, "stale": 0, "miss": 0}
-        self.reports: dict[Pair, tuple[SourceReport, ...]] = {}
+        self.reports: tuple[SourceReport, ...] = ()
         self.redis = "not_configured"
         self.simulated: tuple[str, ...] = ()
         self.patience = 0.0
@@ -89,6 +91,7 @@ class Service:
             latest=self.latest,
             clock=self.clock,
             reports=self._reports,
+            standing=lambda pair: [(report, report.of(pair)) for report in self._reports()],
             redis=lambda: self.redis,
             scrape=self._scrape,
             count_request=lambda route, method, status, seconds: self.counted.append((route, method, status)),
@@ -141,9 +144,9 @@ class Service:
         at_ms = self.clock.wall_ms() - round(age * 1000)
         assert self.latest.offer(replace(QUOTE, pair=pair, fetched_at_ms=at_ms, **fields))
 
-    def _reports(self, pair: Pair) -> tuple[SourceReport, ...]:
+    def _reports(self) -> tuple[SourceReport, ...]:
         self._break()
-        return self.reports.get(pair, ())
+        return self.reports
 
     async def _scrape(self) -> tuple[bytes, str]:
         self._break()
@@ -551,13 +554,18 @@ async def test_no_price_at_all_is_503(service: Service) -> None:
 
 # Sources and health
 
-WELL = SourceReport("binance", "closed", QUOTE)
-ILL = SourceReport("okx", "open", None, START_MS + 9000, "429 Too many", "429 Too many", START_MS - 5)
-OVER = SourceReport("kraken", "half_open", replace(QUOTE, source="kraken"), START_MS - 1, "429", "429", START_MS - 9)
+WELL = SourceReport("binance", "closed", pairs={ETH: PairReport(QUOTE)})
+ILL = SourceReport(
+    "okx", "open", START_MS + 9000, "429 Too many", "429 Too many", START_MS - 5,
+    {ETH: PairReport(None, "429 Too many", START_MS - 5)},
+)  # fmt: skip
+OVER = SourceReport(
+    "kraken", "half_open", START_MS - 1, "429", "429", START_MS - 9, {ETH: PairReport(replace(QUOTE, source="kraken"))}
+)
 
 
 async def test_sources_are_shown_as_they_stand(service: Service) -> None:
-    service.reports[ETH] = WELL, ILL, OVER
+    service.reports = WELL, ILL, OVER
     service.clock.now += 1
     got = await service(SOURCES)
     assert (got.status, got.json["symbol"]) == (200, "ETH-USDT")
@@ -573,18 +581,27 @@ async def test_sources_are_shown_as_they_stand(service: Service) -> None:
         "last_error": "429 Too many", "last_error_at_ms": START_MS - 5, "age_ms": None, "last_quote": None,
     }  # fmt: skip
     assert (over["cooldown_until_ms"], over["cooldown_reason"]) == (None, None), "a cool-down that is over is none"
-    assert (await service("/api/v1/prices/btc-usdt/sources")).json == {"symbol": "BTC-USDT", "sources": []}
+    assert (over["last_error"], over["age_ms"]) == (None, 810), "an error is shown for the pair that it was about"
+    other = (await service("/api/v1/prices/btc-usdt/sources")).json
+    assert other["symbol"] == "BTC-USDT"
+    assert [(row["source"], row["breaker"], row["last_quote"]) for row in other["sources"]] == [
+        ("binance", "closed", None), ("okx", "open", None), ("kraken", "half_open", None)
+    ]  # fmt: skip
+    assert other["sources"][1]["cooldown_until_ms"] == START_MS + 9000, "a source cools down for all pairs"
 
 
 UNLISTED = SourceReport(
-    "okx", "closed", None, START_MS + 30_000, "51001 No such pair", "51001 No such pair", START_MS, "pair"
-)
+    "okx", "closed", None, None, "429 Too many", START_MS - 5,
+    {ETH: PairReport(None, "51001 No such pair", START_MS, START_MS + 30_000), BTC: PairReport(replace(QUOTE, pair=BTC))},
+)  # fmt: skip
 
 
 async def test_a_source_that_does_not_list_a_pair_is_told_of_for_that_pair(service: Service) -> None:
-    service.reports[ETH], service.reports[BTC] = (WELL, UNLISTED), (replace(WELL, source="okx"),)
+    service.reports = WELL, UNLISTED
     row = (await service(SOURCES)).json["sources"][1]
     assert (row["cooldown_until_ms"], row["cooldown_reason"]) == (START_MS + 30_000, "51001 No such pair")
+    other = (await service("/api/v1/prices/btc-usdt/sources")).json["sources"][1]
+    assert (other["cooldown_until_ms"], other["cooldown_reason"], other["last_error"]) == (None, None, None)
     readiness = (await service(READINESS)).json
     assert readiness["pairs"]["eth-usdt"]["unlisted"] == {
         "okx": {"until_ms": START_MS + 30_000, "reason": "51001 No such pair"}
@@ -593,6 +610,22 @@ async def test_a_source_that_does_not_list_a_pair_is_told_of_for_that_pair(servi
     assert readiness["sources"]["okx"]["cooldown_until_ms"] is None, "it is asked for other pairs"
     service.clock.now += 30
     assert "unlisted" not in (await service(READINESS)).json["pairs"]["eth-usdt"]
+    row = (await service(SOURCES)).json["sources"][1]
+    assert (row["cooldown_until_ms"], row["cooldown_reason"]) == (None, None)
+
+
+@pytest.mark.parametrize(("until_ms", "told"), [
+    (START_MS + 20_000, (START_MS + 30_000, "51001 No such pair")), (START_MS + 40_000, (START_MS + 40_000, "429")),
+])  # fmt: skip
+async def test_a_source_that_also_cools_down_is_told_of_until_it_can_be_asked_for_the_pair(
+    service: Service, until_ms: int, told: tuple[int, str]
+) -> None:
+    service.reports = (replace(UNLISTED, cooldown_until_ms=until_ms, cooldown_reason="429"),)
+    row = (await service(SOURCES)).json["sources"][0]
+    assert (row["cooldown_until_ms"], row["cooldown_reason"]) == told
+    readiness = (await service(READINESS)).json
+    assert readiness["sources"]["okx"]["cooldown_until_ms"] == until_ms
+    assert readiness["pairs"]["eth-usdt"]["unlisted"]["okx"]["until_ms"] == START_MS + 30_000
 
 
 async def test_a_price_that_was_is_not_told_of_as_one_that_never_was(service: Service) -> None:
@@ -600,7 +633,8 @@ async def test_a_price_that_was_is_not_told_of_as_one_that_never_was(service: Se
     assert (await service(READINESS)).json["pairs"]["eth-usdt"]["state"] == "no_price_yet"
     got = await service()
     assert is_problem(got, 503, "price_unavailable") and "since this service started" in got.json["detail"]
-    service.reports[ETH] = (replace(WELL, quote=replace(QUOTE, fetched_at_ms=START_MS - 90_000)), UNLISTED)
+    old = PairReport(replace(QUOTE, fetched_at_ms=START_MS - 90_000))
+    service.reports = replace(WELL, pairs={ETH: old}), UNLISTED
     assert (await service(READINESS)).json["pairs"]["eth-usdt"] | {"unlisted": None} == {
         "state": "expired", "age_ms": 90_000, "source": "binance", "unlisted": None,
     }  # fmt: skip
@@ -619,7 +653,7 @@ async def test_liveness_asks_nothing_of_the_world(service: Service) -> None:
 
 async def test_readiness_is_200_while_pairs_may_be_served_and_tells_all_of_them(service: Service) -> None:
     service.redis = "up"
-    service.reports[ETH], service.reports[BTC] = (WELL, ILL), (OVER, replace(ILL, breaker="closed"))
+    service.reports = WELL, ILL, OVER
     service.price(ETH)
     service.price(BTC, age=5.5, source="okx")
     got = await service(READINESS)
@@ -639,7 +673,7 @@ async def test_readiness_is_503_and_says_which_pair_is_missing_and_why(service: 
     service.price(ETH)
     service.clock.now += 60.001
     service.redis = "down: no answer in time"
-    service.reports[BTC] = (ILL,)
+    service.reports = (ILL,)
     got = await service(READINESS)
     assert (got.status, got.json["status"], got.headers["Retry-After"]) == (503, "not_ready", "2")
     assert got.json["missing"] == ["eth-usdt", "btc-usdt"]

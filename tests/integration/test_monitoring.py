@@ -31,7 +31,7 @@ EXPORTERS = ("redis_", "nginx_")
 
 
 async def living(*services: Service) -> Counter[str]:
-    """Over all replicas: the workers by store, and under `callers` those that ask the sources."""
+    """Over all replicas: the workers by store, and under `leaders` those that ask the sources."""
     seen: Counter[str] = Counter()
     for service in services:
         text = (await service.get("/metrics")).body.decode()
@@ -39,8 +39,8 @@ async def living(*services: Service) -> Counter[str]:
             for sample in family.samples:
                 if sample.name == "fastprice_workers":
                     seen[sample.labels["store"]] += int(sample.value)
-                if sample.name == "fastprice_claims":
-                    seen["callers"] += int(sample.value)
+                if sample.name == "fastprice_leaders":
+                    seen["leaders"] += int(sample.value)
     return +seen
 
 
@@ -57,19 +57,19 @@ async def test_metrics_tell_who_lives_who_asks_and_over_which_store(
 ) -> None:
     environ: dict[str, Any] = {"REDIS_URL": redis_server.url, "BREAKER_RESET": 60}
     async with running(market, tmp_path / "a", **environ) as one, running(market, tmp_path / "b", **environ) as two:
-        await until_living({"redis": 4, "callers": 1}, one, two)
+        await until_living({"redis": 4, "leaders": 1}, one, two)
         redis_server.stop()
-        await until_living({"embedded": 4, "callers": 2}, one, two)
+        await until_living({"embedded": 4, "leaders": 2}, one, two)
         redis_server.start()
-        await until_living({"redis": 4, "callers": 1}, one, two)
+        await until_living({"redis": 4, "leaders": 1}, one, two)
         for pid in (before := await one.until_workers(2)):
             os.kill(pid, signal.SIGKILL)
         await one.until_workers(2, without=frozenset(before))
-        await until_living({"redis": 4, "callers": 1}, one, two)
+        await until_living({"redis": 4, "leaders": 1}, one, two)
         one.process.send_signal(signal.SIGTTOU)  # gunicorn: one worker fewer.
-        await until_living({"redis": 3, "callers": 1}, one, two)
+        await until_living({"redis": 3, "leaders": 1}, one, two)
         await one.stop()
-        await until_living({"redis": 2, "callers": 1}, two)
+        await until_living({"redis": 2, "leaders": 1}, two)
 
 
 @contextlib.contextmanager

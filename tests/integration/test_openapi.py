@@ -18,7 +18,8 @@ from fastprice.interface.responses import CODES
 from fastprice.server.careful_http import REFUSALS, refusal
 from tests.fakes import BTC, ETH
 from tests.integration.test_http import (
-    ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, WELL, Got, Service
+    ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, UNLISTED, WELL, Got,
+    Service
 )
 
 pytestmark = pytest.mark.anyio
@@ -111,8 +112,10 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
     await ask(PRICES, PRICES, 200)
     await ask(READINESS, READINESS, 200)
     await ask(READINESS, f"{READINESS}?strict=1", 503)
-    service.reports[ETH], service.reports[BTC] = (WELL, ILL, OVER), (replace(ILL, breaker="closed"),)
-    service.price(BTC, price="61000.1", bid=None, ask=None, volume_24h=None, source_time_ms=None)
+    service.reports = WELL, replace(UNLISTED, source="gate"), ILL, OVER
+    nothing: dict[str, Any]
+    nothing = dict.fromkeys(("bid", "ask", "volume_24h", "high_24h", "low_24h", "open_24h", "source_time_ms"))
+    service.price(BTC, price="61000.1", **nothing)
     for path, template in {
         PRICE: PRICE_TEMPLATE, BTC_PRICE: PRICE_TEMPLATE, f"{PRICE}?max_age_ms=100000": PRICE_TEMPLATE,
         SOURCES: SOURCES_TEMPLATE, f"{BTC_PRICE}/sources": SOURCES_TEMPLATE, **ALIASES,

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 INTERVAL = 0.5
 # Of 198.18.0.0/15, which is set aside for tests of networks (RFC 2544): nothing real can be there.
 NETWORK = "198.18"
+MARKET_HOST = f"{NETWORK}.99.1"
 
 
 def ip(*words: str) -> None:
@@ -37,6 +38,8 @@ class Machine:
         self._link(self.open_link, "open", self.market_host, self.host)
         self._link(self.redis_link, "redis", self.redis_host, f"{NETWORK}.{number}1.2")
         ip("-n", self.name, "link", "set", "lo", "up")
+        # Both know the market by one address, because services that ask different ones share no prices.
+        ip("-n", self.name, "route", "add", f"{MARKET_HOST}/32", "via", self.market_host)
 
     def cut(self) -> None:
         """What is sent to Redis gets no answer any more, and nobody is told so."""
@@ -62,6 +65,7 @@ def machines() -> Iterator[list[Machine]]:
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and iproute2")
     made: list[Machine] = []
+    ip("address", "add", f"{MARKET_HOST}/32", "dev", "lo")
     try:
         for number in (1, 2):
             made.append(Machine(number))
@@ -69,6 +73,7 @@ def machines() -> Iterator[list[Machine]]:
     finally:
         for machine in made:
             machine.remove()
+        ip("address", "delete", f"{MARKET_HOST}/32", "dev", "lo")
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ def redis_everywhere(tmp_path: Path) -> Iterator[RedisServer]:
 
 @contextlib.asynccontextmanager
 async def on(machine: Machine, market: Market, directory: Path, server: RedisServer) -> AsyncIterator[Service]:
-    url = f"http://{machine.market_host}:{market.url.rpartition(':')[2]}"
+    url = f"http://{MARKET_HOST}:{market.url.rpartition(':')[2]}"
     async with running(
         market, directory / machine.name, inside=("ip", "netns", "exec", machine.name), host=machine.host, WORKERS=3,
         REFRESH_INTERVAL=INTERVAL, CACHE_TTL=5, MAX_STALE=60, COLD_WAIT=30, REDIS_TIMEOUT=0.2,

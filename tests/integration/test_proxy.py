@@ -14,7 +14,8 @@ import pytest
 from fastprice.domain.errors import SourceDown, SourceError, SourceRefused, SourceTimeout
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
-from fastprice.infrastructure.exchanges.client import ExchangeSource, Session
+from fastprice.infrastructure.exchanges.http import Session
+from fastprice.infrastructure.exchanges.source import ExchangeSource
 from fastprice.market import Market
 from tests.conftest import free_port
 from tests.fakes import ETH
@@ -107,7 +108,7 @@ async def failure(proxy_port: int, url: str, seconds: float = PATIENCE) -> Sourc
     async with Session("fastprice/test", lambda url: f"http://me:hunter2@127.0.0.1:{proxy_port}") as session:
         source = ExchangeSource(EXCHANGES["binance"], url, seconds, session, SystemClock(), lambda event: None)
         with pytest.raises(SourceError) as caught:
-            await source.fetch(ETH)
+            await source.fetch(*source.calls((ETH,)))
     line = str(caught.value)
     assert line.startswith(f"through the proxy 127.0.0.1:{proxy_port}: ") and line.isprintable()
     assert "hunter2" not in line

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fastprice.domain.quote import SOURCES
+from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.market import Market
 from fastprice.market.floor import MEANINGS
 from tests.conftest import RedisServer, free_port
@@ -76,6 +76,28 @@ async def test_eight_workers_are_one_caller_and_agree(
         assert sum(len(stamps) == 1 for stamps in seen) >= len(seen) / 2
 
 
+async def test_five_hundred_pairs_are_one_or_two_calls_an_interval_and_stay_within_every_limit(tmp_path: Path) -> None:
+    pairs = tuple(f"c{number:03}-usdt" for number in range(500))
+    market = Market(pairs=pairs, seed=7)
+    await market.start()
+    market.limits = True
+    try:
+        # The timing of the defaults.
+        environ: dict[str, Any] = {"REFRESH_INTERVAL": 1, "CACHE_TTL": 5, "MAX_STALE": 60, "FETCH_TIMEOUT": 2}
+        async with running(market, tmp_path, PAIRS=",".join(pairs), **environ) as service:
+            every = await service.until_answer(lambda got: len(got.json.get("prices", ())) == len(pairs), "/api/v1/prices")
+            market.clear_calls()
+            began = time.monotonic()
+            await asyncio.sleep(3)
+            every = await service.get("/api/v1/prices")
+            most = 2 * ((time.monotonic() - began) + 1)
+        assert not any(price["stale"] for price in every.json["prices"])
+        assert 1 <= market.total_calls <= most
+        assert not any(market.limits_exceeded.values())
+    finally:
+        await market.stop()
+
+
 async def test_served_prices_are_the_markets_own(market: Market, tmp_path: Path) -> None:
     async with running(market, tmp_path) as service:
         await service.until(200)
@@ -87,7 +109,9 @@ async def test_served_prices_are_the_markets_own(market: Market, tmp_path: Path)
 
 @pytest.mark.parametrize("fault", sorted(MEANINGS))
 async def test_a_fault_of_the_first_source_is_survived(market: Market, tmp_path: Path, fault: str) -> None:
-    async with running(market, tmp_path, CACHE_TTL=2, MAX_STALE=30, BREAKER_RESET=0.5) as service:
+    # Slow enough that the documented limit of the second source leaves room for every round.
+    environ: dict[str, Any] = {"REFRESH_INTERVAL": 0.25, "CACHE_TTL": 2, "MAX_STALE": 30, "BREAKER_RESET": 0.5}
+    async with running(market, tmp_path, **environ) as service:
         await service.until(200)
         market.set_fault("binance", fault, seconds=1.0)
         market.clear_calls()
@@ -440,7 +464,7 @@ async def test_simulated_prices_are_told_once_at_the_start_and_wherever_the_serv
 
 
 async def test_prices_of_exchanges_are_not_called_simulated(market: Market, tmp_path: Path) -> None:
-    public = {f"{source.upper()}_URL": f"https://{source}.invalid" for source in SOURCES}
+    public = {f"{source.upper()}_URL": f"https://{source}.invalid" for source in EXCHANGES}
     async with running(market, tmp_path, **public) as service:
         answer = await service.get("/health/readiness")
         assert (answer.json["simulated"], answer.json["simulated_sources"]) == (False, [])

@@ -78,11 +78,11 @@ def growing(from_age: float) -> Series:
     return lambda second: from_age + max(second - CHANGE, 0)
 
 
-def workers(instance: str, redis: Series, embedded: Series, claims: Series) -> dict[str, Series]:
+def workers(instance: str, redis: Series, embedded: Series, leaders: Series) -> dict[str, Series]:
     return {
         of(instance, "fastprice_workers", store="redis"): redis,
         of(instance, "fastprice_workers", store="embedded"): embedded,
-        of(instance, "fastprice_claims", symbol="ETH-USDT"): claims,
+        of(instance, "fastprice_leaders"): leaders,
     }
 
 
@@ -161,7 +161,7 @@ WORLDS = {
     "replicas that share nothing": World(
         HEALTHY | workers("b", always(8), always(0), before_and_after(0, 1)), ("SeveralCallers",), by=120, silent=100,
     ),
-    "a claim that moves to and fro": World(
+    "a lead that moves to and fro": World(
         HEALTHY | workers("a", always(8), always(0), lambda second: second // 30 % 2)
         | workers("b", always(8), always(0), lambda second: 1 - second // 30 % 2),
     ),

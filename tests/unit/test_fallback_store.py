@@ -1,7 +1,6 @@
 """The shared store while it is there, this machine's own while it is not, and how often the first one is tried."""
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -11,42 +10,78 @@ from fastprice.application.events import StoreBack, StoreLost
 from fastprice.application.fallback_store import (
     ANNOUNCE_SECONDS, CUT_OFF_SECONDS, FOLLOWED, TURN_SECONDS, FallbackStore
 )
-from fastprice.application.ports import QuoteStore, SourceReport
+from fastprice.application.ports import LEADER, PriceStore, Stored
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import Pair, Quote
-from tests.fakes import ETH, FakeClock, FakeStore, RecordingEvents, a_quote, settle
+from fastprice.infrastructure.memory_store import MemoryStore, Shelf
+from tests.fakes import FakeClock, RecordingEvents, a_quote, settle
 
 pytestmark = pytest.mark.anyio
 
 DOWN = "no answer in time"
-QUOTE = a_quote()
-Operation = Callable[[QuoteStore], Awaitable[object]]
+ROUND = Stored(1_753_300_000_000, (a_quote(),))
+Operation = Callable[[PriceStore], Awaitable[object]]
 OPERATIONS: dict[str, Operation] = {
-    "get": lambda store: store.get(ETH),
-    "put": lambda store: store.put(QUOTE),
-    "get_reports": lambda store: store.get_reports(ETH),
-    "put_reports": lambda store: store.put_reports(ETH, (SourceReport("a", "closed"),)),
-    "claim": lambda store: store.claim("eth", "me", 60),
-    "release": lambda store: store.release("eth", "me"),
+    "read": lambda store: store.read(),
+    "write": lambda store: store.write("me", ROUND),
+    "claim": lambda store: store.claim("me", 60),
+    "holder": lambda store: store.holder("a right"),
+    "release": lambda store: store.release("me"),
 }
 
 
+class Store(MemoryStore):
+    """A MemoryStore that keeps the names of its operations, and fails with the reason in `failure`."""
+
+    def __init__(self, clock: FakeClock, shelf: Shelf | None = None) -> None:
+        super().__init__(clock, shelf)
+        self.failure: str | None = None
+        self.operations: list[str] = []
+        self.closed = False
+
+    async def read(self) -> tuple[str | None, Stored]:
+        self.operate("read")
+        return await super().read()
+
+    async def write(self, holder: str, stored: Stored) -> bool:
+        self.operate("write")
+        return await super().write(holder, stored)
+
+    async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
+        self.operate("claim")
+        return await super().claim(holder, seconds, name)
+
+    async def holder(self, name: str) -> str | None:
+        self.operate("holder")
+        return await super().holder(name)
+
+    async def release(self, holder: str, name: str = LEADER) -> None:
+        self.operate("release")
+        await super().release(holder, name)
+
+    async def news(self, seconds: float) -> bool:
+        self.operate("news")
+        return await super().news(seconds)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def operate(self, op: str) -> None:
+        self.operations.append(op)
+        if self.failure:
+            raise StoreUnavailable(self.failure)
+
+
 class World:
-    """Workers of one machine: a local store they share, the shared one each sees by itself, and what each tells.
+    """Workers of one machine: a local store they share, the shared one each sees by itself, and what each tells."""
 
-    With `before` it is what is started on the machine after that.
-    """
-
-    def __init__(self, workers: int = 1, before: "World | None" = None) -> None:
-        self.clock: FakeClock = before.clock if before else FakeClock()
-        fleet = FakeStore(self.clock, before.shared[0].shelf if before else None)
-        machine = FakeStore(self.clock, before.local[0].shelf if before else None)
-        name = "second" if before else "first"
-        self.shared: list[FakeStore] = [FakeStore(self.clock, fleet.shelf) for _ in range(workers)]
-        self.local: list[FakeStore] = [FakeStore(self.clock, machine.shelf) for _ in range(workers)]
+    def __init__(self, workers: int = 1) -> None:
+        self.clock = FakeClock()
+        fleet, machine = Store(self.clock), Store(self.clock)
+        self.shared = [Store(self.clock, fleet.shelf) for _ in range(workers)]
+        self.local = [Store(self.clock, machine.shelf) for _ in range(workers)]
         self.events = [RecordingEvents() for _ in range(workers)]
         self.stores = [
-            FallbackStore(shared, local, f"{name} worker {number}", f"{name} service", self.clock, events)
+            FallbackStore(shared, local, f"worker {number}", "service", self.clock, events)
             for number, (shared, local, events) in enumerate(zip(self.shared, self.local, self.events, strict=True))
         ]
 
@@ -55,14 +90,13 @@ class World:
             shared.failure = reason
 
     async def claim(self) -> list[bool]:
-        return [await store.claim("eth", f"worker {number}", 2) for number, store in enumerate(self.stores)]
+        return [await store.claim(f"worker {number}", 2) for number, store in enumerate(self.stores)]
 
     async def turn(self) -> None:
-        """Every worker has waited for news, until it is time for its next look around."""
+        """A second later every worker looks around."""
         await self.clock.advance(TURN_SECONDS)
         for store in self.stores:
-            with contextlib.suppress(StoreUnavailable):  # Who has not noticed yet still listens to the shared one.
-                await store.news(0)
+            await store.turn()
 
     def told(self, announced: bool = False) -> Counter[type]:
         events = [event for events in self.events for event in events.of(StoreLost, StoreBack)]
@@ -89,54 +123,55 @@ async def test_the_first_failure_switches_over_and_the_operation_is_done_locally
 async def test_what_was_stored_while_it_was_lost_is_read_again() -> None:
     world = World()
     world.fail(DOWN)
-    assert await world.stores[0].put(QUOTE) is True
-    assert await world.stores[0].get(ETH) == QUOTE
+    assert await world.stores[0].write("me", ROUND) is True
+    assert (await world.stores[0].read())[1] == ROUND
 
 
 async def test_while_it_is_lost_it_is_tried_once_a_second_and_by_one_operation_only() -> None:
     world = World()
     world.fail(DOWN)
+    keeping = asyncio.create_task(world.stores[0].keep())
     for _ in range(100):
         for operation in OPERATIONS.values():
             await operation(world.stores[0])
         await world.stores[0].news(0)
         await world.clock.advance(TURN_SECONDS / 10)
     tries = Counter(world.shared[0].operations)
-    assert tries == {"get": 1, "claim": 10}
+    assert tries == {"read": 1, "claim": 10}
     assert len(world.events[0].all) == 1
+    keeping.cancel()
 
 
 async def test_no_claim_waits_for_a_lost_store() -> None:
     clock, events = FakeClock(), RecordingEvents()
     shared = Stuck(clock)
-    store = FallbackStore(shared, FakeStore(clock), "me", "service", clock, events)
+    store = FallbackStore(shared, Store(clock), "me", "service", clock, events)
     shared.failure = DOWN
-    await store.claim("eth", "me", 2)
+    await store.claim("me", 2)
     shared.gate = asyncio.Event()
+    keeping = asyncio.create_task(store.keep())
     await clock.advance(TURN_SECONDS)
-    listening = asyncio.create_task(store.news(1))
-    await settle()
     assert shared.waiting == 1
-    assert await store.claim("eth", "me", 2) is True
+    assert await store.claim("me", 2) is True
     shared.failure = None
     shared.gate.set()
+    await settle()
     await clock.advance(TURN_SECONDS)
-    await listening
-    await store.news(0)
     assert store.lost is None
+    keeping.cancel()
 
 
-class Stuck(FakeStore):
+class Stuck(Store):
     """A store whose claims wait for the gate, once there is one."""
 
     gate: asyncio.Event | None = None
     waiting = 0
 
-    async def claim(self, name: str, holder: str, seconds: float) -> bool:
+    async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
         if self.gate is not None:
             self.waiting += 1
             await self.gate.wait()
-        return await super().claim(name, holder, seconds)
+        return await super().claim(holder, seconds, name)
 
 
 async def test_it_is_back_by_itself_within_two_turns_and_told_once() -> None:
@@ -163,7 +198,7 @@ async def test_a_machine_tells_once_of_a_loss_however_rarely_its_workers_use_the
     world = World(workers=4)
     world.fail(DOWN)
     for number, store in enumerate(world.stores):
-        await store.claim("eth", f"worker {number}", 2)
+        await store.claim(f"worker {number}", 2)
         for _ in range(turns):
             await world.turn()
     world.fail(None)
@@ -213,78 +248,48 @@ async def test_a_second_loss_is_told_again() -> None:
     assert world.told(announced=True) == {StoreLost: 5, StoreBack: 5}
 
 
-@pytest.mark.parametrize("pause", [0.0, CUT_OFF_SECONDS / 2, CUT_OFF_SECONDS * 2], ids=["at once", "soon", "later"])
-@pytest.mark.parametrize("looks_first", [True, False], ids=["a look", "an operation"])
-async def test_a_service_that_is_started_again_over_a_dead_store_tells_of_a_loss_and_then_of_the_return(
-    looks_first: bool, pause: float
-) -> None:
-    before = World(workers=2)
-    before.fail(DOWN)
-    await before.claim()
-    await before.turn()
-    world = World(workers=3, before=before)
-    world.fail(DOWN)
-    await world.clock.advance(pause)
-    if looks_first:
-        await world.turn()
-    for _ in range(5):
-        await world.claim()
-        await world.turn()
-    assert world.told(announced=True) == {StoreLost: 1}
-    assert all(store.lost for store in world.stores)
-    world.fail(None)
-    for _ in range(3):
-        await world.turn()
-    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+class ReadOnly(Store):
+    """A store that can be read but not written to: full, or a replica."""
 
-
-class ReadOnly(FakeStore):
-    """A store that can be read but not written to: full, or a replica. It tells that somebody else holds a claim."""
-
-    async def put(self, quote: Quote) -> bool:
-        raise StoreUnavailable("read-only")
-
-    async def claim(self, name: str, holder: str, seconds: float) -> bool:
-        if name == "held by another":
-            return False
-        raise StoreUnavailable("read-only")
+    def operate(self, op: str) -> None:
+        if op not in ("read", "holder", "news"):
+            raise StoreUnavailable("read-only")
 
 
 async def test_a_store_that_can_only_be_read_is_lost_once_and_not_back_at_every_read() -> None:
     clock, events = FakeClock(), RecordingEvents()
-    local = FakeStore(clock)
+    local = Store(clock)
     store = FallbackStore(ReadOnly(clock), local, "me", "service", clock, events)
     for _ in range(50):
-        await store.get(ETH)
-        await store.put(a_quote(at_ms=clock.wall_ms()))
-        assert await store.claim("held by another", "me", 2) is True
-        await store.news(0)
-        assert await store.get(ETH) == await local.get(ETH)
-        await clock.advance(0.3)
+        await store.read()
+        await store.write("me", ROUND)
+        await store.turn()
+        assert (await store.read()) == (None, ROUND) == (await local.read())
+        await clock.advance(TURN_SECONDS / 3)
     assert events.all == [StoreLost("read-only", announce=True)]
 
 
-class Slow(FakeStore):
+class Slow(Store):
     """A store whose reads wait for the gate."""
 
     gate: asyncio.Event
 
-    async def get(self, pair: Pair) -> Quote | None:
+    async def read(self) -> tuple[str | None, Stored]:
         await self.gate.wait()
-        return QUOTE
+        return None, ROUND
 
 
 async def test_an_answer_to_a_question_from_before_the_loss_does_not_end_it() -> None:
     clock, events = FakeClock(), RecordingEvents()
     shared = Slow(clock)
     shared.gate = asyncio.Event()
-    store = FallbackStore(shared, FakeStore(clock), "me", "service", clock, events)
-    late = asyncio.create_task(store.get(ETH))
+    store = FallbackStore(shared, Store(clock), "me", "service", clock, events)
+    late = asyncio.create_task(store.read())
     await settle()
     shared.failure = DOWN
-    await store.claim("eth", "me", 2)
+    await store.claim("me", 2)
     shared.gate.set()
-    assert await late == QUOTE
+    assert await late == (None, ROUND)
     assert (store.lost, events.all) == (DOWN, [StoreLost(DOWN, announce=True)])
 
 
@@ -293,19 +298,19 @@ async def test_with_no_store_at_all_the_loss_is_announced_and_the_failure_passed
     world.fail(DOWN)
     world.local[0].failure = "no such place"
     with pytest.raises(StoreUnavailable, match="no such place"):
-        await world.stores[0].get(ETH)
+        await world.stores[0].read()
     assert world.events[0].all == [StoreLost(DOWN, announce=True)]
 
 
 async def test_news_are_awaited_where_they_are_stored_and_never_find_out_a_loss() -> None:
     world = World()
     store = world.stores[0]
-    await FakeStore(world.clock, world.shared[0].shelf).put(QUOTE)
-    assert await store.news(1) == (QUOTE,)
+    await Store(world.clock, world.shared[0].shelf).write("me", ROUND)
+    assert await store.news(1) is True
     world.fail(DOWN)
-    await store.claim("eth", "me", 2)
-    await FakeStore(world.clock, world.local[0].shelf).put(QUOTE)
-    assert await store.news(0.5) == (QUOTE,)
+    await store.claim("me", 2)
+    await Store(world.clock, world.local[0].shelf).write("me", ROUND)
+    assert await store.news(0.5) is True
     assert world.shared[0].operations == ["news", "claim"]
 
 

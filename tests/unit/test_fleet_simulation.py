@@ -44,8 +44,8 @@ def test_a_steady_fleet_is_one_caller_and_one_call_an_interval(grown: dict[str, 
     assert (steady["calls"], steady["most_calls"], steady["most_callers"]) == (10, 1, 1)
 
 
-def test_every_worker_hears_of_every_quote(grown: dict[str, Any]) -> None:
-    assert grown["phases"]["steady"]["deliveries_per_s"] == 12
+def test_every_follower_hears_of_every_round(grown: dict[str, Any]) -> None:
+    assert grown["phases"]["steady"]["deliveries_per_s"] == 11
 
 
 def test_without_redis_each_machine_is_one_caller(grown: dict[str, Any]) -> None:
@@ -60,17 +60,17 @@ def test_there_is_one_caller_again_when_redis_is_back(grown: dict[str, Any]) -> 
     assert (after["calls"], after["most_callers"]) == (10, 1)
 
 
-def test_a_killed_holder_is_replaced_within_its_claim_and_a_second(killed: dict[str, Any]) -> None:
+def test_a_killed_leader_is_replaced_within_its_claim_and_a_second(killed: dict[str, Any]) -> None:
     takeovers = killed["takeovers"]
     assert (takeovers["count"], takeovers["never"]) == (10, 0)
     assert takeovers["max_s"] <= killed["claim_seconds"] + 1
 
 
-def test_killing_holders_never_makes_two_callers(killed: dict[str, Any]) -> None:
+def test_killing_leaders_never_makes_two_callers(killed: dict[str, Any]) -> None:
     assert {phase["most_callers"] for phase in killed["phases"].values()} == {1}
 
 
-def test_a_holder_that_was_paused_does_not_ask_beside_its_successor() -> None:
+def test_a_leader_that_was_paused_does_not_ask_beside_its_successor() -> None:
     paused = failing(partial(plays.pause_holders, times=3, seconds=10))
     assert paused["takeovers"]["count"] == 3
     assert {phase["most_callers"] for phase in paused["phases"].values()} == {1}

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastprice.application.events import (
-    BreakerMoved, CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, QuoteTaken, Refreshed, SourceAsked,
+    BreakerMoved, CacheRead, CoordinationBack, CoordinationLost, Event, LeaderMoved, Refreshed, SourceAsked,
     SourceSkipped, StoreAsked, StoreBack, StoreLost
 )
-from fastprice.application.ports import Held, SourceReport
+from fastprice.application.ports import Held, PairReport, SourceReport
 from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from tests.fakes import BTC, ETH, START_MS, a_quote
@@ -35,7 +35,7 @@ DOCUMENTED = {
     "redis_operation_duration_seconds": set(),
     "refreshes_total": {"result"},
     "price_age_limit_seconds": {"freshness"},
-    "claims": {"symbol"},
+    "leaders": set(),
     "workers": {"store"},
     "simulated": set(),
     "build_info": {"version", "python"},
@@ -80,8 +80,8 @@ COUNTED: list[tuple[Event, str, dict[str, str]]] = [
     (SourceAsked("okx", "ok", 0.2), "upstream_request_duration_seconds_count", {"source": "okx"}),
     (SourceAsked("okx", "ok", 1.0), "upstream_request_duration_seconds_sum", {"source": "okx"}),
     (SourceSkipped("okx"), "upstream_requests_total", {"source": "okx", "outcome": "rejected"}),
-    *((Refreshed(ETH, result), "refreshes_total", {"result": result}) for result in ("fetched", "adopted", "failed")),
-    (ClaimMoved(ETH, held=True), "claims", {"symbol": "ETH-USDT"}),
+    *((Refreshed(result, 1), "refreshes_total", {"result": result}) for result in ("fetched", "adopted", "failed")),
+    (LeaderMoved(True), "leaders", {}),
     (CacheRead("l2", "hit"), "cache_requests_total", {"tier": "l2", "result": "hit"}),
     (CacheRead("l2", "miss"), "cache_requests_total", {"tier": "l2", "result": "miss"}),
     (StoreAsked("get", "ok", 1.0), "redis_operations_total", {"op": "get", "result": "ok"}),
@@ -102,10 +102,9 @@ def test_an_event_is_counted_once_under_its_labels(
     assert len(family) == 1
 
 
-@pytest.mark.parametrize("event", [QuoteTaken(a_quote()), BreakerMoved("okx", "closed", "open")], ids=lambda e: type(e).__name__)
-def test_an_event_that_is_only_for_the_log_changes_no_metric(metrics: Metrics, event: Event) -> None:
+def test_an_event_that_is_only_for_the_log_changes_no_metric(metrics: Metrics) -> None:
     before = metrics.exposition()
-    metrics(event)
+    metrics(BreakerMoved("okx", "closed", "open"))
     assert metrics.exposition() == before
 
 
@@ -168,11 +167,17 @@ def test_the_histogram_of_requests_equals_what_the_library_itself_makes_of_them(
     assert of(metrics.registry, "fastprice_http_request_duration_seconds") == of(registry, "reference")
 
 
-def test_gauges_show_the_prices_served_and_how_the_worst_of_each_source_stands(metrics: Metrics) -> None:
+def test_a_refresh_counts_its_pairs(metrics: Metrics) -> None:
+    for pairs in 499, 1:
+        metrics(Refreshed("fetched", pairs))
+    assert value(metrics, "refreshes_total", result="fetched") == 500
+
+
+def test_gauges_show_the_prices_served_and_how_each_source_stands(metrics: Metrics) -> None:
+    unlisted = {ETH: PairReport(unlisted_until_ms=START_MS + 500)}
     reports = [
-        SourceReport("a", "closed", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open"),
-        SourceReport("a", "open"), SourceReport("c", "unheard of"),
-        SourceReport("b", "closed", cooldown_until_ms=START_MS + 500, cooldown_scope="pair"),
+        SourceReport("a", "open", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open", pairs=unlisted),
+        SourceReport("c", "closed"),
     ]
     metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports)
     shown = samples(metrics.exposition().decode())
@@ -218,12 +223,12 @@ def test_the_limits_of_age_are_shown_so_that_alerts_need_not_know_the_settings(m
     assert value(metrics, "price_age_limit_seconds", freshness="stale") == 60
 
 
-def test_a_claim_counts_for_as_long_as_it_is_held(metrics: Metrics) -> None:
+def test_a_worker_counts_as_a_leader_for_as_long_as_it_leads(metrics: Metrics) -> None:
     metrics.begin([ETH, BTC], LIMITS, ("embedded",))
-    for held in (True, False, True):
-        metrics(ClaimMoved(BTC, held=held))
-        assert value(metrics, "claims", symbol="BTC-USDT") == held
-        assert value(metrics, "claims", symbol="ETH-USDT") == 0
+    assert value(metrics, "leaders") == 0
+    for leads in True, False, True:
+        metrics(LeaderMoved(leads))
+        assert value(metrics, "leaders") == leads
 
 
 # What befalls the stores of a worker, and the one it is counted under then.
@@ -259,7 +264,7 @@ def test_a_worker_counts_under_the_store_that_works_for_it_and_no_other(
 WORKER = """
 import logging, os, signal, sys
 from pathlib import Path
-from fastprice.application.events import ClaimMoved
+from fastprice.application.events import LeaderMoved
 from fastprice.application.ports import Held, SourceReport
 from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.prometheus import Metrics, forget_worker, share_between_workers
@@ -334,12 +339,12 @@ def test_generations_of_workers_leave_no_more_files_than_one(tmp_path: Path) -> 
 
 def test_a_dead_worker_is_no_longer_among_the_living_and_its_counts_stay(tmp_path: Path) -> None:
     living = "worker({0}, 3).begin([ETH], AgeLimits(5_000, 60_000), ['embedded'])"
-    holding = "; (metrics := Metrics('1'))(ClaimMoved(ETH, held=True)); metrics.flush()"
+    leading = "; (metrics := Metrics('1'))(LeaderMoved(True)); metrics.flush()"
 
     def alive(shown: Samples) -> list[float | None]:
-        return [value(shown, "workers", store="embedded"), value(shown, "claims", symbol="ETH-USDT")]
+        return [value(shown, "workers", store="embedded"), value(shown, "leaders")]
 
-    run(tmp_path, living.format(0) + holding)
+    run(tmp_path, living.format(0) + leading)
     run(tmp_path, living.format(1))
     shown, _ = run(tmp_path, SCRAPE)
     assert alive(shown) == [2, 1] and requests(shown) == (6, 6, 3.0)

@@ -179,5 +179,6 @@ def test_where_both_limits_are_one_a_price_is_never_stale() -> None:
 
 def test_the_fields_of_a_quote_are_the_ones_that_travel() -> None:
     assert list(Quote.__dataclass_fields__) == [
-        "pair", "price", "bid", "ask", "volume_24h", "source", "source_time_ms", "fetched_at_ms",
+        "pair", "price", "bid", "ask", "volume_24h", "high_24h", "low_24h", "open_24h", "source", "source_time_ms",
+        "fetched_at_ms",
     ]

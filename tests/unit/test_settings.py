@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fastprice.addresses import Proxies
-from fastprice.domain.quote import SOURCES, Pair
+from fastprice.domain.quote import Pair
 from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.settings import Settings, SettingsError
 
@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
 NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5", "1 2", "9" * 400, "9" * 5000)
 NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
 NO_URL = ("localhost", "//host", "https://", "http://", "https://host:99999", "https://host:x", "https://[::1", "https://a b", "ftp://host")
-URLS = ("MARKET_URL", *(f"{source.upper()}_URL" for source in SOURCES))
+URLS = ("MARKET_URL", *(f"{source.upper()}_URL" for source in EXCHANGES))
 BAD: dict[str, tuple[str, ...]] = {
     "HOST": ("a b", "http://host", "[::1]", "host/24", "hôst", "a\nb"),
     "PORT": (*NO_WHOLE, "65536"),
@@ -119,8 +119,12 @@ def test_tables_cover_every_variable() -> None:
     assert GOOD.keys() == known - made_of_others
 
 
-def test_sources_are_the_exchanges_that_there_are() -> None:
-    assert SOURCES == tuple(EXCHANGES)
+def test_every_exchange_can_be_a_source_and_those_that_are_so_by_default_are_the_default() -> None:
+    assert Settings.from_env({"SOURCES": ",".join(EXCHANGES)}).sources == tuple(EXCHANGES)
+    assert Settings.from_env({}).sources == tuple(name for name in EXCHANGES if name != "htx")
+    assert Settings.from_env({"SOURCES": "htx", "HTX_URL": "http://mirror.example"}).source_urls == {
+        "htx": "http://mirror.example"
+    }
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -149,9 +153,9 @@ def test_empty_counts_as_not_set(name: str) -> None:
 
 
 def test_each_source_can_be_asked_elsewhere() -> None:
-    environ = {f"{source.upper()}_URL": f"https://mirror.example/{source}" for source in SOURCES}
+    environ = {f"{source.upper()}_URL": f"https://mirror.example/{source}" for source in EXCHANGES}
     assert Settings.from_env(environ).source_urls == {
-        source: f"https://mirror.example/{source}" for source in SOURCES
+        source: f"https://mirror.example/{source}" for source in EXCHANGES
     }
     assert Settings.from_env({"OKX_URL": "http://[::1]:9000/okx"}).source_urls == {"okx": "http://[::1]:9000/okx"}
 
@@ -159,7 +163,7 @@ def test_each_source_can_be_asked_elsewhere() -> None:
 @pytest.mark.parametrize("market", ["http://market:9000", "http://market:9000/"])
 def test_one_market_stands_for_every_source_that_has_no_url_of_its_own(market: str) -> None:
     urls = Settings.from_env({"MARKET_URL": market, "OKX_URL": "https://mirror.example"}).source_urls
-    assert urls == {source: f"http://market:9000/{source}" for source in SOURCES} | {"okx": "https://mirror.example"}
+    assert urls == {source: f"http://market:9000/{source}" for source in EXCHANGES} | {"okx": "https://mirror.example"}
 
 
 @pytest.mark.parametrize(

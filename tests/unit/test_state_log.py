@@ -6,28 +6,30 @@ from typing import get_args
 import pytest
 
 from fastprice.application.events import (
-    BreakerMoved, CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, FreshnessMoved, QuoteTaken,
-    Refreshed, RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceLost, SourceSkipped,
-    StoreAsked, StoreBack, StoreLost
+    BreakerMoved, CacheRead, CoordinationBack, CoordinationLost, Event, FreshnessMoved, LeaderMoved, Refreshed,
+    RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceLost, SourceSkipped, StoreAsked,
+    StoreBack, StoreLost
 )
-from fastprice.domain.quote import Freshness
+from fastprice.domain.quote import Freshness, Pair
 from fastprice.infrastructure.state_log import log_event
-from tests.fakes import ETH, START_MS, a_quote
+from tests.fakes import BTC, ETH, START_MS
 
+FIVE = tuple(Pair(base, "USDT") for base in ("ETH", "BTC", "SOL", "DOGE", "XRP"))
 # The event, the level of its line, and words that stand in it; None: no line.
 LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
-    (SourceLost("okx", ETH, "refused"), logging.WARNING, ["source lost", "okx", "refused"]),
-    (SourceBack("okx", ETH), logging.INFO, ["source back", "okx"]),
+    (SourceLost("okx", (ETH,), "refused"), logging.WARNING, ["source lost", "okx, ETH-USDT", "refused"]),
+    (SourceLost("okx", FIVE, "refused"), logging.WARNING, ["okx, ETH-USDT, BTC-USDT, SOL-USDT and 2 more: refused"]),
+    (SourceBack("okx", (ETH,)), logging.INFO, ["source back", "okx", "ETH-USDT"]),
     (SourceCooling("okx", START_MS), logging.WARNING, ["okx", "until 2025-07-23 19:46:40 UTC"]),
     (BreakerMoved("okx", "closed", "open"), logging.INFO, ["open", "okx"]),
     (BreakerMoved("okx", "half_open", "closed"), logging.INFO, ["closed", "okx"]),
     (BreakerMoved("okx", "open", "half_open"), None, None),
     (BreakerMoved("okx", "half_open", "open"), None, None),
-    (RefreshFailing(ETH, "okx: refused"), logging.ERROR, ["ETH-USDT", "okx: refused", "503", "make demo"]),
-    (RefreshRecovered(ETH, "okx"), logging.INFO, ["ETH-USDT", "okx"]),
-    (FreshnessMoved(ETH, Freshness.FRESH, 40), logging.INFO, ["fresh", "ETH-USDT", "0.0 s old"]),
-    (FreshnessMoved(ETH, Freshness.STALE, 5_250), logging.WARNING, ["stale", "ETH-USDT", "5.2 s old"]),
-    (FreshnessMoved(ETH, Freshness.EXPIRED, 60_400), logging.WARNING, ["expired", "ETH-USDT", "60.4 s old"]),
+    (RefreshFailing((ETH,), "okx: refused"), logging.ERROR, ["ETH-USDT", "okx: refused", "503", "make demo"]),
+    (RefreshRecovered((ETH, BTC)), logging.INFO, ["ETH-USDT, BTC-USDT"]),
+    (FreshnessMoved((ETH,), Freshness.FRESH, 40), logging.INFO, ["fresh", "ETH-USDT", "0.0 s old"]),
+    (FreshnessMoved((ETH,), Freshness.STALE, 5_250), logging.WARNING, ["stale", "ETH-USDT", "5.2 s old"]),
+    (FreshnessMoved(FIVE, Freshness.EXPIRED, 60_400), logging.WARNING, ["expired", "ETH-USDT", "2 more", "60.4 s old"]),
     (StoreLost("no answer in time", announce=True), logging.WARNING, ["shared store lost", "no answer in time"]),
     (StoreLost("no answer in time", announce=False), None, None),
     (StoreBack(announce=True), logging.INFO, ["shared store back"]),
@@ -36,11 +38,10 @@ LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
     (CoordinationBack(), logging.INFO, ["store works again"]),
     (SourceAsked("okx", "timeout", 2.0), None, None),
     (SourceSkipped("okx"), None, None),
-    (Refreshed(ETH, "failed"), None, None),
-    (QuoteTaken(a_quote()), None, None),
+    (Refreshed("failed", 1), None, None),
     (CacheRead("l2", "miss"), None, None),
-    (ClaimMoved(ETH, held=True), None, None),
-    (StoreAsked("get", "error", 0.1), None, None),
+    (LeaderMoved(True), None, None),
+    (StoreAsked("read", "error", 0.1), None, None),
 ]
 
 

@@ -1,48 +1,82 @@
 """Binance spot, from its public documentation (binance-spot-api-docs: rest-api, errors, market data only)."""
 
-from fastprice.domain.errors import Banned, PairRefused, RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional_price, optional_time, optional_volume, read_body, refuse, said, text
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import (
+    Banned, PairRefused, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
 )
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import (
+    Reply, check_status, complaint, cool_down, one_line, read_body, refuse, retry_after
+)
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol
+from fastprice.infrastructure.exchanges.strict_json import said
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: dict[str, type[SourceError]] = {
     "-1121": UnknownSymbol,
+    # Characters that no symbol has, or too many of them: the symbol is the only thing in the question that varies.
+    "-1100": UnknownSymbol,
     # The symbol exists but is halted: no mistake of the configuration, and no price until it trades again.
     "-1220": PairRefused,
     "-1003": RateLimited,
-    "-1007": SourceDown,
-    "-1008": SourceDown,
-    "-1016": SourceDown,
+    "-1015": RateLimited,
+    **dict.fromkeys(("-1000", "-1001", "-1004", "-1006", "-1007", "-1008", "-1016"), SourceDown),
+    # Not allowed, not supported, no such parameter: so it would be for any symbol.
+    **dict.fromkeys(("-1002", "-1020", "-1101", "-1103", "-1104", "-1106", "-1122", "-1139"), SourceRefused),
 }
+_BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})\b", re.ASCII)
+_TICKERS = "/api/v3/ticker/24hr"
+# A halted symbol would keep answering with its last price. Asked for in a list it is left out.
+_TRADING = "symbolStatus=TRADING"
+_TICKER = Ticker(
+    price="lastPrice", bid="bidPrice", ask="askPrice", volume="volume", high="highPrice", low="lowPrice",
+    open="openPrice", time="closeTime",
+)  # fmt: skip
 
 
-def target(pair: Pair) -> str:
-    # A halted symbol would keep answering with its last price.
-    return f"/api/v3/ticker/24hr?symbol={_symbol(pair)}&symbolStatus=TRADING"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
-    ticker = read_body(reply)
-    if code := said(ticker, "code"):
+def _open(reply: Reply) -> Any:
+    body = read_body(reply)
+    if code := said(body, "code"):
+        message = said(body, "msg")
+        if code == "-1003" and (until := _BANNED_UNTIL.search(message)):
+            left = int(until[1]) / 1000 - reply.received_at_ms / 1000
+            raise Banned(one_line(f"{code} {message}"), cool_down(max(left, retry_after(reply, 0.0))))
         # A ban carries the same code as the warning before it.
-        refuse(reply, code, said(ticker, "msg"), _ERRORS | {"-1003": Banned} if reply.status == 418 else _ERRORS)
+        if code == "-1003" and reply.status == 418:
+            raise complaint(Banned, reply, f"{code} {message}")
+        refuse(reply, code, message, _ERRORS)
     check_status(reply)
-    expect("symbol", _symbol(pair), text(ticker, "symbol"))
-    return Quote(
-        pair=pair,
-        price=text(ticker, "lastPrice"),
-        bid=optional_price(ticker, "bidPrice"),
-        ask=optional_price(ticker, "askPrice"),
-        volume_24h=optional_volume(ticker, "volume"),
-        source=EXCHANGE.name,
-        source_time_ms=optional_time(ticker, "closeTime"),
-        fetched_at_ms=reply.received_at_ms,
-    )
+    return body
 
 
-def _symbol(pair: Pair) -> str:
-    return pair.base + pair.quote
+def _rows(body: Any, symbols: Sequence[str]) -> Any:
+    return by_symbol(body if isinstance(body, list) else [body], lambda row: row.get("symbol"))
 
 
-EXCHANGE = Exchange("binance", "https://data-api.binance.vision", SourceTime.PRICE, target, parse)
+def _list(symbols: Sequence[str]) -> str:
+    names = ",".join(f"%22{symbol}%22" for symbol in symbols)
+    return f"{_TICKERS}?symbols=%5B{names}%5D&{_TRADING}"
+
+
+def _weight(count: int) -> float:
+    return 2.0 if count <= 20 else 40.0 if count <= 100 else 80.0
+
+
+EXCHANGE = Exchange(
+    name="binance",
+    base_url="https://data-api.binance.vision",
+    source_time=SourceTime.PRICE,
+    # 6,000 units a minute.
+    limit=Limit(burst=500.0, per_second=82.0),
+    symbol=lambda pair: pair.base + pair.quote,
+    open=_open,
+    single=Form(lambda symbols: f"{_TICKERS}?symbol={symbols[0]}&{_TRADING}", _rows, _TICKER, units=_weight),
+    several=Form(_list, _rows, _TICKER, units=_weight),
+    whole=Form(lambda symbols: f"{_TICKERS}?{_TRADING}", _rows, _TICKER, units=lambda count: 80.0),
+    # Fewer are asked for one by one.
+    whole_from=8,
+)

@@ -1,47 +1,34 @@
 """Bitget spot, from its public documentation (API v2: spot tickers, error codes)."""
 
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional_price, optional_time, optional_volume, read_body, refuse, said,
-    sole, text
-)
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: dict[str, type[SourceError]] = {
     "40034": UnknownSymbol,
-    "429": RateLimited,
+    "40309": UnknownSymbol,
+    **dict.fromkeys(("429", "1001", "30007", "30014", "30026"), RateLimited),
     "40000": Blocked,
-    "40015": SourceDown,
-    "40200": SourceDown,
-    "40725": SourceDown,
+    # Timeout, system, upgrade, busy, unknown.
+    **dict.fromkeys(("500", "40010", "40015", "40200", "40604", "40725", "45001"), SourceDown),
+    **dict.fromkeys(("404", "405", "40018", "40404"), SourceRefused),
 }
+_TICKER = Ticker(
+    price="lastPr", bid="bidPr", ask="askPr", volume="baseVolume", high="high24h", low="low24h", open="open", time="ts"
+)
+_ROWS = rows_by("symbol", "data")
+_TICKERS = "/api/v2/spot/market/tickers"
 
-
-def target(pair: Pair) -> str:
-    return f"/api/v2/spot/market/tickers?symbol={_symbol(pair)}"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
-    body = read_body(reply)
-    if (code := said(body, "code")) != "00000":
-        refuse(reply, code, said(body, "msg"), _ERRORS)
-    check_status(reply)
-    ticker = sole(body, "data")
-    expect("symbol", _symbol(pair), text(ticker, "symbol"))
-    return Quote(
-        pair=pair,
-        price=text(ticker, "lastPr"),
-        bid=optional_price(ticker, "bidPr"),
-        ask=optional_price(ticker, "askPr"),
-        volume_24h=optional_volume(ticker, "baseVolume"),
-        source=EXCHANGE.name,
-        source_time_ms=optional_time(ticker, "ts"),
-        fetched_at_ms=reply.received_at_ms,
-    )
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.base + pair.quote
-
-
-EXCHANGE = Exchange("bitget", "https://api.bitget.com", SourceTime.PRICE, target, parse)
+EXCHANGE = Exchange(
+    name="bitget",
+    base_url="https://api.bitget.com",
+    source_time=SourceTime.PRICE,
+    # 20 calls a second, and 6,000 a minute.
+    limit=Limit(burst=3.0, per_second=12.0),
+    symbol=lambda pair: pair.base + pair.quote,
+    open=envelope("code", "00000", "msg", _ERRORS),
+    single=Form(lambda symbols: f"{_TICKERS}?symbol={symbols[0]}", _ROWS, _TICKER),
+    whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER),
+)

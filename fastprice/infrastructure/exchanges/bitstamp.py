@@ -1,43 +1,72 @@
 """Bitstamp spot, from its public documentation (www.bitstamp.net/api: ticker, error codes)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, optional_price, optional_time, optional_volume, read_body, refuse, said, text
-)
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Reply, check_status, complaint, read_body, refuse
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol
+from fastprice.infrastructure.exchanges.strict_json import said
+from fastprice.infrastructure.exchanges.ticker import Ticker, seconds
 
+# By the number before the dot of a code, but for one.
+_FAMILIES: dict[str, type[SourceError]] = {
+    "404": UnknownSymbol, "429": RateLimited, "500": SourceDown, "502": SourceDown, "503": SourceDown,
+    "504": SourceDown,
+}  # fmt: skip
 _ERRORS: dict[str, type[SourceError]] = {"400.002": RateLimited}
-_FAMILIES: dict[str, type[SourceError]] = {"404": UnknownSymbol, "500": SourceDown}
+# The trailing slash belongs to it, and a query parameter would be refused.
+_TICKERS = "/api/v2/ticker/"
+_TICKER = Ticker(
+    price="last", bid="bid", ask="ask", volume="volume", high="high", low="low", open="open_24", time="timestamp",
+    read_time=seconds,
+)  # fmt: skip
 
 
-def target(pair: Pair) -> str:
-    # The trailing slash belongs to it, and a query parameter would be refused.
-    return f"/api/v2/ticker/{(pair.base + pair.quote).lower()}/"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
-    """Read the ticker; its body names no market, so the path asked for is the only proof of it."""
+def _open(reply: Reply) -> Any:
     if reply.status == 404:
-        raise UnknownSymbol(f"HTTP 404: {pair.symbol} is not listed")
-    ticker = read_body(reply)
+        raise UnknownSymbol("HTTP 404: it is not listed")
+    body = read_body(reply)
     # Codes are documented, the name of their field is not: both in use are read.
-    if code := said(ticker, "response_code") or said(ticker, "code"):
-        message = said(ticker, "response_explanation") or said(ticker, "reason")
+    if code := said(body, "response_code") or said(body, "code"):
         family = _FAMILIES.get(code.partition(".")[0])
+        message = said(body, "response_explanation") or said(body, "reason")
         refuse(reply, code, message, {code: family} if family else _ERRORS)
+    if "maintenance" in (words := said(body, "error")):
+        raise complaint(SourceDown, reply, words)
     check_status(reply)
-    if isinstance(ticker, list) and ticker:
-        raise UnknownSymbol(f"{pair.symbol} is not listed: the answer is the list of all markets")
-    return Quote(
-        pair=pair,
-        price=text(ticker, "last"),
-        bid=optional_price(ticker, "bid"),
-        ask=optional_price(ticker, "ask"),
-        volume_24h=optional_volume(ticker, "volume"),
-        source=EXCHANGE.name,
-        source_time_ms=optional_time(ticker, "timestamp", unit_ms=1000),
-        fetched_at_ms=reply.received_at_ms,
-    )
+    return body
 
 
-EXCHANGE = Exchange("bitstamp", "https://www.bitstamp.net", SourceTime.PRICE, target, parse)
+def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
+    """The ticker; its body names no market, so the path asked for is the only proof of it."""
+    # A market that is not listed is answered with all that are.
+    if isinstance(body, list):
+        raise UnknownSymbol(f"{symbols[0]} is not listed")
+    return {symbols[0]: body}
+
+
+def _spot_rows(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
+    return by_symbol(body, _symbol)
+
+
+def _symbol(row: Mapping[str, Any]) -> str:
+    """Of a spot market, which a row names BTC/USD; perpetual contracts stand among them."""
+    name = row.get("pair")
+    is_spot = isinstance(name, str) and row.get("market_type", "SPOT") == "SPOT"
+    return str(name).replace("/", "").lower() if is_spot else ""
+
+
+EXCHANGE = Exchange(
+    name="bitstamp",
+    base_url="https://www.bitstamp.net",
+    source_time=SourceTime.PRICE,
+    # 400 calls a second, and 10,000 in 10 minutes.
+    limit=Limit(burst=50.0, per_second=15.0),
+    symbol=lambda pair: (pair.base + pair.quote).lower(),
+    open=_open,
+    single=Form(lambda symbols: f"{_TICKERS}{symbols[0]}/", _single_row, _TICKER),
+    whole=Form(lambda symbols: _TICKERS, _spot_rows, _TICKER),
+)

@@ -1,59 +1,60 @@
 """Bybit spot, from its public documentation (v5: market tickers, rate limit rules, error codes)."""
 
 import re
+from typing import Any
 
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, complaint, expect, names_a_place, optional_price, optional_time, optional_volume,
-    read_body, refuse, retry_after, said, sole, text
-)
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Reply, complaint, names_a_place, retry_after, whole
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: dict[str, type[SourceError]] = {
     # Officially any wrong parameter; the symbol is the only one that can be wrong.
-    "10001": UnknownSymbol,
-    "10006": RateLimited,
-    "10009": Blocked,
-    "10016": SourceDown,
+    **dict.fromkeys(("10001", "10029", "170121"), UnknownSymbol),
+    **dict.fromkeys(("10006", "10018", "10429", "170222"), RateLimited),
+    # The region, and rules of compliance.
+    **dict.fromkeys(("10009", "10024"), Blocked),
+    # Timeout, internal error, timeout of the backend.
+    **dict.fromkeys(("10000", "10016", "170001", "170007"), SourceDown),
+    **dict.fromkeys(("10005", "10010", "10017"), SourceRefused),
 }
 _TOO_FREQUENT_SECONDS = 600.0
-_BLOCK_CODE = re.compile(rb'"retCode"\s*:\s*"?10009\b')
+_BLOCK_CODE = re.compile(rb'"retCode"\s*:\s*"?(?:10009|10024)\b')
+_TICKER = Ticker(
+    price="lastPrice", bid="bid1Price", ask="ask1Price", volume="volume24h", high="highPrice24h", low="lowPrice24h",
+    open="prevPrice24h",
+)  # fmt: skip
+_ROWS = rows_by("symbol", ("result", "list"))
+_TICKERS = "/v5/market/tickers?category=spot"
+_open_envelope = envelope("retCode", "0", "retMsg", _ERRORS)
 
 
-def target(pair: Pair) -> str:
-    return f"/v5/market/tickers?category=spot&symbol={_symbol(pair)}"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
-    if reply.status == 403:
-        raise _forbidden(reply)
-    body = read_body(reply)
-    if (code := said(body, "retCode")) != "0":
-        refuse(reply, code, said(body, "retMsg"), _ERRORS)
-    check_status(reply)
-    ticker = sole(body, "result", "list")
-    expect("symbol", _symbol(pair), text(ticker, "symbol"))
-    return Quote(
-        pair=pair,
-        price=text(ticker, "lastPrice"),
-        bid=optional_price(ticker, "bid1Price"),
-        ask=optional_price(ticker, "ask1Price"),
-        volume_24h=optional_volume(ticker, "volume24h"),
-        source=EXCHANGE.name,
-        source_time_ms=optional_time(body, "time"),
-        fetched_at_ms=reply.received_at_ms,
-    )
-
-
-def _forbidden(reply: Reply) -> SourceError:
-    """A 403 is the country (an HTML page of the edge, or code 10009), or else ten minutes for asking too often."""
+def _open(reply: Reply) -> Any:
+    """A 403 is the country (an HTML page of the edge, or a code), or else ten minutes for asking too often."""
+    if reply.status != 403:
+        return _open_envelope(reply)
     if names_a_place(reply) or _BLOCK_CODE.search(reply.body):
-        return complaint(Blocked, reply, "HTTP 403: not served in this country")
-    return RateLimited("HTTP 403: access too frequent", max(_TOO_FREQUENT_SECONDS, retry_after(reply, 0)))
+        raise complaint(Blocked, reply, "HTTP 403: not served in this country")
+    raise RateLimited("HTTP 403: access too frequent", max(_TOO_FREQUENT_SECONDS, retry_after(reply, 0)))
 
 
-def _symbol(pair: Pair) -> str:
-    return pair.base + pair.quote
+def _resets_in(reply: Reply) -> float | None:
+    until_ms = whole(reply.headers.get("x-bapi-limit-reset-timestamp", ""))
+    return None if until_ms is None else (until_ms - reply.received_at_ms) / 1000
 
 
-EXCHANGE = Exchange("bybit", "https://api.bybit.com", SourceTime.REPLY, target, parse)
+EXCHANGE = Exchange(
+    name="bybit",
+    base_url="https://api.bybit.com",
+    source_time=SourceTime.REPLY,
+    # 600 calls in 5 s.
+    limit=Limit(burst=50.0, per_second=90.0),
+    symbol=lambda pair: pair.base + pair.quote,
+    open=_open,
+    # The only time is that of the reply.
+    single=Form(lambda symbols: f"{_TICKERS}&symbol={symbols[0]}", _ROWS, _TICKER, time="time"),
+    whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER, time="time"),
+    resets_in=_resets_in,
+)

@@ -2,37 +2,27 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from fastprice.application.ports import Limit
 from fastprice.domain.errors import UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, optional_price, optional_volume, read_body, said, sane_time, text
-)
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Reply, check_status, complaint, read_body
+from fastprice.infrastructure.exchanges.spec import Exchange, Form
+from fastprice.infrastructure.exchanges.strict_json import said
+from fastprice.infrastructure.exchanges.ticker import Ticker, sane_time
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def target(pair: Pair) -> str:
-    return f"/products/{pair.symbol}/ticker"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
-    """Read the ticker; its body names no product, so the path asked for is the only proof of it."""
-    if reply.status == 404:
-        raise UnknownSymbol(f"HTTP 404: {pair.symbol} is not listed")
-    ticker = read_body(reply)
-    check_status(reply, said(ticker, "message"))
-    return Quote(
-        pair=pair,
-        price=text(ticker, "price"),
-        bid=optional_price(ticker, "bid"),
-        ask=optional_price(ticker, "ask"),
-        volume_24h=optional_volume(ticker, "volume"),
-        source=EXCHANGE.name,
-        source_time_ms=_time_ms(said(ticker, "time")),
-        fetched_at_ms=reply.received_at_ms,
-    )
+def _open(reply: Reply) -> Any:
+    body = None if reply.status == 404 else read_body(reply)
+    message = said(body, "message")
+    if reply.status == 404 or reply.status == 400 and "delisted" in message:
+        raise complaint(UnknownSymbol, reply, f"HTTP {reply.status}: it is not listed. {message}")
+    check_status(reply, message)
+    return body
 
 
 def _time_ms(stamp: str) -> int | None:
@@ -45,4 +35,18 @@ def _time_ms(stamp: str) -> int | None:
         return None
 
 
-EXCHANGE = Exchange("coinbase", "https://api.exchange.coinbase.com", SourceTime.TRADE, target, parse)
+EXCHANGE = Exchange(
+    name="coinbase",
+    base_url="https://api.exchange.coinbase.com",
+    source_time=SourceTime.TRADE,
+    # 10 calls a second, 15 at once. There is no ticker of several products that has bid and ask.
+    limit=Limit(burst=5.0, per_second=7.0),
+    symbol=lambda pair: pair.symbol,
+    open=_open,
+    single=Form(
+        lambda symbols: f"/products/{symbols[0]}/ticker",
+        # It names no product, so the path asked for is the only proof of it.
+        lambda body, symbols: {symbols[0]: body},
+        Ticker(price="price", bid="bid", ask="ask", volume="volume", time="time", read_time=_time_ms),
+    ),
+)

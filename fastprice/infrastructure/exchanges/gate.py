@@ -1,46 +1,44 @@
-"""Gate spot, from its public documentation (API v4: list tickers, error labels)."""
+"""Gate spot, from its public documentation (API v4: list tickers, rate limits, error labels)."""
 
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional_price, optional_volume, read_body, refuse, said, sole, text
-)
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Reply, decimal_seconds
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: dict[str, type[SourceError]] = {
     "INVALID_CURRENCY_PAIR": UnknownSymbol,
     # A delisted currency.
     "INVALID_CURRENCY": UnknownSymbol,
-    "TOO_MANY_REQUESTS": RateLimited,
-    "SERVER_ERROR": SourceDown,
-    "TOO_BUSY": SourceDown,
+    **dict.fromkeys(("TOO_MANY_REQUESTS", "TOO_FAST"), RateLimited),
+    **dict.fromkeys(("SERVER_ERROR", "TOO_BUSY", "INTERNAL"), SourceDown),
+    **dict.fromkeys(
+        ("FORBIDDEN", "IP_FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "INVALID_PROTOCOL"),
+        SourceRefused,
+    ),
 }
+_TICKER = Ticker(
+    price="last", bid="highest_bid", ask="lowest_ask", volume="base_volume", high="high_24h", low="low_24h"
+)
+_ROWS = rows_by("currency_pair")
+_TICKERS = "/api/v4/spot/tickers"
 
 
-def target(pair: Pair) -> str:
-    return f"/api/v4/spot/tickers?currency_pair={_symbol(pair)}"
+def _resets_in(reply: Reply) -> float | None:
+    until = decimal_seconds(reply.headers.get("x-gate-ratelimit-reset-timestamp", ""))
+    return None if until is None else until - reply.received_at_ms / 1000
 
 
-def parse(pair: Pair, reply: Reply) -> Quote:
-    body = read_body(reply)
-    if label := said(body, "label"):
-        refuse(reply, label, said(body, "message"), _ERRORS)
-    check_status(reply)
-    ticker = sole(body)
-    expect("currency_pair", _symbol(pair), text(ticker, "currency_pair"))
-    return Quote(
-        pair=pair,
-        price=text(ticker, "last"),
-        bid=optional_price(ticker, "highest_bid"),
-        ask=optional_price(ticker, "lowest_ask"),
-        volume_24h=optional_volume(ticker, "base_volume"),
-        source=EXCHANGE.name,
-        source_time_ms=None,
-        fetched_at_ms=reply.received_at_ms,
-    )
-
-
-def _symbol(pair: Pair) -> str:
-    return f"{pair.base}_{pair.quote}"
-
-
-EXCHANGE = Exchange("gate", "https://api.gateio.ws", SourceTime.NONE, target, parse)
+EXCHANGE = Exchange(
+    name="gate",
+    base_url="https://api.gateio.ws",
+    source_time=SourceTime.NONE,
+    # 200 calls in 10 s.
+    limit=Limit(burst=25.0, per_second=14.0),
+    symbol=lambda pair: f"{pair.base}_{pair.quote}",
+    open=envelope("label", "", "message", _ERRORS),
+    single=Form(lambda symbols: f"{_TICKERS}?currency_pair={symbols[0]}", _ROWS, _TICKER),
+    whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER),
+    resets_in=_resets_in,
+)

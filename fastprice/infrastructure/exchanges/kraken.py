@@ -1,51 +1,51 @@
 """Kraken spot, from its public documentation (docs.kraken.com: ticker information, API errors, asset codes)."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from fastprice.domain.errors import Banned, InvalidQuote, RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, cool_down, decimal_seconds, expect, field, one_line, optional_price, optional_volume,
-    read_body, refuse, text
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import (
+    Banned, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
 )
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import (
+    Reply, check_status, cool_down, decimal_seconds, one_line, read_body, refuse
+)
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, unique
+from fastprice.infrastructure.exchanges.strict_json import field
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: dict[str, type[SourceError]] = {
     "EQuery:Unknown asset pair": UnknownSymbol,
+    "EQuery:Invalid asset pair": UnknownSymbol,
+    "EQuery:Unknown asset": UnknownSymbol,
     "EGeneral:Too many requests": RateLimited,
     "EAPI:Rate limit exceeded": RateLimited,
     "EService:Throttled": RateLimited,
     "EGeneral:Temporary lockout": Banned,
     "EGeneral:Internal error": SourceDown,
+    "EDatabase:Internal error": SourceDown,
     "EService:Unavailable": SourceDown,
     "EService:Busy": SourceDown,
+    "EService:Timeout": SourceDown,
+    "EService:Deadline elapsed": SourceDown,
+    "EGeneral:Unknown method": SourceRefused,
+    "EGeneral:Permission denied": SourceRefused,
 }
 _CODES = {"BTC": "XBT", "DOGE": "XDG"}
 # Only the assets of the first years carry a prefix, and only in the key of the answer: XXBTZUSD for XBTUSD.
 _X_ASSETS = {"ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC"}
 _Z_ASSETS = {"AUD", "CAD", "EUR", "GBP", "JPY", "USD"}
+_TICKER = Ticker(price=("c", 0), bid=("b", 0), ask=("a", 0), volume=("v", 1), high=("h", 1), low=("l", 1))
 
 
-def target(pair: Pair) -> str:
-    return f"/0/public/Ticker?pair={''.join(_codes(pair))}"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
+def _open(reply: Reply) -> Any:
     body = read_body(reply)
     # Errors come with HTTP 200.
     if error := _error(body):
         _refuse(reply, error)
     check_status(reply)
-    ticker = _ticker(pair, body)
-    return Quote(
-        pair=pair,
-        price=text(ticker, "c", 0),
-        bid=optional_price(ticker, "b", 0),
-        ask=optional_price(ticker, "a", 0),
-        volume_24h=optional_volume(ticker, "v", 1),
-        source=EXCHANGE.name,
-        source_time_ms=None,
-        fetched_at_ms=reply.received_at_ms,
-    )
+    return body
 
 
 def _error(body: Any) -> str:
@@ -63,23 +63,41 @@ def _refuse(reply: Reply, error: str) -> NoReturn:
     refuse(reply, code, detail, _ERRORS)
 
 
-def _ticker(pair: Pair, body: Any) -> Any:
-    """The sole ticker of the result, if its key is the pair asked for: XETHZUSD is dollars, not USDT."""
+def _rows(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
     result = field(body, "result")
-    if not isinstance(result, dict) or len(result) != 1:
-        raise InvalidQuote("result is not an object of one ticker")
-    [(key, ticker)] = result.items()
-    if key != "".join(_prefix(code) + code for code in _codes(pair)):
-        expect("pair", "".join(_codes(pair)), key)
-    return ticker
+    if not isinstance(result, dict):
+        raise InvalidQuote("result is not an object of tickers")
+    asked = {_old_key(symbol): symbol for symbol in symbols}
+    return unique((asked.get(key, key), ticker) for key, ticker in result.items())
 
 
-def _codes(pair: Pair) -> tuple[str, str]:
-    return _CODES.get(pair.base, pair.base), _CODES.get(pair.quote, pair.quote)
+def _old_key(symbol: str) -> str:
+    """The key that an old pair has in the answer; the symbol itself for a newer one."""
+    base, quote_code = symbol[:-3], symbol[-3:]
+    if quote_code not in _X_ASSETS | _Z_ASSETS:
+        return symbol
+    return _prefix(base) + base + _prefix(quote_code) + quote_code
 
 
 def _prefix(code: str) -> str:
     return "X" if code in _X_ASSETS else "Z" if code in _Z_ASSETS else ""
 
 
-EXCHANGE = Exchange("kraken", "https://api.kraken.com", SourceTime.NONE, target, parse)
+def _target(symbols: Sequence[str]) -> str:
+    return f"/0/public/Ticker?pair={','.join(symbols)}"
+
+
+EXCHANGE = Exchange(
+    name="kraken",
+    base_url="https://api.kraken.com",
+    source_time=SourceTime.NONE,
+    # About one call a second.
+    limit=Limit(burst=1.0, per_second=1.0),
+    symbol=lambda pair: "".join(_CODES.get(code, code) for code in (pair.base, pair.quote)),
+    open=_open,
+    single=Form(_target, _rows, _TICKER),
+    several=Form(_target, _rows, _TICKER),
+    whole=Form(lambda symbols: "/0/public/Ticker", _rows, _TICKER),
+    # The limit has no room for one call after the other.
+    whole_from=2,
+)

@@ -1,57 +1,68 @@
-"""KuCoin spot, from its public documentation (orderbook level 1, rate limits, error codes)."""
+"""KuCoin spot, from its public documentation (orderbook level 1, all tickers, rate limits, error codes)."""
 
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, cool_down, field, optional_price, optional_time, read_body, refuse, said, text, whole
-)
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Reply, cool_down, whole
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.strict_json import field
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: dict[str, type[SourceError]] = {
     # Officially any wrong parameter; the symbol is the only one sent.
-    "400100": UnknownSymbol,
-    "900001": UnknownSymbol,
+    **dict.fromkeys(("400000", "400100", "400600", "900001"), UnknownSymbol),
     "429000": RateLimited,
-    "400302": Blocked,
-    "500000": SourceDown,
+    **dict.fromkeys(("400302", "400500"), Blocked),
+    **dict.fromkeys(("500000", "503000"), SourceDown),
+    **dict.fromkeys(("400303", "404000", "415000"), SourceRefused),
 }
 _EDGE_LIMIT_SECONDS = 30.0
+_LEVEL_1 = Ticker(price="price", bid="bestBid", ask="bestAsk", time="time")
+_TICKER = Ticker(price="last", bid="buy", ask="sell", volume="vol", high="high", low="low")
+_open_envelope = envelope("code", "200000", "msg", _ERRORS)
 
 
-def target(pair: Pair) -> str:
-    return f"/api/v1/market/orderbook/level1?symbol={pair.symbol}"
+def _open(reply: Reply) -> Any:
+    # Cloudflare's own limit, error 1015, bypasses KuCoin's codes.
+    if reply.status in (403, 429) and b"1015" in reply.body:
+        seconds = _EDGE_LIMIT_SECONDS if reply.resets_in is None else cool_down(reply.resets_in)
+        raise RateLimited(f"HTTP {reply.status}: rate limited at the edge (1015)", seconds)
+    return _open_envelope(reply)
 
 
-def parse(pair: Pair, reply: Reply) -> Quote:
-    """Read level 1; it names no symbol, so the query asked for is the only proof of it."""
-    _check_limits(reply)
-    body = read_body(reply)
-    if (code := said(body, "code")) != "200000":
-        refuse(reply, code, said(body, "msg"), _ERRORS)
-    check_status(reply)
+def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
+    """Level 1; it names no symbol, so the query asked for is the only proof of it."""
     ticker = field(body, "data")
     # An unknown symbol is answered with the code of success.
     if ticker is None:
-        raise UnknownSymbol(f"no data for {pair.symbol}")
-    return Quote(
-        pair=pair,
-        price=text(ticker, "price"),
-        bid=optional_price(ticker, "bestBid"),
-        ask=optional_price(ticker, "bestAsk"),
-        volume_24h=None,
-        source=EXCHANGE.name,
-        source_time_ms=optional_time(ticker, "time"),
-        fetched_at_ms=reply.received_at_ms,
-    )
+        raise UnknownSymbol(f"no data for {symbols[0]}")
+    return {symbols[0]: ticker}
 
 
-def _check_limits(reply: Reply) -> None:
-    """Raise where the reply says how long a limit lasts; one that does not say is left to the general rules."""
-    reset_ms = whole(reply.headers.get("gw-ratelimit-reset", ""))
-    if reset_ms is not None and (reply.status == 429 or b'"429000"' in reply.body):
-        raise RateLimited("rate limit of the pool is used up", cool_down(reset_ms / 1000))
-    # Cloudflare's own limit, error 1015, bypasses KuCoin's codes.
-    if reply.status in (403, 429) and b"1015" in reply.body:
-        raise RateLimited(f"HTTP {reply.status}: rate limited at the edge (1015)", _EDGE_LIMIT_SECONDS)
+def _resets_in(reply: Reply) -> float | None:
+    left_ms = whole(reply.headers.get("gw-ratelimit-reset", ""))
+    return None if left_ms is None else left_ms / 1000
 
 
-EXCHANGE = Exchange("kucoin", "https://api.kucoin.com", SourceTime.PRICE, target, parse)
+EXCHANGE = Exchange(
+    name="kucoin",
+    base_url="https://api.kucoin.com",
+    source_time=SourceTime.PRICE,
+    # A pool of 2,000 units in 30 s; all tickers cost 15 of them, level 1 at most as much.
+    limit=Limit(burst=200.0, per_second=50.0),
+    symbol=lambda pair: pair.symbol,
+    open=_open,
+    single=Form(
+        lambda symbols: f"/api/v1/market/orderbook/level1?symbol={symbols[0]}", _single_row, _LEVEL_1,
+        units=lambda count: 15.0,
+    ),
+    # All tickers as they were at one time.
+    whole=Form(
+        lambda symbols: "/api/v1/market/allTickers", rows_by("symbol", ("data", "ticker")), _TICKER,
+        time=("data", "time"), units=lambda count: 15.0,
+    ),
+    resets_in=_resets_in,
+)  # fmt: skip

@@ -1,43 +1,34 @@
 """OKX spot, from its public documentation (docs-v5: market data, error codes)."""
 
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
-from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import (
-    Exchange, Reply, check_status, expect, optional_price, optional_time, optional_volume, read_body, refuse, said,
-    sole, text
-)
+from fastprice.application.ports import Limit
+from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.ticker import Ticker
 
+# They come with HTTP 200 as well.
 _ERRORS: dict[str, type[SourceError]] = {
-    "51001": UnknownSymbol,
-    "50011": RateLimited,
-    "50001": SourceDown,
-    "50013": SourceDown,
-    "50026": SourceDown,
+    # No such instrument, token or index, or one of another type.
+    **dict.fromkeys(("51001", "51002", "51012", "51014", "51015", "51026"), UnknownSymbol),
+    **dict.fromkeys(("50011", "50040", "50061"), RateLimited),
+    # Upgrade, timeout, offline, busy, system error.
+    **dict.fromkeys(("50001", "50004", "50005", "50013", "50026"), SourceDown),
+    # A form of question that it does not take.
+    **dict.fromkeys(("50002", "50006", "50062", "50115"), SourceRefused),
 }
+_TICKER = Ticker(
+    price="last", bid="bidPx", ask="askPx", volume="vol24h", high="high24h", low="low24h", open="open24h", time="ts"
+)
+_ROWS = rows_by("instId", "data")
 
-
-def target(pair: Pair) -> str:
-    return f"/api/v5/market/ticker?instId={pair.symbol}"
-
-
-def parse(pair: Pair, reply: Reply) -> Quote:
-    body = read_body(reply)
-    # Errors come with HTTP 200 as well.
-    if (code := said(body, "code")) != "0":
-        refuse(reply, code, said(body, "msg"), _ERRORS)
-    check_status(reply)
-    ticker = sole(body, "data")
-    expect("instId", pair.symbol, text(ticker, "instId"))
-    return Quote(
-        pair=pair,
-        price=text(ticker, "last"),
-        bid=optional_price(ticker, "bidPx"),
-        ask=optional_price(ticker, "askPx"),
-        volume_24h=optional_volume(ticker, "vol24h"),
-        source=EXCHANGE.name,
-        source_time_ms=optional_time(ticker, "ts"),
-        fetched_at_ms=reply.received_at_ms,
-    )
-
-
-EXCHANGE = Exchange("okx", "https://www.okx.com", SourceTime.PRICE, target, parse)
+EXCHANGE = Exchange(
+    name="okx",
+    base_url="https://www.okx.com",
+    source_time=SourceTime.PRICE,
+    # 20 calls in 2 s.
+    limit=Limit(burst=3.0, per_second=6.0),
+    symbol=lambda pair: pair.symbol,
+    open=envelope("code", "0", "msg", _ERRORS),
+    single=Form(lambda symbols: f"/api/v5/market/ticker?instId={symbols[0]}", _ROWS, _TICKER),
+    whole=Form(lambda symbols: "/api/v5/market/tickers?instType=SPOT", _ROWS, _TICKER),
+)

@@ -1,10 +1,10 @@
-"""Metrics with prometheus-client, right across the workers of one service and cheap on the request path."""
+"""Metrics with prometheus-client: the sums over all workers of a service are right, and counting a request is cheap."""
 
 import math
 import platform
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,36 +13,35 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily
 
 from fastprice.application.events import (
-    CacheRead, ClaimMoved, CoordinationBack, CoordinationLost, Event, Refreshed, SourceAsked, SourceSkipped, StoreAsked,
-    StoreBack, StoreLost
+    CacheRead, CoordinationBack, CoordinationLost, Event, LeaderMoved, Refreshed, SourceAsked, SourceSkipped,
+    StoreAsked, StoreBack, StoreLost
 )
-from fastprice.application.ports import Held, SourceReport
+from fastprice.application.ports import BREAKER_STATES, Held, SourceReport
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.infrastructure.prometheus.value_files import ValueFiles
 
 HTTP_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 STORE_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25)
-BREAKER_VALUES = {"closed": 0, "half_open": 1, "open": 2}
 HttpKey = tuple[str, str, int]
 
 
 def share_between_workers(directory: Path, slot: int) -> None:
-    """Have this process's values saved in files that every worker can read; call before the first metric is made."""
+    """Save this process's values in files that every worker can read; to be called before the first metric is made."""
     values.ValueClass = ValueFiles(directory, slot)
 
 
 def forget_worker(directory: Path, slot: int) -> None:
-    """Count a dead worker no longer among the living; what it counted stays."""
+    """Stop counting a dead worker among the living; what it counted stays."""
     for name in directory.glob(f"gauge_live*_{slot}.db"):
         name.unlink(missing_ok=True)
 
 
 class _OwnGauge:
-    """A gauge that tells what the worker that answers the scrape knows, and nothing of the others.
+    """A gauge that shows what the worker that answers the scrape knows, and nothing of the others.
 
-    Such a value needs no shared file: there the newest one by the wall clock would count, so after a backward step of
-    that clock every worker would go on showing old values until the clock had caught up.
+    It is in no shared file. There the library takes the newest value by the wall clock: after that clock is set back,
+    every worker would show old values until the clock had caught up.
     """
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str, *labels: str) -> None:
@@ -51,7 +50,7 @@ class _OwnGauge:
         registry.register(self)
 
     def show(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Show these rows and no others; each is the labels and, last, the value."""
+        """Show these rows and no others; each has the labels and then the value."""
         self._samples = [(labels, value) for *labels, value in rows]
 
     def collect(self) -> list[GaugeMetricFamily]:
@@ -64,9 +63,9 @@ class _OwnGauge:
 
 
 class Metrics:
-    """Every metric of the service; call it with an event, or count a request in its plain ints.
+    """Every metric of the service. It is called with each event; requests are counted in plain ints.
 
-    The ints reach Prometheus at `flush`: an increment here costs 0.1 µs, one of a metric 1 to 2.
+    `flush` moves the ints into the metrics: adding to an int costs 0.1 µs, adding to a metric 1 to 2 µs.
     """
 
     def __init__(self, version: str) -> None:
@@ -80,55 +79,45 @@ class Metrics:
         self._symbols: set[str] = set()
         self._works: dict[str, bool] = {}
         self._children: dict[tuple[Any, ...], Any] = {}
-        self._make_request_metrics()
-        self._make_upstream_metrics()
-        self._make_store_metrics()
+        self._define()
         info = self._own_gauge("build_info", "What runs here.", "version", "python")
         info.show([(version, platform.python_version(), 1)])
 
-    def _make_request_metrics(self) -> None:
-        self.http_requests = self._counter("http_requests", "Answers sent.", "route", "method", "status")
-        self.http_duration = self._histogram("http_request_duration_seconds", "Time to an answer.", HTTP_BUCKETS)
-        self.cache_requests = self._counter("cache_requests", "Look-ups in a cache tier.", "tier", "result")
-        self.stale_responses = self._counter("stale_responses", "Prices served past CACHE_TTL.")
-        self.price = self._own_gauge("price", "The price served now.", "symbol")
-        self.price_age = self._own_gauge("price_age_seconds", "Age of the newest price, at the scrape.", "symbol")
-        self.price_fetched = self._own_gauge(
-            "price_fetched_timestamp_seconds", "When the exchange gave the newest price, by the clock as it is now.",
-            "symbol",
-        )
-        self.age_limit = self._own_gauge(
-            "price_age_limit_seconds", "Up to which age a price is fresh, and up to which it is served.", "freshness"
-        )
+    def _define(self) -> None:
+        counter, histogram, own = self._counter, self._histogram, self._own_gauge
+        self.http_requests = counter("http_requests", "Answers sent.", "route", "method", "status")
+        self.http_duration = histogram("http_request_duration_seconds", "Time to an answer.", HTTP_BUCKETS)
+        self.cache_requests = counter("cache_requests", "Look-ups in a cache tier.", "tier", "result")
+        self.stale_responses = counter("stale_responses", "Prices served past CACHE_TTL.")
+        self.price = own("price", "The price served now.", "symbol")
+        self.price_age = own("price_age_seconds", "Age of the newest price, at the scrape.", "symbol")
+        fetched = "When the exchange gave the newest price, by the clock as it is now."
+        self.price_fetched = own("price_fetched_timestamp_seconds", fetched, "symbol")
+        limits = "Up to which age a price is fresh, and up to which it is served."
+        self.age_limit = own("price_age_limit_seconds", limits, "freshness")
 
-    def _make_upstream_metrics(self) -> None:
-        self.upstream_requests = self._counter("upstream_requests", "Calls to sources.", "source", "outcome")
-        self.upstream_duration = self._histogram(
-            "upstream_request_duration_seconds", "Time of a call to a source.", UPSTREAM_BUCKETS, "source"
-        )
-        self.breaker_state = self._own_gauge("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
-        self.cooldown_until = self._own_gauge(
-            "source_cooldown_until_timestamp_seconds", "Until when a source is left alone; 0 is not at all.", "source"
-        )
-        self.simulated = self._own_gauge("simulated", "1 while prices are simulated, if only those of one source.")
-        self.refreshes = self._counter("refreshes", "Refreshes by result.", "result")
-        self.claims = self._gauge("claims", "Living workers that ask the sources.", "symbol")
+        self.upstream_requests = counter("upstream_requests", "Calls to sources.", "source", "outcome")
+        duration = "Time of a call to a source."
+        self.upstream_duration = histogram("upstream_request_duration_seconds", duration, UPSTREAM_BUCKETS, "source")
+        self.breaker_state = own("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
+        cooldown = "Until when a source is not asked; 0 where it is asked."
+        self.cooldown_until = own("source_cooldown_until_timestamp_seconds", cooldown, "source")
+        self.simulated = own("simulated", "1 while prices are simulated, even if only those of one source.")
+        self.refreshes = counter("refreshes", "Pairs refreshed, by result.", "result")
 
-    def _make_store_metrics(self) -> None:
-        self.redis_operations = self._counter("redis_operations", "Operations on Redis.", "op", "result")
-        self.redis_duration = self._histogram(
-            "redis_operation_duration_seconds", "Time of an operation on Redis.", STORE_BUCKETS
-        )
+        self.redis_operations = counter("redis_operations", "Operations on Redis.", "op", "result")
+        redis = "Time of an operation on Redis."
+        self.redis_duration = histogram("redis_operation_duration_seconds", redis, STORE_BUCKETS)
+        self.leaders = self._gauge("leaders", "Living workers that lead: they ask the sources for all others.")
         self.workers = self._gauge("workers", "Living workers, by the store in use.", "store")
 
     def begin(self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str]) -> None:
-        """Show what is known before anything happens, `stores` being those of this worker, the preferred one first.
+        """Show what is known from the start. `stores` are those of this worker, the preferred one first.
 
-        A pair that never gets a price is then seen to have none; and who reads the metrics need not know the settings.
+        So a pair that never gets a price is seen to have none, and alerts need not know the settings.
         """
         self._symbols = {pair.symbol for pair in pairs}
-        for symbol in self._symbols:
-            self._child(self.claims, symbol).set(0)
+        self.leaders.set(0)
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
         for result in "fetched", "adopted", "failed":
             self._child(self.refreshes, result).inc(0)
@@ -137,16 +126,34 @@ class Metrics:
         self._save()
 
     def expect(self, routes: Iterable[str]) -> None:
-        """Show that no request to these routes has failed yet: no rate can tell from what a series starts with that it
-        had just been none, so the first failures would never be seen."""
+        """Show that no request to these routes has failed yet.
+
+        A rate needs two values: in a series that begins with the first failures, these would never be seen.
+        """
         for route, status in product(routes, (500, 503)):
             self._child(self.http_requests, route, "GET", status).inc(0)
 
     def __call__(self, event: Event) -> None:
-        """Count an event; those that are only for the log pass."""
-        count = _COUNTED.get(type(event))
-        if count is not None:
-            count(self, event)
+        """Count an event; those that are only for the log change nothing."""
+        match event:
+            case SourceAsked(source, outcome, seconds):
+                self._child(self.upstream_requests, source, outcome).inc()
+                self._child(self.upstream_duration, source).observe(seconds)
+            case SourceSkipped(source):
+                self._child(self.upstream_requests, source, "rejected").inc()
+            case Refreshed(result, pairs):
+                self._child(self.refreshes, result).inc(pairs)
+            case LeaderMoved(leads):
+                self.leaders.set(leads)
+            case CacheRead(tier, result):
+                self._child(self.cache_requests, tier, result).inc()
+            case StoreAsked(op, result, seconds):
+                self._child(self.redis_operations, op, result).inc()
+                self.redis_duration.observe(seconds)
+            case StoreLost() | StoreBack():
+                self._show_store(redis=isinstance(event, StoreBack))
+            case CoordinationLost() | CoordinationBack():
+                self._show_store(embedded=isinstance(event, CoordinationBack))
 
     def count_request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one answer in plain ints."""
@@ -155,8 +162,10 @@ class Metrics:
         self._http_seconds += seconds
 
     def count_lane(self, route: str, counts: list[int], seconds: float, slow: list[float]) -> None:
-        """Count what was answered before ASGI: fresh and stale 200s, fresh and stale 304s; all but `slow` were within
-        the first bucket."""
+        """Count what the lane answered: fresh and stale 200s, fresh and stale 304s.
+
+        `slow` are the durations beyond the first bucket.
+        """
         fresh, stale, fresh_unchanged, stale_unchanged = counts
         self._http[route, "GET", 200] += fresh + stale
         self._http[route, "GET", 304] += fresh_unchanged + stale_unchanged
@@ -168,7 +177,7 @@ class Metrics:
         self._http_seconds += seconds
 
     def flush(self) -> None:
-        """Move the ints into the metrics, and let all workers see these."""
+        """Move the ints into the metrics, and show these to all workers."""
         for key, count in self._http.items():
             self._child(self.http_requests, *key).inc(count)
         self._http.clear()
@@ -187,19 +196,18 @@ class Metrics:
         self._http_buckets = [0] * len(self._http_buckets)
         self._http_seconds = 0.0
 
-    def show(self, held: Iterable[Held], reports: Iterable[SourceReport]) -> None:
+    def show(self, held: Iterable[Held], reports: Sequence[SourceReport]) -> None:
         """Set the gauges to what this worker knows."""
         newest = {each.quote.pair.symbol: each for each in held}
         prices = {symbol: float(each.quote.price) for symbol, each in newest.items() if each.usable}
         self.price.show((dict.fromkeys(self._symbols, math.nan) | prices).items())
         self.price_age.show((symbol, each.age_seconds) for symbol, each in newest.items())
         self.price_fetched.show((symbol, each.fetched_at_ms / 1000) for symbol, each in newest.items())
-        worst = _worst(reports)
-        self.breaker_state.show((source, breaker) for source, (breaker, _) in worst.items())
-        self.cooldown_until.show((source, until_ms / 1000) for source, (_, until_ms) in worst.items())
+        self.breaker_state.show((report.source, BREAKER_STATES.index(report.breaker)) for report in reports)
+        self.cooldown_until.show((report.source, (report.cooldown_until_ms or 0) / 1000) for report in reports)
 
     def exposition(self) -> bytes:
-        """The text that Prometheus scrapes; some ten milliseconds of work, so not for the event loop."""
+        """The text that Prometheus scrapes: about ten milliseconds of work, so it is not for the event loop."""
         if self._shared is None:
             return generate_latest(self.registry)
         everything = CollectorRegistry()
@@ -235,59 +243,9 @@ class Metrics:
         self._own.append(gauge)
         return gauge
 
-    def _source_asked(self, event: SourceAsked) -> None:
-        self._child(self.upstream_requests, event.source, event.outcome).inc()
-        self._child(self.upstream_duration, event.source).observe(event.seconds)
-
-    def _source_skipped(self, event: SourceSkipped) -> None:
-        self._child(self.upstream_requests, event.source, "rejected").inc()
-
-    def _refreshed(self, event: Refreshed) -> None:
-        self._child(self.refreshes, event.result).inc()
-
-    def _cache_read(self, event: CacheRead) -> None:
-        self._child(self.cache_requests, event.tier, event.result).inc()
-
-    def _claim_moved(self, event: ClaimMoved) -> None:
-        self._child(self.claims, event.pair.symbol).set(event.held)
-
-    def _show_store(self) -> None:
+    def _show_store(self, **works: bool) -> None:
         """Count this worker under the first store that works, and under no other."""
-        used = next((store for store, works in self._works.items() if works), "none")
+        self._works |= works
+        used = next((store for store, is_well in self._works.items() if is_well), "none")
         for store in (*self._works, "none"):
             self._child(self.workers, store).set(store == used)
-
-    def _store_moved(self, store: str, works: bool) -> None:
-        self._works[store] = works
-        self._show_store()
-
-    def _store_asked(self, event: StoreAsked) -> None:
-        self._child(self.redis_operations, event.op, event.result).inc()
-        self.redis_duration.observe(event.seconds)
-
-
-_COUNTED: dict[type, Callable[[Metrics, Any], None]] = {
-    SourceAsked: Metrics._source_asked,
-    SourceSkipped: Metrics._source_skipped,
-    Refreshed: Metrics._refreshed,
-    CacheRead: Metrics._cache_read,
-    StoreAsked: Metrics._store_asked,
-    ClaimMoved: Metrics._claim_moved,
-    StoreLost: lambda metrics, event: metrics._store_moved("redis", False),
-    StoreBack: lambda metrics, event: metrics._store_moved("redis", True),
-    CoordinationLost: lambda metrics, event: metrics._store_moved("embedded", False),
-    CoordinationBack: lambda metrics, event: metrics._store_moved("embedded", True),
-}
-
-
-def _worst(reports: Iterable[SourceReport]) -> dict[str, tuple[int, int]]:
-    """Per source the most open breaker and the longest cool-down of its own: (BREAKER_VALUES, milliseconds)."""
-    worst: dict[str, tuple[int, int]] = {}
-    for report in reports:
-        breaker, until = worst.get(report.source, (0, 0))
-        cooling = report.cooldown_until_ms if report.cooldown_scope != "pair" else None
-        worst[report.source] = (
-            max(breaker, BREAKER_VALUES.get(report.breaker, 0)),
-            max(until, cooling or 0),
-        )
-    return worst

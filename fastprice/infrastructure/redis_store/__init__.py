@@ -3,36 +3,36 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError, ResponseError
 
 from fastprice.application.events import StoreAsked
-from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Clock, Events, SourceReport
-from fastprice.application.records import (
-    MAX_RECORD, dump_ban, dump_quote, dump_reports, load_ban, load_quote, load_reports
-)
+from fastprice.application.ports import LEADER, Clock, Events, Stored
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
+from fastprice.domain.quote import MAX_SKEW_MS
+from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store.link import RedisLink
 
 # Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
-LAYOUT = "v1"
+LAYOUT = "v2"
+# Followers listen again and again, each time for about a second.
+MAX_PAUSE_SECONDS = 5.0
 
-# Both scripts survive a key of the wrong type, and a claim with no end or one that none of us can have set: what is not
-# ours is overwritten. Who may not publish, for want of a right to the channel, has stored the quote all the same.
-_PUT = f"""
-local held = redis.pcall('GETRANGE', KEYS[1], 0, {MAX_RECORD})
-if type(held) == 'string' then
-  local ok, record = pcall(cjson.decode, held)
-  local at = ok and type(record) == 'table' and tonumber(record.fetched_at_ms)
-  if at and at >= tonumber(ARGV[2]) and at <= tonumber(ARGV[3]) then return 0 end
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[4])
-redis.pcall('PUBLISH', KEYS[2], ARGV[5])
+# Only who leads may write: a leader that was paused and comes back late must not replace what its successor stored.
+# Who may not publish, for want of a right to the channel, has stored the round all the same.
+_WRITE = """
+local leader = redis.pcall('GET', KEYS[1])
+if type(leader) == 'string' and leader ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[5])
+redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[6])
+redis.pcall('PUBLISH', ARGV[7], '')
 return 1
 """
+# Survives a key of the wrong type, and a claim with no end or one that none of us can have set: what is not ours is
+# overwritten.
 _CLAIM = """
 local holder = redis.pcall('GET', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
@@ -40,83 +40,71 @@ if type(holder) == 'string' and holder ~= ARGV[1] and left >= 0 and left <= tonu
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
-# One hash for all, because there are few; it stays for as long as the longest ban in it.
-_PUT_BAN = """
-local held = redis.pcall('HGET', KEYS[1], ARGV[1])
-if type(held) == 'table' then redis.call('DEL', KEYS[1]) end
-local ok, record = pcall(cjson.decode, held)
-local until_ms = ok and type(record) == 'table' and tonumber(record.until_ms)
-if until_ms and until_ms >= tonumber(ARGV[3]) and until_ms <= tonumber(ARGV[5]) then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
-return 1
-"""
 _RELEASE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
 
 
 class RedisStore:
-    """A QuoteStore in Redis; `keep_seconds` is how long a value that nobody renews stays there."""
+    """A PriceStore in Redis; `keep_seconds` is how long what nobody renews stays there.
+
+    A turn costs a follower one command, the leader eleven, those inside of scripts included.
+    """
 
     def __init__(
-        self, url: str, prefix: str, timeout_seconds: float, keep_seconds: float, clock: Clock, events: Events
+        self,
+        url: str,
+        prefix: str,
+        records: Records,
+        timeout_seconds: float,
+        keep_seconds: float,
+        clock: Clock,
+        events: Events,
     ) -> None:
         self._link = RedisLink(url, timeout_seconds)
         self._prefix = f"{prefix}:{LAYOUT}"
+        self._records = records
         self._timeout = timeout_seconds
         self._keep_ms = round(keep_seconds * 1000)
         self._clock = clock
         self._events = events
         self._redis = self._link.redis
-        self._put = self._redis.register_script(_PUT)
+        self._write = self._redis.register_script(_WRITE)
         self._claim = self._redis.register_script(_CLAIM)
-        self._put_ban = self._redis.register_script(_PUT_BAN)
         self._release = self._redis.register_script(_RELEASE)
+        self._keys = [self._claim_key(LEADER), *(f"{self._prefix}:{name}" for name in ("round", "reports", "bans"))]
         self._subscription: PubSub | None = None
         self._doubtful = False
+        self._listened_at = 0.0
 
-    async def get(self, pair: Pair) -> Quote | None:
-        return load_quote(await self._read("get", self._key("quote", pair.slug)), pair)
+    async def read(self) -> tuple[str | None, Stored]:
+        async def look() -> tuple[str | None, Stored]:
+            found: list[Any] = await self._redis.mget(self._keys)
+            leader, *records = found
+            return _text(leader), self._records.load(records)
 
-    async def put(self, quote: Quote) -> bool:
-        future = self._clock.wall_ms() + MAX_SKEW_MS
-        keys = [self._key("quote", quote.pair.slug), self._channel]
-        record = dump_quote(quote)
-        args: list[str | int] = [record, quote.fetched_at_ms, future, self._keep_ms, f"{quote.pair.slug} {record}"]
-        return bool(await self._do("put", lambda: self._put(keys, args)))
+        return cast(tuple[str | None, Stored], await self._do("read", look))
 
-    async def get_reports(self, pair: Pair) -> tuple[SourceReport, ...]:
-        return load_reports(await self._read("get_reports", self._key("sources", pair.slug)), pair)
-
-    async def put_reports(self, pair: Pair, reports: tuple[SourceReport, ...]) -> None:
-        key, record = self._key("sources", pair.slug), dump_reports(reports)
-        await self._do("put_reports", lambda: self._redis.set(key, record, px=self._keep_ms))
-
-    async def get_bans(self) -> tuple[Ban, ...]:
-        records = await self._do("get_bans", lambda: self._untyped(self._redis.hgetall(self._bans))) or {}
-        bans = (load_ban(record) for record in records.values())
-        return tuple(ban for ban in bans if ban is not None and ban.until_ms > self._clock.wall_ms())
-
-    async def put_ban(self, ban: Ban) -> None:
+    async def write(self, holder: str, stored: Stored) -> bool:
         now_ms = self._clock.wall_ms()
-        left_ms = ban.until_ms - now_ms
-        if left_ms <= 0:
-            return
-        field = f"{ban.source}/{ban.pair.slug if ban.pair else ''}"
-        latest_ms = now_ms + round(MAX_BAN_SECONDS * 1000)
-        args: list[str | int] = [field, dump_ban(ban), ban.until_ms, left_ms, latest_ms]
-        await self._do("put_ban", lambda: self._put_ban([self._bans], args))
+        bans_ms = max([self._keep_ms, *(ban.until_ms - now_ms for ban in stored.bans)])
+        args: list[str | int | bytes] = [holder, *self._records.dump(stored), self._keep_ms, bans_ms, self._channel]
+        return bool(await self._do("write", lambda: self._write(self._keys, args)))
 
-    async def claim(self, name: str, holder: str, seconds: float) -> bool:
-        key = self._key("claim", name)
+    async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
         lasts_ms = round(seconds * 1000)
         args: list[str | int] = [holder, lasts_ms, lasts_ms + MAX_SKEW_MS]
-        return bool(await self._do("claim", lambda: self._claim([key], args)))
+        return bool(await self._do("claim", lambda: self._claim([self._claim_key(name)], args)))
 
-    async def release(self, name: str, holder: str) -> None:
-        await self._do("release", lambda: self._release([self._key("claim", name)], [holder]))
+    async def holder(self, name: str) -> str | None:
+        async def look() -> str | None:
+            return _text(await self._untyped(self._redis.get(self._claim_key(name))))
 
-    async def news(self, seconds: float) -> tuple[Quote, ...]:
-        """See QuoteStore; a lost subscription costs nothing but the hint until it stands again."""
+        return cast(str | None, await self._do("holder", look))
+
+    async def release(self, holder: str, name: str = LEADER) -> None:
+        await self._do("release", lambda: self._release([self._claim_key(name)], [holder]))
+
+    async def news(self, seconds: float) -> bool:
+        """See PriceStore; a lost subscription costs nothing but instant notifications until it stands again."""
         started = self._clock.monotonic()
         try:
             message = await self._listen(seconds)
@@ -124,12 +112,8 @@ class RedisStore:
             self._events(StoreAsked("news", "error", self._clock.monotonic() - started))
             await self._unsubscribe()
             await self._clock.sleep(seconds)
-            return ()
-        if message is None or message["type"] != "message" or not isinstance(message["data"], bytes):
-            return ()
-        _, _, record = message["data"].partition(b" ")
-        quote = load_quote(record)
-        return (quote,) if quote else ()
+            return False
+        return message is not None and message["type"] == "message"
 
     async def close(self) -> None:
         with contextlib.suppress(RedisError, OSError):
@@ -139,20 +123,12 @@ class RedisStore:
                 await self._redis.connection_pool.disconnect()
 
     @property
-    def _bans(self) -> str:
-        return f"{self._prefix}:bans"
-
-    @property
     def _channel(self) -> str:
         # Keys are apart in databases of different numbers; channels are not.
         return f"{self._prefix}:news:{self._link.db}"
 
-    def _key(self, kind: str, name: str) -> str:
-        return f"{self._prefix}:{kind}:{name}"
-
-    async def _read(self, op: str, key: str) -> bytes:
-        """The record at a key, empty where there is none; what is longer than any of ours is not read to its end."""
-        return await self._do(op, lambda: self._untyped(self._redis.getrange(key, 0, MAX_RECORD))) or b""
+    def _claim_key(self, name: str) -> str:
+        return f"{self._prefix}:claim:{name}"
 
     async def _untyped(self, reading: Awaitable[Any]) -> Any:
         try:
@@ -177,8 +153,9 @@ class RedisStore:
         return result
 
     async def _listen(self, seconds: float) -> dict[str, Any] | None:
-        if self._doubtful:
-            # The subscription's own connection may have died too, and would be silent about it for ever.
+        # After an operation that failed the subscription's own connection may have died too, and would be silent about
+        # it for ever. After a pause, as of a worker that led, each message of that time would be taken for news.
+        if self._doubtful or self._clock.monotonic() - self._listened_at > MAX_PAUSE_SECONDS:
             await self._unsubscribe()
             self._doubtful = False
         if self._subscription is None:
@@ -186,6 +163,7 @@ class RedisStore:
             async with asyncio.timeout(self._timeout):
                 await self._subscription.subscribe(self._channel)
         message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
+        self._listened_at = self._clock.monotonic()
         return message
 
     async def _unsubscribe(self) -> None:
@@ -195,3 +173,7 @@ class RedisStore:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(self._timeout):
                     await subscription.aclose()  # type: ignore[no-untyped-call]
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("utf-8", "replace") if value else None

@@ -1,24 +1,28 @@
-"""The prepared answers of a pair, to the byte, and up to which moment they are right."""
+"""The answers of a pair as a snapshot holds them: to the byte, and up to which moment they are right."""
 
+import tracemalloc
+from dataclasses import fields, replace
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastprice.application.latest_price import LatestPrice
-from fastprice.domain.quote import AgeLimits
-from fastprice.interface.prepared import FRESH, FRESH_UNCHANGED, NEVER, STALE, STALE_UNCHANGED, PreparedPrice
-from fastprice.interface.price_json import PriceAnswers, render
-from tests.fakes import BTC, ETH, START_MS, RecordingEvents, SlowClock, a_quote
+from fastprice.domain.quote import AgeLimits, Pair, Quote
+from fastprice.interface.price_json import price_answer
+from fastprice.interface.price_snapshot import FRESH, NEVER, STALE, PriceSnapshot, price_snapshots
+from tests.fakes import ETH, START_MS, SlowClock, a_quote
 
 FULL = a_quote(
-    "3120.45", START_MS, bid="3120.44", ask="3120.46", volume_24h="41325.02", source_time_ms=START_MS - 12
-)
-ETAG, STALE_ETAG = render(FULL).fresh.etag, render(FULL).stale.etag
+    "3120.45", START_MS, bid="3120.44", ask="3120.46", volume_24h="41325.02", high_24h="3188.10",
+    low_24h="3050.00", open_24h="3101.7", source_time_ms=START_MS - 12,
+)  # fmt: skip
+ETAG, STALE_ETAG = [price_answer(FULL, stale).etag for stale in (False, True)]
 BODY = (
     b'{"symbol":"ETH-USDT","base":"ETH","quote":"USDT","price":"3120.45","bid":"3120.44","ask":"3120.46",'
-    b'"volume_24h":"41325.02","source":"binance","source_time_ms":1753299999988,"fetched_at_ms":1753300000000,'
+    b'"volume_24h":"41325.02","high_24h":"3188.10","low_24h":"3050.00","open_24h":"3101.7","source":"binance","source_time_ms":1753299999988,"fetched_at_ms":1753300000000,'
     b'"stale":false}'
 )
 # As uvicorn lays out what the ordinary route says.
@@ -26,9 +30,9 @@ FRESH_200 = (
     b"HTTP/1.1 200 OK\r\n"
     b"date: Wed, 23 Jul 2025 19:46:41 GMT\r\n"
     b"content-type: application/json\r\n"
-    b"content-length: 217\r\n"
+    b"content-length: 278\r\n"
     b"cache-control: public, max-age=4\r\n"
-    b'etag: "076ebf28850ac141ae"\r\n'
+    b'etag: "af8b7660d3ab846aee"\r\n'
     b"last-modified: Wed, 23 Jul 2025 19:46:40 GMT\r\n"
     b"access-control-allow-origin: *\r\n"
     b"access-control-expose-headers: ETag, Last-Modified, Date, Retry-After\r\n"
@@ -38,7 +42,7 @@ FRESH_304 = (
     b"HTTP/1.1 304 Not Modified\r\n"
     b"date: Wed, 23 Jul 2025 19:46:41 GMT\r\n"
     b"cache-control: public, max-age=4\r\n"
-    b'etag: "076ebf28850ac141ae"\r\n'
+    b'etag: "af8b7660d3ab846aee"\r\n'
     b"last-modified: Wed, 23 Jul 2025 19:46:40 GMT\r\n"
     b"access-control-allow-origin: *\r\n"
     b"access-control-expose-headers: ETag, Last-Modified, Date, Retry-After\r\n"
@@ -47,26 +51,30 @@ FRESH_304 = (
 
 
 class World:
-    """A pair's prepared answers over a clock that stands still."""
+    """A pair's snapshots over a clock that stands still."""
 
     def __init__(self, longest_max_age: int = 5) -> None:
         self.clock = SlowClock()
-        self._longest_max_age = longest_max_age
-        self.latest = LatestPrice[PriceAnswers](
-            (ETH, BTC), AgeLimits(5000, 60_000), render, self.clock, RecordingEvents()
-        )
-        self.prepared = self.anew()
+        self.latest = LatestPrice((ETH,), AgeLimits(5000, 60_000), price_snapshots(self.clock, longest_max_age), self.clock)
 
     def give(self, age_ms: int = 0, price: str = "3120.45") -> None:
         assert self.latest.offer(a_quote(price, self.clock.wall_ms() - age_ms))
 
-    def anew(self) -> PreparedPrice:
-        return PreparedPrice("eth-usdt", self.latest, self.clock, self._longest_max_age)
+    @property
+    def snapshot(self) -> PriceSnapshot:
+        snapshot = self.latest.by_slug["eth-usdt"].snapshot
+        assert snapshot
+        return snapshot
 
-    def renew(self, prepared: PreparedPrice | None = None) -> PreparedPrice:
-        prepared = prepared or self.prepared
-        assert prepared.renew(self.clock.now)
-        return prepared
+    def anew(self) -> PriceSnapshot:
+        """Another snapshot of the same quote, with its messages as they are now."""
+        held = self.snapshot
+        return self.renew(PriceSnapshot(held._rendering, held.quote, held.fetched_at, held.fresh_until, held.usable_until))
+
+    def renew(self, snapshot: PriceSnapshot | None = None) -> PriceSnapshot:
+        snapshot = snapshot or self.snapshot
+        assert snapshot.renew(self.clock.now)
+        return snapshot
 
 
 @pytest.fixture
@@ -80,24 +88,24 @@ def world() -> World:
 def test_fresh_price_is_a_whole_message_to_the_byte(world: World) -> None:
     assert world.latest.offer(FULL)
     world.clock.now += 1
-    prepared = world.renew()
-    assert prepared.message == FRESH_200
-    assert prepared.unchanged == FRESH_304
-    assert (prepared.etag, prepared.kind) == (b'"076ebf28850ac141ae"', FRESH)
+    snapshot = world.renew()
+    assert snapshot.message == FRESH_200
+    assert snapshot.unchanged == FRESH_304
+    assert (snapshot.etag, snapshot.kind) == (b'"af8b7660d3ab846aee"', FRESH)
 
 
 def test_stale_price_is_marked_and_cacheable_for_a_second(world: World) -> None:
     assert world.latest.offer(FULL)
     world.clock.now += 6
-    prepared = world.renew()
+    snapshot = world.renew()
     stale = {
-        b"19:46:41": b"19:46:46", b"max-age=4": b"max-age=1", b"length: 217": b"length: 216", ETAG: STALE_ETAG,
+        b"19:46:41": b"19:46:46", b"max-age=4": b"max-age=1", b"length: 278": b"length: 277", ETAG: STALE_ETAG,
         b'"stale":false': b'"stale":true',
     }  # fmt: skip
     message, unchanged = FRESH_200, FRESH_304
     for old, new in stale.items():
         message, unchanged = message.replace(old, new), unchanged.replace(old, new)
-    assert (prepared.message, prepared.unchanged, prepared.kind) == (message, unchanged, STALE)
+    assert (snapshot.message, snapshot.unchanged, snapshot.kind) == (message, unchanged, STALE)
 
 
 # How long they are right
@@ -136,12 +144,12 @@ def test_what_is_still_valid_is_what_would_be_made_anew(
     world.clock.wall_offset_ms += round((world.clock.now - monotonic) * 1000)
     world.clock.now = monotonic + passed_ms / 1000
     world.give(age_ms)
-    prepared = world.renew()
-    early = prepared.message, prepared.unchanged, prepared.etag, prepared.kind
+    snapshot = world.renew()
+    early = snapshot.message, snapshot.unchanged, snapshot.etag, snapshot.kind
     world.clock.now += late_ms / 1000
-    if world.clock.now > prepared.valid_until - 1e-5:
+    if world.clock.now > snapshot.valid_until - 1e-5:
         return
-    anew = world.renew(world.anew())
+    anew = world.anew()
     assert early == (anew.message, anew.unchanged, anew.etag, anew.kind)
 
 
@@ -149,33 +157,71 @@ def test_answers_of_a_minute_change_each_second_and_are_never_wrong_between(worl
     world.give(250)
     made = 0
     for _ in range(59_750 // 50):
-        if world.clock.now > world.prepared.valid_until:
+        if world.clock.now > world.snapshot.valid_until:
             world.renew()
             made += 1
-        anew = world.renew(world.anew())
-        assert world.prepared.message == anew.message
+        assert world.snapshot.message == world.anew().message
         world.clock.now = round(world.clock.now + 0.05, 3)
     assert made < 60 + 10, "once a second, and at each step of max-age"
 
 
-def test_nothing_is_prepared_without_a_price_or_past_its_use(world: World) -> None:
-    assert not world.prepared.renew(world.clock.now) and world.prepared.valid_until == NEVER
+def test_nothing_is_prepared_past_the_end_of_use(world: World) -> None:
     world.give()
-    assert world.prepared.renew(world.clock.now + 60)
-    assert not world.prepared.renew(world.clock.now + 60.001) and world.prepared.valid_until == NEVER
+    assert world.snapshot.renew(world.clock.now + 60)
+    assert not world.snapshot.renew(world.clock.now + 60.001) and world.snapshot.current(world.clock.now + 60.001) is None
     world.clock.now += 61
     world.give()
-    assert world.prepared.renew(world.clock.now)
+    assert world.snapshot.renew(world.clock.now)
 
 
-def test_what_is_forgotten_is_made_anew_from_the_newer_price(world: World) -> None:
-    world.give()
-    assert b'"3120.45"' in world.renew().message
+def test_newer_price_has_a_snapshot_of_its_own_that_is_not_valid_before_it_is_rendered(world: World) -> None:
+    world.give(age_ms=100)
+    before = world.renew()
     world.clock.now += 0.1
     world.give(price="9.5")
-    world.prepared.forget()
-    assert world.prepared.valid_until == NEVER < world.clock.now
+    assert b'"3120.45"' in before.message and world.clock.now < before.valid_until
+    assert world.snapshot is not before and world.snapshot.valid_until == NEVER < world.clock.now
     assert b'"price":"9.5"' in world.renew().message
+
+
+# When it is rendered
+
+
+class Watched(Quote):
+    """A quote that counts how often its bid is read, which nothing but rendering does."""
+
+    count = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "bid":
+            Watched.count += 1
+        return super().__getattribute__(name)
+
+
+def test_an_answer_is_rendered_when_it_is_first_read_and_once_while_it_says_the_same(world: World) -> None:
+    whole = Watched(*(getattr(FULL, field.name) for field in fields(FULL)))
+    Watched.count = 0
+    assert world.latest.offer(whole)
+    assert Watched.count == 0, "most quotes are replaced before anybody asks for them"
+    for now, count in (0.0, 1), (0.5, 1), (1.0, 1), (4.0, 1), (6.0, 2), (30.0, 2):
+        assert world.snapshot.renew(world.clock.now + now)
+        assert world.snapshot.current(world.clock.now + now)
+        assert Watched.count == count, now
+
+
+def test_a_pair_takes_at_most_4_kb_with_everything_that_is_sent_for_it(world: World) -> None:
+    pairs = [Pair(f"P{number}", "USDT") for number in range(200)]
+    tracemalloc.start()
+    try:
+        latest = LatestPrice(pairs, AgeLimits(5000, 60_000), price_snapshots(world.clock, 1.0), world.clock)
+        for pair in pairs:
+            assert latest.offer(replace(FULL, pair=pair, price=f"{pair.base[1:]}.5"))
+        for place in latest.by_slug.values():
+            assert place.snapshot and place.snapshot.renew(world.clock.now)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken / len(pairs) < 4096
 
 
 def test_date_follows_a_step_of_the_wall_clock_when_made_anew(world: World) -> None:
@@ -194,11 +240,11 @@ def test_date_is_right_for_as_long_as_the_answer_is_though_a_second_ends_while_i
     world.give()
     world.clock.now += begun_ms / 1000
     world.clock.tick = tick_ms / 1000
-    prepared = world.renew()
+    snapshot = world.renew()
     world.clock.tick = 0
-    told = parsedate_to_datetime(prepared.message.split(b"date: ")[1].split(b"\r\n")[0].decode()).timestamp()
+    told = parsedate_to_datetime(snapshot.message.split(b"date: ")[1].split(b"\r\n")[0].decode()).timestamp()
     assert told == (world.clock.wall_ms() - tick_ms) // 1000, "the second in which it was made"
-    world.clock.now = prepared.valid_until
+    world.clock.now = snapshot.valid_until
     assert world.clock.wall_ms() // 1000 <= told, "nor is it sent once that second is over"
 
 
@@ -219,50 +265,5 @@ def test_max_age_holds_until_less_is_left(longest: int, age_ms: int, max_age: by
         world.clock.now = min(start + until, world.clock.now + 0.25)
         assert b"max-age=" + max_age + b"\r\n" in world.renew().message
     world.clock.now += 1e-3
-    renewed = world.prepared.renew(world.clock.now)
-    assert not renewed or b"max-age=" + max_age + b"\r\n" not in world.prepared.message
-
-
-# Conditions
-
-
-def test_no_condition_is_the_price_itself(world: World) -> None:
-    assert world.prepared.given(b"") is world.prepared
-
-
-@pytest.mark.parametrize(
-    ("condition", "holds"),
-    [
-        (ETAG, True), (b"W/" + ETAG, True), (b'"a", ' + ETAG, True), (b"*", True),
-        (b'"a"', False), (b",", False), (STALE_ETAG, False),
-    ],
-)  # fmt: skip
-def test_condition_that_holds_gets_304_and_any_other_200(world: World, condition: bytes, holds: bool) -> None:
-    assert world.latest.offer(FULL)
-    given = world.prepared.given(condition)
-    assert given.valid_until == NEVER
-    assert given.renew(world.clock.now)
-    assert given.valid_until == world.prepared.valid_until == world.clock.now
-    assert given.message == (world.prepared.unchanged if holds else world.prepared.message)
-    assert given.kind == (FRESH_UNCHANGED if holds else FRESH)
-    assert given.message == given.message, "judged once, the same afterwards"
-
-
-def test_condition_is_judged_anew_whenever_the_answer_is_another(world: World) -> None:
-    assert world.latest.offer(FULL)
-    fresh, stale, star = (world.prepared.given(condition) for condition in (ETAG, STALE_ETAG, b"*"))
-
-    def kinds() -> list[int]:
-        world.renew()
-        return [given.kind for given in (fresh, stale, star)]
-
-    assert kinds() == [FRESH_UNCHANGED, FRESH, FRESH_UNCHANGED]
-    world.clock.now += 6
-    assert kinds() == [STALE, STALE_UNCHANGED, STALE_UNCHANGED]
-    assert stale.message == world.prepared.unchanged and fresh.message == world.prepared.message
-    world.give(price="1")
-    assert kinds() == [FRESH, FRESH, FRESH_UNCHANGED]
-
-
-def test_condition_has_nothing_where_there_is_no_price(world: World) -> None:
-    assert not world.prepared.given(b"*").renew(world.clock.now)
+    renewed = world.snapshot.renew(world.clock.now)
+    assert not renewed or b"max-age=" + max_age + b"\r\n" not in world.snapshot.message

@@ -1,0 +1,166 @@
+"""Rounds and what they bring: the leader asks and stores, every other worker takes over what is stored."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastprice.application.belief import Tolerance
+from fastprice.application.events import CacheRead, Refreshed, RefreshFailing, RefreshRecovered
+from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import Clock, Events, PairReport, PriceStore, SourceReport, Stored
+from fastprice.application.round import Round, RoundLimits, carry_out
+from fastprice.application.source_health import SourceHealth
+from fastprice.domain.errors import StoreUnavailable
+from fastprice.domain.quote import Pair, Quote
+
+logger = logging.getLogger(__name__)
+
+
+class Rounds:
+    """Runs one round at a time, and knows what the last one brought, whichever worker ran it.
+
+    `reports` say how the sources stand. `seen_at` is the monotonic second at which something new was last seen in the
+    store, or written to it under the name `holder`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[SourceHealth],
+        store: PriceStore,
+        latest: LatestPrice[Any],
+        tolerance: Tolerance,
+        limits: RoundLimits,
+        holder: str,
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self.reports: tuple[SourceReport, ...] = ()
+        self.seen_at = clock.monotonic()
+        self._sources = sources
+        self._store = store
+        self._latest = latest
+        self._tolerance = tolerance
+        self._limits = limits
+        self._holder = holder
+        self._clock = clock
+        self._events = events
+        self._round: Round | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._published: set[Pair] = set()
+        self._failing: frozenset[Pair] = frozenset()
+        self._seen_ms = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def standing(self, pair: Pair) -> list[tuple[SourceReport, PairReport]]:
+        """How every source stands, and what it last said of a pair."""
+        held = self._latest.held(pair)
+        return [(report, _completed(report.source, report.of(pair), held)) for report in self.reports]
+
+    def adopt(self, stored: Stored, leads: bool) -> None:
+        """Take over what is stored, if it is new to us; who leads knows better than the store how the sources stand."""
+        if stored.made_at_ms == self._seen_ms:
+            return
+        now = self._clock.monotonic()
+        self._seen_ms, self.seen_at = stored.made_at_ms, now
+        taken = sum(map(self._latest.offer, stored.quotes))
+        self._events(CacheRead("l2", "hit" if stored.quotes else "miss"))
+        if taken:
+            self._events(Refreshed("adopted", taken))
+        wall_ms = self._clock.wall_ms()
+        bans = {ban.source: ban for ban in stored.bans}
+        for health in self._sources:
+            if health.name in bans:
+                health.take(bans[health.name], now, wall_ms)
+        if not leads:
+            self.reports, self._failing = stored.reports, stored.failing
+
+    def begin(self, may_ask: Callable[[], bool]) -> None:
+        """Start a round; `may_ask` says before each call whether this worker still leads."""
+        self._task = asyncio.create_task(survived(self._run(may_ask)), name="round")
+
+    async def publish_new(self) -> None:
+        """Publish what the round under way has brought so far, if anything."""
+        if self._round is not None and self._round.accepted.keys() - self._published:
+            await self._publish(self._round)
+
+    async def stop(self) -> None:
+        """Cancel the round under way and wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, may_ask: Callable[[], bool]) -> None:
+        now, latest = self._clock.monotonic(), self._latest
+        self._round = Round(latest.pairs, self._sources, latest.held, self._tolerance, self._limits, now)
+        self._published.clear()
+        try:
+            await carry_out(self._round, self._clock, may_ask)
+        finally:
+            for event in self._round.events:
+                self._events(event)
+        if may_ask():
+            self._tell_outcome(self._round)
+        await self._publish(self._round)
+
+    async def _publish(self, round_: Round) -> None:
+        """Store all that this worker serves together with what is new, and then serve the new quotes itself."""
+        new = [quote for pair, quote in round_.accepted.items() if pair not in self._published]
+        self._published.update(quote.pair for quote in new)
+        now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
+        served = _newest((*filter(None, map(self._latest.held, self._latest.pairs)), *new))
+        self.reports = tuple(health.report(now, wall_ms, served) for health in self._sources)
+        stored = Stored(
+            made_at_ms=max(wall_ms, self._seen_ms + 1),
+            quotes=tuple(served.values()),
+            failing=self._failing,
+            reports=self.reports,
+            bans=tuple(ban for health in self._sources if (ban := health.active_ban(now))),
+        )
+        try:
+            if await self._store.write(self._holder, stored):
+                self._seen_ms, self.seen_at = stored.made_at_ms, now
+        except StoreUnavailable:
+            pass  # This worker serves the quotes all the same; whoever leads on another store has its own.
+        for quote in new:
+            self._latest.offer(quote)
+        if new:
+            self._events(Refreshed("fetched", len(new)))
+
+    def _tell_outcome(self, round_: Round) -> None:
+        missing = frozenset(round_.missing)
+        recovered = tuple(pair for pair in round_.accepted if pair in self._failing)
+        failing = tuple(pair for pair in round_.missing if pair not in self._failing)
+        self._failing = missing
+        if missing:
+            self._events(Refreshed("failed", len(missing)))
+        if failing:
+            self._events(RefreshFailing(failing, str(round_.why(failing[0]))))
+        if recovered:
+            self._events(RefreshRecovered(recovered))
+
+
+async def survived(turn: Awaitable[None]) -> None:
+    """Await it; a defect is logged, and the next turn starts afresh: nothing but cancellation may end the beat."""
+    try:
+        await turn
+    except Exception:
+        logger.exception("a defect ended a turn of the beat; the next one starts afresh")
+
+
+def _newest(quotes: Iterable[Quote]) -> dict[Pair, Quote]:
+    newest: dict[Pair, Quote] = {}
+    for quote in quotes:
+        held = newest.get(quote.pair)
+        if held is None or quote.fetched_at_ms >= held.fetched_at_ms:
+            newest[quote.pair] = quote
+    return newest
+
+
+def _completed(source: str, said: PairReport, held: Quote | None) -> PairReport:
+    """The stored report leaves out the quote that is served."""
+    return replace(said, quote=held) if said.quote is None and held and held.source == source else said

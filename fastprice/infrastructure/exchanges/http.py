@@ -1,0 +1,138 @@
+"""The connections to exchanges, with aiohttp: one GET under one deadline, never on a connection used before."""
+
+import os
+import ssl
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.resolver import DefaultResolver
+from yarl import URL
+
+from fastprice.domain.errors import LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
+from fastprice.infrastructure.exchanges.local_failures import Names, is_local
+
+MAX_HEADER_BYTES = 8 * 1024
+# Waiting for a free one would count against the deadline of the answer.
+MAX_CONNECTIONS = 1024
+# How a reason begins that is no source's fault.
+CANNOT_ASK = "this machine cannot ask it"
+
+# Which proxy leads to a URL; None where it is asked directly.
+FindProxy = Callable[[str], str | None]
+
+
+def no_proxy(url: str) -> str | None:
+    return None
+
+
+class Session:
+    """The HTTP connections of one event loop, between `async with` and its end.
+
+    None is used twice: a server that pushes a second answer into an idle one would otherwise answer our next request
+    with it. One connection a second costs nothing against that.
+    """
+
+    def __init__(
+        self, user_agent: str, find_proxy: FindProxy = no_proxy, resolver: AbstractResolver | None = None
+    ) -> None:
+        self._find_proxy = find_proxy
+        self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
+        self._resolver = resolver
+        self._names: Names
+        self._client: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Session":
+        self._names = Names(self._resolver or DefaultResolver())
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True, limit=MAX_CONNECTIONS, resolver=self._names),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            middlewares=(self._ask_once,),
+            headers=self._headers,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+        )
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._client is not None:
+            await self._client.close()
+            await self._names.close()
+
+    def get(
+        self, url: str, timeout: aiohttp.ClientTimeout, encoding: str
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """One GET, redirects not followed; the body comes as it is or in this encoding."""
+        if self._client is None:
+            raise RuntimeError("no source may be asked before the session is open")
+        headers, proxy = {"Accept-Encoding": encoding}, self.find_proxy(url)
+        return self._client.get(url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy)
+
+    def out_of_time(self, url: str, seconds: float) -> SourceError:
+        """What to say of a source that has not answered in time: nothing, where its name was still being looked up."""
+        proxy = self.find_proxy(url)
+        host = (proxy.host if proxy else urlsplit(url).hostname) or ""
+        if self._names.is_unknown(host) and not self._names.is_to_blame(host):
+            return LocalFailure(f"{CANNOT_ASK}: cannot find {host} within {seconds:g} s")
+        return SourceTimeout(_by_way_of(proxy, f"no answer within {seconds:g} s"))
+
+    def failure(self, error: Exception, proxy: URL | None = None) -> SourceError:
+        """What an error of the connection says, of the source, of the proxy or of this machine."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return refused_by_proxy(proxy, error.status)
+        system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        local = isinstance(system, OSError) and is_local(system)
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            local = local or not self._names.is_to_blame(error.host)
+        reason = _by_way_of(proxy, _reason(error))
+        return LocalFailure(f"{CANNOT_ASK}: {reason}") if local else SourceDown(reason)
+
+    async def _ask_once(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Left to itself aiohttp asks again where a connection breaks; how often to ask is decided by rounds."""
+        try:
+            return await handler(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise self.failure(error, request.proxy) from None
+
+    def find_proxy(self, url: str) -> URL | None:
+        proxy = self._find_proxy(url)
+        return URL(proxy) if proxy else None
+
+
+def refused_by_proxy(proxy: URL | None, status: int) -> SourceRefused:
+    wrong_key = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
+    words = "it wants another name and password" if wrong_key else "it does not connect us"
+    return SourceRefused(_by_way_of(proxy, f"HTTP {status}: {words}"))
+
+
+def _by_way_of(proxy: URL | None, reason: str) -> str:
+    """The reason, and that the proxy may be it; never with the proxy's password."""
+    return f"through the proxy {proxy.host}:{proxy.port}: {reason}" if proxy else reason
+
+
+def _reason(error: Exception) -> str:
+    """One line for a person: what could not be done, without the library's decoration."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"cannot find {error.host} (no network, or no such host)"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port} ({_system_words(error.os_error)})"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "the answer is not HTTP"
+    if isinstance(error, OSError):
+        return _system_words(error)
+    return (str(error) or type(error).__name__).splitlines()[0][:160]
+
+
+def _system_words(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'verify_message', '') or error.reason}"
+    # asyncio puts words of its own in place of the system's.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)[:160]

@@ -1,0 +1,184 @@
+"""One exchange as a PriceSource: which form it is asked in, its answer read within its time, and nothing else told."""
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+
+from fastprice.application.events import SourceAsked
+from fastprice.application.ports import Answers, Call, Clock, Events
+from fastprice.domain.errors import (
+    InvalidReply, SourceError, SourceRefused, SourceTimeout, UnknownSymbol, UnlistedAmong
+)
+from fastprice.domain.quote import Pair
+from fastprice.infrastructure.exchanges.body import LARGE, SMALL, Body, Size, read_body
+from fastprice.infrastructure.exchanges.http import Session, refused_by_proxy
+from fastprice.infrastructure.exchanges.reply import Reply
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, read
+from fastprice.infrastructure.exchanges.watch import Watch
+
+# Larger bodies are read in a thread: this one takes less than a millisecond.
+SLOW_BYTES = 64 * 1024
+# A shorter part of a path guards nothing.
+MIN_TOKEN = 8
+
+
+class ExchangeSource:
+    """A PriceSource over one exchange; the session must be open when it is asked."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        base_url: str,
+        timeout_seconds: float,
+        session: Session,
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self.name, self.source_time, self.limit = exchange.name, exchange.source_time, exchange.limit
+        self._exchange = exchange
+        self._base_url = base_url.rstrip("/")
+        self._secrets = _secrets(base_url) - {exchange.name}
+        self._timeout_seconds = timeout_seconds
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session = session
+        self._clock = clock
+        self._events = events
+        # Pairs of a list that was refused, and those that are known not to be listed: they are kept out of lists.
+        self._doubted: frozenset[Pair] = frozenset()
+
+    def calls(self, pairs: Sequence[Pair]) -> list[Call]:
+        form = self._form(pairs)
+        groups = [(pair,) for pair in pairs] if form is self._exchange.single else [tuple(pairs)]
+        return [Call(group, form.units(len(group))) for group in groups]
+
+    async def fetch(self, call: Call) -> Answers:
+        started = self._clock.monotonic()
+        outcome = "timeout"  # A cancelled call ran out of its caller's time.
+        try:
+            answers = await self._answers(call.pairs)
+            outcome = _outcome(answers)
+            for answer in answers.values():
+                if isinstance(answer, SourceError):
+                    self._keep_secrets(answer)
+            return answers
+        except SourceError as error:
+            outcome = error.outcome
+            self._keep_secrets(error)
+            raise
+        finally:
+            self._events(SourceAsked(self.name, outcome, self._clock.monotonic() - started))
+
+    def _keep_secrets(self, error: SourceError) -> None:
+        said = unquote(str(error)).casefold()
+        if any(secret in said for secret in self._secrets):
+            error.args = "its words are not shown, because they repeat a part of its URL", *error.args[1:]
+
+    def _form(self, pairs: Sequence[Pair]) -> Form:
+        return self._exchange.form(pairs, listed=self._doubted.isdisjoint(pairs))
+
+    async def _answers(self, pairs: tuple[Pair, ...]) -> Answers:
+        form, started = self._form(pairs), self._clock.monotonic()
+        target = form.target([self._exchange.symbol(pair) for pair in pairs])
+        async with Watch(self._clock) as watch:
+            size = SMALL if form is self._exchange.single else LARGE
+            received = await self._get(self._base_url + target, size, watch)
+        if self._clock.monotonic() - started > self._timeout_seconds:
+            # It came in time but was read later: this process, or its machine, was asleep meanwhile.
+            raise SourceTimeout(f"its answer was read more than {self._timeout_seconds:g} s after the question")
+        work = partial(received.read, self._exchange, form, pairs)
+        try:
+            answers = await asyncio.to_thread(work) if received.is_slow else work()
+        except SourceError as error:
+            answers = self._refused(form, pairs, error)
+        self._learn(answers)
+        return answers
+
+    def _refused(self, form: Form, pairs: tuple[Pair, ...], error: SourceError) -> Answers:
+        """What an error of the call says of its pairs; raises it where it says nothing of them."""
+        if form is self._exchange.single and error.concerns_pair:
+            return {pairs[0]: error}
+        if form is self._exchange.several and error.concerns_pair:
+            self._doubted = self._doubted.union(pairs)
+            raise UnlistedAmong(f"{error} (one of {len(pairs)} pairs, not said which)") from None
+        raise error
+
+    def _learn(self, answers: Answers) -> None:
+        """Which pairs may stand in a list: those that are known to be listed."""
+        unlisted = [pair for pair, answer in answers.items() if isinstance(answer, UnknownSymbol)]
+        self._doubted = self._doubted.difference(answers).union(unlisted)
+
+    async def _get(self, url: str, size: Size, watch: Watch) -> "_Received":
+        try:
+            async with self._session.get(url, self._timeout, size.encoding) as response:
+                return await self._receive(url, response, size, watch)
+        except TimeoutError:
+            raise self._session.out_of_time(url, self._timeout_seconds) from None
+        except aiohttp.ClientPayloadError:
+            raise InvalidReply("the answer broke off") from None
+        except aiohttp.InvalidURL:
+            # Not shown, because it may carry a password.
+            raise SourceRefused("its address is not a URL to ask") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._session.failure(error, self._session.find_proxy(url)) from None
+
+    async def _receive(self, url: str, response: aiohttp.ClientResponse, size: Size, watch: Watch) -> "_Received":
+        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            raise refused_by_proxy(self._session.find_proxy(url), response.status)
+        if 300 <= response.status < 400:
+            raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
+        try:
+            body = await read_body(response, size)
+        except (InvalidReply, aiohttp.ClientPayloadError):
+            if response.status < 400:
+                raise
+            body = Body(b"")  # A ban is a ban, however odd the page that comes with it.
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return _Received(response.status, headers, body, watch.answered_at_ms())
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """A reply whose body is still as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Body
+    answered_at_ms: int
+
+    @property
+    def is_slow(self) -> bool:
+        return self.body.compressed or len(self.body.content) > SLOW_BYTES
+
+    def read(self, exchange: Exchange, form: Form, pairs: Sequence[Pair]) -> Answers:
+        """What it says of each pair; slow where it is large, and pure, so that a thread can do it."""
+        try:
+            content = self.body.plain()
+        except InvalidReply:
+            if self.status < 400:
+                raise
+            content = b""
+        return read(exchange, form, pairs, Reply(self.status, self.headers, content, self.answered_at_ms))
+
+
+def _outcome(answers: Answers) -> str:
+    """What a call counts as whose answers concern single pairs: `ok` where one of them is a quote."""
+    errors = [answer for answer in answers.values() if isinstance(answer, SourceError)]
+    return "ok" if len(errors) < len(answers) else errors[0].outcome
+
+
+def _secrets(url: str) -> set[str]:
+    """What a mirror may repeat of its URL and nobody else should read: name, password, and what may be a token."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return set()  # It is no URL, so nobody is told of it.
+    whole = unquote(parts.netloc.rpartition("@")[0])
+    tokens = (step for step in unquote(parts.path).split("/") if len(step) >= MIN_TOKEN)
+    words = {whole, *whole.split(":", 1), base64.b64encode(whole.encode()).decode(), *tokens}
+    return {word.casefold() for word in words} - {""}

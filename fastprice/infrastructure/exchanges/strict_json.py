@@ -1,0 +1,91 @@
+"""Reading JSON strictly: every digit as it was sent, and nothing that could be read in two ways."""
+
+import json
+from typing import Any, NoReturn
+
+from fastprice.domain.errors import InvalidQuote, InvalidReply
+
+# A path of members and places in lists: "last", or ("c", 0). The empty one leads to what an exchange does not give.
+Path = str | tuple[str | int, ...]
+
+
+class Ambiguous(dict[str, Any]):
+    """An object with a duplicate key, so that nobody knows what it says."""
+
+
+def read_json(body: bytes, many: bool = False) -> Any:
+    """Parse a body strictly; every number comes as the digits that were sent, so nothing is rounded on the way.
+
+    Raises InvalidReply on bad UTF-8, a duplicate key, bottomless nesting, or anything but one value; InvalidQuote on
+    NaN and Infinity, which some write where a pair has no price. With `many`, what may spoil a single row stays in it:
+    a letter that cannot be read, an Ambiguous object, or a constant as the text that it is, which is no amount.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8", "replace" if many else "strict"),
+            parse_float=str,
+            parse_int=str,
+            parse_constant=str if many else _refuse_constant,
+            object_pairs_hook=_object if many else _unique,
+        )
+    except RecursionError:
+        raise InvalidReply("the body is nested too deeply") from None
+    except ValueError as error:
+        raise InvalidReply(f"the body is not acceptable JSON ({_first_line(error)})") from None
+
+
+def field(data: Any, path: Path) -> Any:
+    """The value at a path in a parsed body, or InvalidQuote naming what is missing."""
+    for step in _steps(path):
+        # Text is indexable as well: unchecked, "3030"[0] would pass for the price in a list of one.
+        if isinstance(data, str | Ambiguous):
+            raise InvalidQuote(f"the body has no {_name(path)}, or two of a name")
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            raise InvalidQuote(f"the body has no {_name(path)}") from None
+    return data
+
+
+def text(data: Any, path: Path) -> str:
+    """The scalar at a path as the digits or letters that were sent."""
+    value = field(data, path)
+    if not isinstance(value, str):
+        raise InvalidQuote(f"{_name(path)} is not a number or a string")
+    return value
+
+
+def said(data: Any, path: Path) -> str:
+    """What the body says at a path, or nothing: for what may be missing or come in any shape."""
+    try:
+        return text(data, path)
+    except InvalidQuote:
+        return ""
+
+
+def _steps(path: Path) -> tuple[str | int, ...]:
+    return (path,) if isinstance(path, str) else path
+
+
+def _name(path: Path) -> str:
+    return ".".join(map(str, _steps(path)))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InvalidQuote(f"{name} in the body is not a number")
+
+
+def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(items)
+    return members if len(members) == len(items) else Ambiguous(members)
+
+
+def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = _object(items)
+    if isinstance(members, Ambiguous):
+        raise ValueError("a duplicate key")
+    return members
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:120]

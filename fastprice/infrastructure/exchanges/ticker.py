@@ -1,0 +1,82 @@
+"""Where the tickers of an exchange have what a Quote is made of, and how it is read."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from fastprice.domain.errors import InvalidQuote
+from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, PRICES, VOLUMES, Pair, Quote, read_amount
+from fastprice.infrastructure.exchanges.reply import whole
+from fastprice.infrastructure.exchanges.strict_json import Path, said, text
+
+# An exponent of more digits would be spelled out as gigabytes of zeros.
+_WITH_EXPONENT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?[eE][+-]?[0-9]{1,2}", re.ASCII)
+
+
+def milliseconds(stamp: str) -> int | None:
+    """A time stamp sent as whole milliseconds; None where it is in another unit, or means that there is none."""
+    return sane_time(int(stamp)) if whole(stamp) is not None and len(stamp) <= 16 else None
+
+
+def seconds(stamp: str) -> int | None:
+    """A time stamp sent as whole seconds."""
+    return sane_time(int(stamp) * 1000) if whole(stamp) is not None and len(stamp) <= 16 else None
+
+
+def sane_time(stamp_ms: int) -> int | None:
+    """The stamp, or None where it is in another unit or means that there is none."""
+    return stamp_ms if MIN_TIME_MS <= stamp_ms <= MAX_TIME_MS else None
+
+
+def without_exponent(number: str) -> str:
+    """The plain digits of a JSON number, which may come as 1.2e-7."""
+    return f"{Decimal(number):f}" if _WITH_EXPONENT.fullmatch(number) else number
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """Where a row has what a Quote is made of; what is left out, the exchange does not give.
+
+    `digits` makes plain digits of an amount as it is sent, `read_time` milliseconds of a stamp.
+    """
+
+    price: Path
+    bid: Path = ()
+    ask: Path = ()
+    volume: Path = ()
+    high: Path = ()
+    low: Path = ()
+    open: Path = ()
+    time: Path = ()
+    digits: Callable[[str], str] = str
+    read_time: Callable[[str], int | None] = milliseconds
+
+    def quote(self, pair: Pair, row: Any, source: str, time_ms: int | None, fetched_at_ms: int) -> Quote:
+        """The quote in a row; `time_ms` is that of the whole reply, for rows without one. Raises InvalidQuote."""
+        return Quote(
+            pair=pair,
+            price=self.digits(text(row, self.price)),
+            bid=self._amount(row, self.bid),
+            ask=self._amount(row, self.ask),
+            volume_24h=self._amount(row, self.volume, VOLUMES),
+            high_24h=self._amount(row, self.high),
+            low_24h=self._amount(row, self.low),
+            open_24h=self._amount(row, self.open),
+            source=source,
+            source_time_ms=self.read_time(said(row, self.time)) if self.time else time_ms,
+            fetched_at_ms=fetched_at_ms,
+        )
+
+    def _amount(self, row: Any, path: Path, limits: tuple[Decimal, Decimal] = PRICES) -> str | None:
+        """The amount at a path, or None where there is none that is one; some write zero for none.
+
+        The rest of a ticker is worth having without it, so it is no reason to refuse.
+        """
+        amount = self.digits(said(row, path)) if path else ""
+        try:
+            read_amount("", amount, limits)
+        except InvalidQuote:
+            return None
+        return amount
