@@ -30,13 +30,11 @@ def settings(port: int, market: str, directory: Path, **more: str) -> dict[str, 
 
 
 @contextmanager
-def running_market(
-    directory: Path, pairs: Sequence[str] = ETH, latency: float = EXCHANGE_SECONDS, limits: bool = True
-) -> Iterator[str]:
+def running_market(directory: Path, pairs: Sequence[str] = ETH, latency: float = EXCHANGE_SECONDS) -> Iterator[str]:
     """A simulated exchange beside the load generator; yields its URL."""
     port = free_port()
     words = [sys.executable, "-m", "fastprice.cli", "market", "--port", str(port), "--latency", f"{latency:g}"]
-    words += ["--pairs", ",".join(pairs), "--limits" if limits else "--no-limits"]
+    words += ["--pairs", ",".join(pairs)]
     with running(words, GENERATOR_CORE, directory) as market:
         answer_of(f"http://127.0.0.1:{port}/calls", market, directory)
         yield f"http://127.0.0.1:{port}"

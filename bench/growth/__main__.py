@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from bench import machine
-from bench.growth.points import Row, by_connections, by_pairs, by_workers
+from bench.growth.points import FLEET_WORKERS, Row, by_connections, by_pairs, by_pairs_of_a_fleet, by_workers
 from bench.processes import missing, stop_on_signal
 from bench.report import save
 from bench.tables import growth_tables
@@ -30,11 +30,17 @@ class Axis:
 
 
 AXES = (
-    Axis("pairs", "One worker, 300 connections that ask for every pair in turn.", (1, 10, 100, 1000), by_pairs,
+    Axis("pairs", "One worker, 300 connections that ask for every pair in turn.", (1, 10, 100, 500, 1000), by_pairs,
          {"cpu_us": "CPU µs per request", "net_us": "without the refresh", "refresh_ms": "refresh, CPU ms per s",
           "calls": "upstream calls per s", "fresh": "pairs with a fresh price", "pss_mb": "PSS MB", "wrong": "errors"},
          {"CPU µs per request": {"cpu_us": "in all", "net_us": "without the refresh"},
           "PSS of the service in MB": {"pss_mb": "PSS"}}),
+    Axis("pairs-on-redis", f"{FLEET_WORKERS} workers on one core, over one Redis; operations as below.",
+         (1, 100, 500), by_pairs_of_a_fleet,
+         {"refresh_ms": "refresh of all workers, CPU ms per s", "calls": "upstream calls per s",
+          "fresh": "pairs with a fresh price", "operations": "Redis operations per s", "cpu_us": "CPU µs per request",
+          "pss_mb": "PSS MB", "wrong": "errors"},
+         {"per second": {"calls": "upstream calls", "operations": "Redis operations"}}),
     Axis("connections", "One worker, one pair.", (10, 100, 1000, 10000), by_connections,
          {"cpu_us": "CPU µs per request", "per_second": "requests per s", "p50_ms": "p50 ms", "p99_ms": "p99 ms",
           "pss_mb": "PSS MB", "wrong": "errors"},
@@ -73,7 +79,7 @@ def main() -> None:
 
 def grown(axis: Axis, rounds: int, seconds: int, files: int, notes: list[str]) -> dict[str, Any] | None:
     """An axis with the medians of every point; points this machine cannot reach are noted, never silently left out."""
-    lacking = missing("wrk", *(["redis-server"] if axis.name == "workers" else []))
+    lacking = missing("wrk", *(["redis-server"] if "redis" in axis.about.lower() else []))
     points = [point for point in axis.points if axis.name != "connections" or point + SPARE_FILES <= files]
     if lacking or len(points) < len(axis.points):
         notes.append(f"Skipped of {axis.name}: {', '.join(lacking) or 'more connections than files'}.")

@@ -19,6 +19,7 @@ PRICES = "/api/v1/prices/"
 SETTLE_SECONDS, CONNECTIONS_PER_SECOND = 4, 2500
 # For the service's own count, which a busy one takes a while to say, before wrk ends.
 COUNT_SECONDS = 4
+FLEET_WORKERS = 3
 Row = dict[str, float]
 
 
@@ -36,8 +37,7 @@ class Service:
 def service(pairs: Sequence[str] = ETH, **variables: str) -> Iterator[Service]:
     """A service on one core that has settled, beside an exchange on the other."""
     with ExitStack() as cleanup:
-        # No exchange would allow to be asked for so many pairs one by one.
-        market = cleanup.enter_context(running_market(cleanup.enter_context(directory()), pairs, limits=False))
+        market = cleanup.enter_context(running_market(cleanup.enter_context(directory()), pairs))
         here, port = cleanup.enter_context(directory()), free_port()
         told = settings(port, market, here, PAIRS=",".join(pairs), **variables)
         words = [sys.executable, "-m", "fastprice.cli", "serve"]
@@ -54,9 +54,13 @@ def directory() -> Iterator[Path]:
         yield Path(made)
 
 
+def named(count: int) -> list[str]:
+    return [*ETH, *(f"c{number}-usdt" for number in range(1, count))]
+
+
 def by_pairs(count: int, seconds: int) -> Row:
     """Every pair asked for in turn; the cost of refreshing them is measured without load, and taken off."""
-    pairs = [*ETH, *(f"c{number}-usdt" for number in range(1, count))]
+    pairs = named(count)
     with service(pairs, WORKERS="1") as running_service:
         process = running_service.process
         calls, before = market_calls(running_service.market), process.cpu()
@@ -105,16 +109,25 @@ def by_connections(count: int, seconds: int) -> Row:
 
 
 def by_workers(count: int, seconds: int) -> Row:
+    return _over_redis(ETH, count, seconds)
+
+
+def by_pairs_of_a_fleet(count: int, seconds: int) -> Row:
+    return _over_redis(named(count), FLEET_WORKERS, seconds)
+
+
+def _over_redis(pairs: Sequence[str], workers: int, seconds: int) -> Row:
     """All workers over one Redis; calls and operations are counted without load, which must not matter to them."""
     with directory() as place, running_redis(place) as (redis_url, redis):
-        with service(WORKERS=str(count), REDIS_URL=redis_url) as running_service:
+        with service(pairs, WORKERS=str(workers), REDIS_URL=redis_url) as running_service:
+            url, process = running_service.url + PRICES + ETH[0], running_service.process
             calls, operations = market_calls(running_service.market), redis_operations(redis)
-            start = time.monotonic()
+            before, start = process.cpu(), time.monotonic()
             time.sleep(2 * seconds)
-            lasted = time.monotonic() - start
+            lasted, refresh = time.monotonic() - start, (process.cpu() - before).total
             calls = market_calls(running_service.market) - calls
             operations = redis_operations(redis) - operations
-            url, process = running_service.url + PRICES + ETH[0], running_service.process
+            fresh = fresh_prices(running_service.url)
             wrk.run(url, 1)
             before = process.cpu()
             load = wrk.run(url, seconds)
@@ -124,6 +137,8 @@ def by_workers(count: int, seconds: int) -> Row:
                 "pss_mb": process.memory_mb(),
                 "calls": calls / lasted,
                 "operations": operations / lasted,
-                "operations_each": operations / lasted / count,
+                "operations_each": operations / lasted / workers,
+                "refresh_ms": refresh / lasted * 1000,
+                "fresh": fresh,
                 "wrong": load.not_2xx + load.failed,
             }
