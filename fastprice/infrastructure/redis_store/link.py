@@ -17,6 +17,7 @@ from redis.exceptions import ConnectionError, NoPermissionError, RedisError, Res
 
 MAX_CONNECTIONS = 8
 
+_CLOSED = "it closed the connection"
 _ONE_SERVER = "REDIS_URL must name one Redis server"
 _KINDS = {
     b"sentinel": f"it is a Sentinel, which keeps no prices; {_ONE_SERVER}, the primary it watches",
@@ -139,7 +140,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ResponseError):
         return "it answers with an error"
     if type(error) is ConnectionError:
-        return "it closed the connection"
+        return _CLOSED
     return f"it does not answer as a Redis does; {_ONE_SERVER}"
 
 
@@ -156,4 +157,6 @@ def _system_words(error: OSError) -> str:
         return f"no TLS connection ({error.reason})"
     if isinstance(error, socket.gaierror):
         return "its name cannot be resolved"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return _CLOSED
     return os.strerror(error.errno) if error.errno else "it cannot be connected to"
