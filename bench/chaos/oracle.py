@@ -207,7 +207,7 @@ class Oracle:
     def _find(self, service: Standing, kind: str, ask: Ask | None, answer: Answer) -> None:
         headers = {name: value for name, value in answer.headers.items() if not name.startswith("access-control")}
         moments = f"sent {answer.sent_ms}, received {answer.received_ms}"
-        self._ledger.find(service.name, kind, f"{ask} -> {answer.status} {headers} {answer.body[:240]!r}, {moments}")
+        self._ledger.find(service.name, kind, f"{ask} -> {answer.status} {headers} {answer.body[:400]!r}, {moments}")
 
 
 def _matches(said: Said, price: dict[str, Any]) -> bool:
