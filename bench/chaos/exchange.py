@@ -53,19 +53,19 @@ class NotingExchange(Market):
         for tick in call.ticks if call.form.price_key else ():
             # A lie is of those pairs alone that it concerns; any other fault is of the whole reply.
             spared = call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
-            time_ms = call.time_ms if call.exchange.name in OF_REPLY else tick.time_ms
-            said = Said(tick.bid, tick.ask, tick.volume, time_ms, call.time_ms)
-            self._note(call.exchange.name, tick, said, "" if spared else call.fault, call.switch)
+            said = Said(tick.bid, tick.ask, tick.volume, call.time_ms, call.time_ms)
+            # A stamp that is of the prices is of the last whole moment at which they are renewed.
+            every_ms = 1 if call.exchange.name in OF_REPLY else call.form.every_ms
+            self._note(call.exchange.name, tick, said, "" if spared else call.fault, call.switch, every_ms)
 
-    def _note(self, name: str, tick: Tick, said: Said, fault: str, switch: Switch) -> None:
+    def _note(self, name: str, tick: Tick, said: Said, fault: str, switch: Switch, every_ms: int) -> None:
         price = tick.price
         if fault == "jump":
             price, bid, ask = (_times(str(amount), switch.factor) for amount in (tick.price, tick.bid, tick.ask))
             said = replace(said, bid=bid, ask=ask, jumped=True)
         elif fault == "frozen":
             held = switch.held[tick.pair]
-            time_ms = switch.since_ms if name in OF_REPLY else held.time_ms
-            price, said = held.price, replace(said, bid=held.bid, ask=held.ask, time_ms=time_ms)
+            price, said = held.price, replace(said, bid=held.bid, ask=held.ask, time_ms=switch.since_ms)
         elif fault == "old":
             said = replace(said, time_ms=said.time_ms - round(OLD_SECONDS * 1000))
         elif fault == "ahead":
@@ -74,6 +74,7 @@ class NotingExchange(Market):
             said = replace(said, bid=None, ask=None, volume=None)
         elif fault not in ("", *TRUTHFUL):
             return
+        said = replace(said, time_ms=said.time_ms - said.time_ms % every_ms)
         if self._may_be_believed(name, said):
             self.said(name, tick.pair.symbol, price).append(said)
 
