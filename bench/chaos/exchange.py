@@ -51,8 +51,10 @@ class NotingExchange(Market):
     def note(self, call: Call) -> None:
         """Remember what is about to be said, if anybody may believe it."""
         for tick in call.ticks if call.form.price_key else ():
-            # A lie is of those pairs alone that it concerns; any other fault is of the whole reply.
+            # A lie is of those pairs alone that it concerns; any other fault is of the whole reply, but that a letter
+            # which cannot be read spoils no other row of many.
             spared = call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
+            spared |= call.fault == "bad_utf8" and not call.alone
             said = Said(tick.bid, tick.ask, tick.volume, call.time_ms, call.time_ms)
             # A stamp that is of the prices is of the last whole moment at which they are renewed.
             every_ms = 1 if call.exchange.name in OF_REPLY else call.form.every_ms
