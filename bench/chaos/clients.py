@@ -27,6 +27,7 @@ async def honest(group: Group, service: Service, rng: random.Random) -> None:
     etags: dict[str, str] = {}
     while True:
         asks: list[Ask] = []
+        line = None
         try:
             line = await Line.to(service.port)
             with contextlib.closing(line):
@@ -41,7 +42,8 @@ async def honest(group: Group, service: Service, rng: random.Random) -> None:
         except OSError as error:
             # The trouble that broke it may be noted a moment later.
             await asyncio.sleep(0.2)
-            if not service.is_upset and not group.ledger.busy:
+            excused = service.is_upset or group.ledger.busy or service.is_crowded and line is not None and line.newest
+            if not excused:
                 group.ledger.find(service.name, f"unanswered: {type(error).__name__}", " + ".join(map(str, asks)))
 
 
@@ -80,6 +82,7 @@ async def _asks_for_too_much(
 
 
 async def _crowds(group: Group, service: Service, rng: random.Random, stack: contextlib.AsyncExitStack) -> None:
+    service.crowded()
     for _ in range(CROWD):
         line = await _line(service, stack)
         if rng.random() < 0.5:

@@ -23,6 +23,8 @@ ROUNDING_MS = 5
 FORGETFUL_SECONDS = 10.0
 # After a trouble with its processes a service may for so long have no price, or break a connection.
 UPSET_SECONDS = 10.0
+# A crowd stays for some seconds.
+CROWDED_SECONDS = 8.0
 # A missing price is a finding where some source has been honest for so long.
 HONEST_SECONDS = MAX_STALE + 4.0
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail"}
@@ -39,6 +41,7 @@ class Standing:
     upset_at: float = -math.inf
     robbed_at: float = -math.inf
     forgot_at: float = -math.inf
+    crowded_until: float = -math.inf
 
     def upset(self) -> None:
         """A process of it is troubled: it starts with what is in the store, if that is well."""
@@ -54,6 +57,14 @@ class Standing:
 
     def forget(self) -> None:
         self.forgot_at = time.monotonic()
+
+    def crowded(self) -> None:
+        """It has to close idle connections, and a question may cross that on its way."""
+        self.crowded_until = time.monotonic() + CROWDED_SECONDS
+
+    @property
+    def is_crowded(self) -> bool:
+        return time.monotonic() < self.crowded_until
 
     @property
     def is_upset(self) -> bool:

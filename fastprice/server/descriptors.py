@@ -16,6 +16,8 @@ logger = logging.getLogger("fastprice")
 MAX_RESERVE = 1280
 # What is asked for where the system refuses the whole hard limit, as macOS does.
 MODEST_LIMIT = 10_240
+# A client that has just connected is about to ask.
+ABOUT_TO_ASK_SECONDS = 0.02
 # How often at most a worker says that clients give way.
 TELL_SECONDS = 60.0
 
@@ -50,12 +52,13 @@ def make_room(connections: Iterable[Any], over: int) -> None:
     Those that have never asked for anything go first. A sixteenth of all that wait at least, because finding them costs
     a look at each. One whose client waits for us stays.
     """
-    waiting, closing = [], 0
+    waiting, closing, now = [], 0, time.monotonic()
     for connection in connections:
         if connection.transport.is_closing():
             closing += 1
         elif (since := connection.waits_since) is not None:
-            waiting.append((connection.has_asked, since, id(connection), connection))
+            is_welcome = connection.has_asked or now - since < ABOUT_TO_ASK_SECONDS
+            waiting.append((is_welcome, since, id(connection), connection))
     if over <= closing:
         return
     _tell(len(waiting))

@@ -20,7 +20,7 @@ from fastprice.interface.responses import problem
 from fastprice.server.careful_http import (
     HEAD_SECONDS, MAX_HEAD_BYTES, REFUSALS, SWEEP_SECONDS, UNREAD_SECONDS, CarefulProtocol, refusal, sweep
 )
-from fastprice.server.descriptors import make_room
+from fastprice.server.descriptors import ABOUT_TO_ASK_SECONDS, make_room
 from fastprice.server.fast_lane import Lane
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from tests.integration.test_fast_lane import (
@@ -378,6 +378,25 @@ async def test_a_client_whose_question_has_come_and_was_not_read_yet_does_not_gi
         assert b" 200 OK" in await heard_of(wire)
     still_open = {connection.client for connection in side.connections()}
     assert sum(wire._sock.getsockname() in still_open for wire in silent) <= 2
+
+
+async def test_a_client_that_has_just_connected_does_not_give_way_to_those_that_have_asked_before(
+    side: Side, few_descriptors: int
+) -> None:
+    side.patience = 60
+    loop, asked, just_come = asyncio.get_running_loop(), [Wire(side) for _ in range(8)], Wire(side)
+    for wire in asked:
+        await loop.sock_connect(wire._sock, side.address)
+        wire._sock.send(PLAIN)
+        assert b" 200 OK" in await heard_of(wire)
+    await asyncio.sleep(ABOUT_TO_ASK_SECONDS)
+    for connection in side.connections():
+        connection.close_if_overdue(time.monotonic())
+    await loop.sock_connect(just_come._sock, side.address)
+    await turns(lambda: just_come._sock.getsockname() in {c.client for c in side.connections()})
+    make_room(side.server.server_state.connections, 3)
+    just_come._sock.send(PLAIN)
+    assert b" 200 OK" in await heard_of(just_come)
 
 
 async def heard_of(wire: Wire) -> bytes:
