@@ -118,7 +118,7 @@ async def test_a_ban_is_obeyed_by_every_worker_of_every_replica_and_by_a_restart
             await service.until(200)
         market.set_fault("binance", "rate_limited", 300)
         await until(lambda: bool(lines(services, "source cooling down: binance")))
-        await asyncio.sleep(2 * INTERVAL)  # A call of another pair's holder may have been under way.
+        await asyncio.sleep(2 * INTERVAL)  # A call of a leader that was replaced may have been under way.
         market.clear_calls()
         before = await services[0].until_workers(3)
         for pid in before:
@@ -129,7 +129,7 @@ async def test_a_ban_is_obeyed_by_every_worker_of_every_replica_and_by_a_restart
                 await service.until_answer(lambda answer: answer.status == 200 and answer.json["source"] == "okx")
             await until(lambda: market.calls["okx"] >= 20)
             told = len(lines([*services, late], "source cooling down: binance"))
-            assert told <= 2, "by whoever was told by the source itself: each pair's holder at most"
+            assert told <= 2, "by the leader that was told by the source itself, and by one that replaced it at most"
         assert market.calls["binance"] == 0
 
 
