@@ -42,7 +42,7 @@ async def honest(group: Group, service: Service, rng: random.Random) -> None:
         except OSError as error:
             # The trouble that broke it may be noted a moment later.
             await asyncio.sleep(0.2)
-            excused = service.is_upset or group.ledger.busy or service.is_crowded and line is not None and line.newest
+            excused = service.is_upset or group.ledger.busy or service.is_crowded and line is not None and line.is_kept
             if not excused:
                 group.ledger.find(service.name, f"unanswered: {type(error).__name__}", " + ".join(map(str, asks)))
 

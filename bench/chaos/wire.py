@@ -58,11 +58,15 @@ class Answer:
 
 @dataclass(slots=True)
 class Line:
-    """A connection to one worker; `newest` is the fetched_at_ms it has shown of each pair."""
+    """A connection to one worker; `newest` is the fetched_at_ms it has shown of each pair.
+
+    `is_kept`: it has answered before.
+    """
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     newest: dict[str, int] = field(default_factory=dict)
+    is_kept: bool = False
 
     @classmethod
     async def to(cls, port: int) -> "Line":
@@ -81,7 +85,7 @@ class Line:
 
     async def answer(self, sent_ms: int, method: str = "GET") -> Answer:
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        received_ms = wall_ms()
+        received_ms, self.is_kept = wall_ms(), True
         first, *lines = head[:-4].split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         status = int(first.split(" ")[1])
