@@ -51,10 +51,7 @@ class NotingExchange(Market):
     def note(self, call: Call) -> None:
         """Remember what is about to be said, if anybody may believe it."""
         for tick in call.ticks if call.form.price_key else ():
-            # A lie is of those pairs alone that it concerns; any other fault is of the whole reply, but that a letter
-            # which cannot be read spoils no other row of many.
-            spared = call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
-            spared |= call.fault == "bad_utf8" and not call.alone
+            spared = _is_spared(call, tick)
             said = Said(tick.bid, tick.ask, tick.volume, call.time_ms, call.time_ms)
             # A stamp that is of the prices is of the last whole moment at which they are renewed.
             every_ms = 1 if call.exchange.name in OF_REPLY else call.form.every_ms
@@ -87,6 +84,17 @@ class NotingExchange(Market):
     async def _tell(self, request: web.Request, call: Call, headers: Mapping[str, str]) -> web.StreamResponse:
         self.note(call)
         return await super()._tell(request, call, headers)
+
+
+def _is_spared(call: Call, tick: Tick) -> bool:
+    """Whether the truth is said of a pair all the same."""
+    if call.fault == "bad_utf8":
+        return not call.alone  # A letter that cannot be read spoils no other row of many.
+    if call.fault == "unknown_symbol":
+        # Whatever it does not know, Bitstamp answers with all that it has.
+        return call.exchange.name == "bitstamp" and call.form.names_symbol
+    # A lie is of those pairs alone that it concerns; any other fault is of the whole reply.
+    return call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
 
 
 def _times(amount: str, factor: float) -> str:
