@@ -46,8 +46,9 @@ from fastprice.infrastructure.state_log import log_event
 from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE, PRICES, SOURCES_ROUTE
 from fastprice.interface.parts import Parts
+from fastprice.interface.polled import Polled
 from fastprice.interface.price_snapshot import PriceSnapshot, price_snapshots
-from fastprice.server.fast_lane import Lane
+from fastprice.server.lane import Lane
 from fastprice.settings import Settings
 
 logger = logging.getLogger("fastprice")
@@ -79,8 +80,7 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
     made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
     latest, rounds = made.latest, made.rounds
 
-    places = latest.by_slug if settings.fast_lane else {}
-    lane = Lane({f"{PRICES}{slug}".encode(): place for slug, place in places.items()}, clock.monotonic)
+    lane = Lane(Polled(latest, clock, settings.refresh_interval).find, clock.monotonic) if settings.fast_lane else None
     flush = partial(_flush, metrics, lane)
     patient_until = clock.monotonic() + settings.cold_wait
     parts = Parts(
@@ -108,14 +108,14 @@ def _metrics(settings: Settings) -> Metrics:
     metrics = Metrics(__version__)
     metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
     metrics.simulated.show([(bool(settings.simulated),)])
-    metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
+    metrics.expect((PRICE_ROUTE, PRICES, SOURCES_ROUTE))
     return metrics
 
 
 def _lifespan(
     session: Session,
     store: PriceStore,
-    lane: Lane,
+    lane: Lane | None,
     flush: Callable[[], None],
     beside: Iterable[Callable[[], Coroutine[Any, Any, None]]],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
@@ -139,8 +139,9 @@ def _lifespan(
     return lifespan
 
 
-def _flush(metrics: Metrics, lane: Lane) -> None:
-    metrics.count_lane(PRICE_ROUTE, *lane.drain())
+def _flush(metrics: Metrics, lane: Lane | None) -> None:
+    if lane:
+        metrics.count_lane(*lane.drain())
     metrics.flush()
 
 

@@ -2,28 +2,28 @@
 
 from typing import Any
 
+import fastprice.bootstrap
 from fastprice.cli import main
-from fastprice.server import fast_lane, worker
-from fastprice.server.fast_lane import FastLaneProtocol, Lane
+from fastprice.server import lane
+from fastprice.server.lane import Lane
 
 
 class NoTable(dict[bytes, Any]):
-    """In place of the table: every head is parsed."""
+    """In place of the table: no head is looked up."""
 
-    def __init__(self, lane: Lane) -> None:
-        super().__init__()
-        self.get = lane.read  # type: ignore[method-assign, assignment]
+    def get(self, key: bytes, default: Any = None) -> Any:
+        return None
 
 
-class WithoutTable(FastLaneProtocol):
+class WithoutTable(Lane):
     """The lane with every head parsed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._learned = NoTable(self._lane)
+        self.learned = NoTable()
 
 
 if __name__ == "__main__":
-    fast_lane.MAX_LEARNED_BYTES = 0
-    worker.FastpriceWorker.CONFIG_KWARGS["http"] = WithoutTable
+    lane.MAX_LEARNED_BYTES = 0
+    fastprice.bootstrap.Lane = WithoutTable  # type: ignore[attr-defined]
     main()

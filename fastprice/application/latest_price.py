@@ -62,6 +62,8 @@ class LatestPrice(Generic[S]):
         self._limits = limits
         self._make = make
         self._clock = clock
+        # How often any snapshot was replaced.
+        self.changes = 0
 
     def offer(self, quote: Quote) -> bool:
         """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
@@ -78,6 +80,7 @@ class LatestPrice(Generic[S]):
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
         at = now - age_ms / 1000
         place.snapshot = self._make(quote, at, at + self._limits.fresh_ms / 1000, at + self._limits.stale_ms / 1000)
+        self.changes += 1
         place.arrived.set()
         return True
 

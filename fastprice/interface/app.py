@@ -12,13 +12,13 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
-from fastprice.interface.middleware import PRICE_ROUTE, SOURCES_ROUTE, AnswerPreflight, DateAndCount
+from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES, SOURCES_ROUTE, AnswerPreflight, DateAndCount
 from fastprice.interface.openapi import describe
-from fastprice.interface.parameters import BadParameter, parameters
+from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_endpoint import PriceEndpoint
 from fastprice.interface.price_pages import PricePages
-from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem
+from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem, unknown_pair
 
 
 def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
@@ -26,9 +26,9 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
     routes = [
         Route(PRICE_ROUTE, price),
-        Route("/api/v1/prices", pages.every_price),
+        Route(PRICES, pages.every_price),
         Route(SOURCES_ROUTE, pages.sources),
-        Route("/health/liveness", health.liveness),
+        Route(LIVENESS, health.liveness),
         Route("/health/readiness", health.readiness),
         Route("/metrics", about.metrics),
         Route("/openapi.json", about.openapi),
@@ -36,6 +36,10 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
         Route("/api", about.index),
         Route("/", about.index),
     ]
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        return unknown_pair(parts.latest.by_slug)
+
     known = frozenset(route.path for route in routes)
     app = Starlette(
         routes=routes,
@@ -43,7 +47,12 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
             Middleware(DateAndCount, count=parts.count_request, clock=parts.clock, routes=known),
             Middleware(AnswerPreflight),
         ],
-        exception_handlers={HTTPException: _http_problem, BadParameter: _bad_parameter, Exception: _defect},
+        exception_handlers={
+            HTTPException: _http_problem,
+            BadParameter: _bad_parameter,
+            UnknownPair: unknown,
+            Exception: _defect,
+        },
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False

@@ -14,6 +14,7 @@ from fastprice.interface.price_snapshot import PricePlace
 from fastprice.interface.responses import json_answer
 
 STRICT = "strict"
+ALIVE = {"status": "alive"}
 
 
 class Health:
@@ -27,7 +28,7 @@ class Health:
 
         It would not help against an unknown parameter either, so none is refused here.
         """
-        return json_answer({"status": "alive"})
+        return json_answer(ALIVE)
 
     async def readiness(self, request: Request) -> Response:
         """200 while a pair has a price that may be served, else 503; the body says why.

@@ -16,8 +16,8 @@ PREFLIGHT_HEADERS = [
     (b"access-control-allow-headers", b"*, Authorization, If-None-Match"),
     (b"access-control-max-age", b"86400"),
 ]
-PRICES = "/api/v1/prices/"
-PRICE_ROUTE, SOURCES_ROUTE = PRICES + "{pair}", PRICES + "{pair}/sources"
+PRICES, LIVENESS = "/api/v1/prices", "/health/liveness"
+PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
 
 
 class HttpDate:
@@ -73,8 +73,8 @@ class DateAndCount:
     def _route(self, path: str) -> str:
         if path in self._routes:
             return path
-        if path.startswith(PRICES):
-            rest = path[len(PRICES) :]
+        if path.startswith(PRICES + "/"):
+            rest = path[len(PRICES) + 1 :]
             if "/" not in rest:
                 return PRICE_ROUTE
             if rest.endswith("/sources") and rest.count("/") == 1:

@@ -7,6 +7,10 @@ class BadParameter(ValueError):
     """A request has a parameter that cannot be used; the text is one line for the person who wrote the request."""
 
 
+class UnknownPair(LookupError):
+    """A request names a pair that is not served."""
+
+
 def parameters(query: bytes, *known: str) -> dict[str, str]:
     """The parameters of a query by name, all values of one name joined by commas. Raises BadParameter."""
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True)

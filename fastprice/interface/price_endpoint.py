@@ -8,10 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastprice.domain.quote import Quote
-from fastprice.interface.parameters import BadParameter, parameters
+from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
-from fastprice.interface.responses import problem, unknown_pair
+from fastprice.interface.responses import problem
 
 METHODS = ("GET", "HEAD")
 MAX_AGE_PARAMETER = "max_age_ms"
@@ -40,18 +40,17 @@ class PriceEndpoint:
         if served is None:
             await self._too_old(snapshot.quote)(scope, receive, send)
             return
-        answer, max_age, fresh = served
-        self._tally["hit" if fresh else "stale"] += 1
-        await answer.send(max_age, scope, send)
+        self._tally["stale" if served.is_stale else "hit"] += 1
+        await served.answer.send(served.max_age, scope, send)
 
     async def _unusual(self, scope: Scope) -> ASGIApp:
         """The answer to everything but a plain request for a pair that has a price."""
         place = self._places.get(scope["path_params"]["pair"].lower())
         if place is None:
-            return unknown_pair(self._places)
+            raise UnknownPair
         if scope["method"] not in METHODS:
             raise HTTPException(405)
-        most_ms = _max_age_ms(scope["query_string"])
+        most_ms = max_age_ms(scope["query_string"])
         await self._first_price(place)
         return self._within(place.snapshot, most_ms) if place.snapshot else self._none_yet(place)
 
@@ -65,15 +64,13 @@ class PriceEndpoint:
     def _within(self, snapshot: PriceSnapshot, most_ms: int) -> ASGIApp:
         """An answer no older than the client accepts, which caches keep no longer than the client would accept it."""
         now = self._clock.monotonic()
-        acceptable_until = snapshot.fetched_at + most_ms / 1000
-        served = snapshot.current(now)
+        served = snapshot.current(now, most_ms / 1000)
         if served is None:
-            return self._too_old(snapshot.quote)
-        if now > acceptable_until:
+            if now > snapshot.usable_until:
+                return self._too_old(snapshot.quote)
             return self._older_than_asked(snapshot, now, most_ms)
-        answer, max_age, fresh = served
-        self._tally["hit" if fresh else "stale"] += 1
-        return answer.app(min(max_age, int(acceptable_until - now)))
+        self._tally["stale" if served.is_stale else "hit"] += 1
+        return served.answer.app(served.max_age)
 
     def _none_yet(self, place: PricePlace) -> ASGIApp:
         if quote := self._last_quote(place):
@@ -100,7 +97,7 @@ class PriceEndpoint:
         return problem(412, detail, "price_older_than_asked", age_ms=age_ms, retry_after_ms=retry_ms)
 
 
-def _max_age_ms(query: bytes) -> int:
+def max_age_ms(query: bytes) -> int:
     """The age that the client accepts; by default any age. Raises BadParameter."""
     text = parameters(query, MAX_AGE_PARAMETER).get(MAX_AGE_PARAMETER, str(MAX_AGE_LIMIT_MS))
     if not (text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= MAX_AGE_LIMIT_MS):

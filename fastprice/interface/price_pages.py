@@ -7,10 +7,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fastprice.application.ports import PairReport, SourceReport
-from fastprice.interface.parameters import parameters
+from fastprice.interface.listing import chosen, listing
+from fastprice.interface.parameters import UnknownPair, parameters
 from fastprice.interface.parts import Parts
-from fastprice.interface.price_json import Answer, price_fields
-from fastprice.interface.responses import json_answer, problem, unknown_pair
+from fastprice.interface.price_json import price_fields
+from fastprice.interface.responses import json_answer, problem
 
 
 class PricePages:
@@ -20,30 +21,21 @@ class PricePages:
         self._parts = parts
 
     async def every_price(self, request: Request) -> ASGIApp:
-        """All pairs that have an acceptable price, and the names of those that have none."""
-        parameters(request.scope["query_string"])
-        now = self._parts.clock.monotonic()
-        bodies, missing, left = [], [], []
-        for place in self._parts.latest.by_slug.values():
-            served = place.snapshot.current(now) if place.snapshot else None
-            if served is None:
-                self._parts.tally["miss"] += 1
-                missing.append(b'"%s"' % place.pair.symbol.encode())
-                continue
-            answer, max_age, fresh = served
-            self._parts.tally["hit" if fresh else "stale"] += 1
-            bodies.append(answer.body)
-            left.append(max_age)
-        if not bodies:
-            detail = "no pair has an acceptable price; /health/readiness says why"
+        """All pairs, or those that were named, that have an acceptable price, and the names of those that have none."""
+        places = chosen(request.scope["query_string"], self._parts.latest.by_slug)
+        served = listing(places, self._parts.clock.monotonic())
+        if served is None:
+            self._parts.tally["miss"] += 1
+            detail = "none of these pairs has an acceptable price; /health/readiness says why"
             return problem(503, detail, "price_unavailable", self._parts.retry_after)
-        return Answer(b'{"prices":[%s],"unavailable":[%s]}' % (b",".join(bodies), b",".join(missing))).app(min(left))
+        self._parts.tally["stale" if served.is_stale else "hit"] += 1
+        return served.answer.app(served.max_age)
 
     async def sources(self, request: Request) -> Response:
         """Each source's last quote, its age, its breaker and its cool-down, as the worker that asks it sees them."""
         place = self._parts.latest.by_slug.get(request.path_params["pair"].lower())
         if place is None:
-            return unknown_pair(self._parts.latest.by_slug)
+            raise UnknownPair
         parameters(request.scope["query_string"])
         now_ms = self._parts.clock.wall_ms()
         rows = [_source_row(report, said, now_ms) for report, said in self._parts.standing(place.pair)]

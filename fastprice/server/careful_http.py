@@ -3,20 +3,19 @@
 import asyncio
 import time
 from typing import Any
-from weakref import WeakSet
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fastprice.server.descriptors import clients_over_limit, make_room
 from fastprice.server.paced_http import MAX_PIECE_BYTES, PacedProtocol
+from fastprice.server.sweep import watch_over
 
 MAX_HEAD_BYTES = MAX_PIECE_BYTES
 # Who has connected, or begun a head, must have finished the head by then.
 HEAD_SECONDS = 10.0
 # Who has not taken what was sent by then is cut off.
 UNREAD_SECONDS = 30.0
-SWEEP_SECONDS = 1.0
 # A descriptor that the kernel refuses to write to.
 NO_SOCKET = -1
 REFUSALS = {
@@ -24,8 +23,6 @@ REFUSALS = {
     408: ("Request Timeout", f"the head of the request was not finished within {HEAD_SECONDS:g} s"),
     431: ("Request Header Fields Too Large", f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"),
 }
-
-_swept: WeakSet[ServerState] = WeakSet()
 
 
 class Refused(Exception):
@@ -59,9 +56,7 @@ class CarefulProtocol(PacedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if self.server_state not in _swept:
-            _swept.add(self.server_state)
-            self.loop.call_later(SWEEP_SECONDS, sweep, self.server_state, self.loop)
+        watch_over(self.server_state, self.loop)
         socket = transport.get_extra_info("socket")
         if socket is not None:
             self.descriptor = socket.fileno()
@@ -82,6 +77,10 @@ class CarefulProtocol(PacedProtocol):
     def on_headers_complete(self) -> None:
         self._check_head()
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive() and not self._asked_again:
+            # uvicorn starts the answer in a task, so it has not begun. Every answer here has a length, and may be kept.
+            self.cycle.keep_alive = True
+            self.cycle.default_headers = [(b"connection", b"keep-alive"), *self.cycle.default_headers]
 
     def on_body(self, body: bytes) -> None:
         self._parts, self._line_bytes = self._parts + 1, 0
@@ -118,6 +117,14 @@ class CarefulProtocol(PacedProtocol):
             self._line_bytes += len(piece)
             if self._line_bytes > MAX_HEAD_BYTES:
                 self.refuse(431)
+
+    @property
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.transport.abort()
 
     @property
     def has_asked(self) -> bool:
@@ -170,18 +177,6 @@ class CarefulProtocol(PacedProtocol):
             raise Refused
         if self.parser.get_method() == b"CONNECT":  # Behind it comes what is meant for somebody else.
             raise Refused
-
-
-def sweep(server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-    """Look at every connection of a server, once a second for as long as it has any."""
-    now = time.monotonic()
-    for connection in list(server_state.connections):
-        if isinstance(connection, CarefulProtocol):
-            connection.close_if_overdue(now)
-    if server_state.connections:
-        loop.call_later(SWEEP_SECONDS, sweep, server_state, loop)
-    else:
-        _swept.discard(server_state)
 
 
 def refusal(status: int) -> bytes:

@@ -46,28 +46,29 @@ def clients_over_limit(descriptor: int) -> int:
     return max(0, descriptor + 1 - (limit - min(limit // 4, MAX_RESERVE)))
 
 
-def make_room(connections: Iterable[Any], over: int) -> None:
+def make_room(connections: Iterable[Any], over: int) -> bool:
     """Close those connections that have waited for their clients the longest, so that so many descriptors get free.
 
     Those that have never asked for anything go first. A sixteenth of all that wait at least, because finding them costs
-    a look at each. One whose client waits for us stays.
+    a look at each. One whose client waits for us stays. Returns whether that many are, or will be, closed.
     """
     waiting, closing, now = [], 0, time.monotonic()
     for connection in connections:
-        if connection.transport.is_closing():
+        if connection.is_closing:
             closing += 1
         elif (since := connection.waits_since) is not None:
             is_welcome = connection.has_asked or now - since < ABOUT_TO_ASK_SECONDS
             waiting.append((is_welcome, since, id(connection), connection))
     if over <= closing:
-        return
+        return True
     _tell(len(waiting))
     wanted = max(over - closing, len(waiting) // 16)
     longest = [connection for *_, connection in sorted(waiting)]
     # One that has just asked, and was not read yet, would lose the answer; unless all of them have.
     silent = list(islice((each for each in longest if _is_silent(each.descriptor)), wanted))
     for connection in silent or longest[:wanted]:
-        connection.transport.abort()
+        connection.abort()
+    return closing + len(silent or longest[:wanted]) >= over
 
 
 def _is_silent(descriptor: int) -> bool:

@@ -16,6 +16,7 @@ from gunicorn.arbiter import Arbiter
 from starlette.types import ASGIApp
 
 from fastprice.server.held_signals import held_signals, release_signals
+from fastprice.server.siblings import Siblings
 from fastprice.server.worker import DRAIN_MARGIN_SECONDS, FastpriceWorker
 
 # Connections that wait for a worker; the kernel takes no more than net.core.somaxconn.
@@ -118,6 +119,16 @@ class Gunicorn(BaseApplication):
 
 def options(processes: Processes) -> dict[str, Any]:
     """gunicorn's settings by its own names."""
+    siblings = Siblings(processes.workers)
+
+    def after_fork(server: Any, worker: FastpriceWorker) -> None:
+        worker.call_first(partial(processes.after_fork, worker.slot))
+        worker.join(siblings)
+
+    def after_death(server: Any, worker: FastpriceWorker) -> None:
+        siblings.forget(worker.slot)
+        processes.after_death(worker.slot)
+
     return {
         "bind": processes.bind,
         "workers": processes.workers,
@@ -133,8 +144,8 @@ def options(processes: Processes) -> dict[str, Any]:
         "logconfig_dict": processes.log_config,
         "proc_name": "fastprice",
         "pre_fork": give_slot,
-        "post_fork": lambda server, worker: worker.call_first(partial(processes.after_fork, worker.slot)),
-        "child_exit": lambda server, worker: processes.after_death(worker.slot),
+        "post_fork": after_fork,
+        "child_exit": after_death,
         "when_ready": lambda server: before_the_fork(processes, [str(listener) for listener in server.LISTENERS]),
     }
 

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +15,13 @@ from typing import Any
 # What uvicorn would import in each worker by itself: imported before the fork, the workers share its memory.
 import uvicorn.lifespan.on
 import uvicorn.loops.uvloop  # noqa: F401
+from gunicorn.arbiter import Arbiter
 from uvicorn_worker import UvicornWorker
 
-from fastprice.server.fast_lane import FastLaneProtocol
+from fastprice.server.acceptor import AcceptingServer
 from fastprice.server.held_signals import release_signals
+from fastprice.server.lane_http import LaneProtocol
+from fastprice.server.siblings import Siblings
 
 logger = logging.getLogger("fastprice")
 
@@ -36,7 +40,7 @@ class FastpriceWorker(UvicornWorker):
 
     CONFIG_KWARGS: dict[str, Any] = {
         "loop": "uvloop",
-        "http": FastLaneProtocol,
+        "http": LaneProtocol,
         "ws": "none",
         "lifespan": "on",
         "factory": True,
@@ -48,6 +52,8 @@ class FastpriceWorker(UvicornWorker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.slot = 0  # Given before the fork.
+        self._siblings: Siblings | None = None
         # The parent has given uvicorn's loggers gunicorn's handlers and levels; ours are meant.
         logging.config.dictConfig(self.cfg.logconfig_dict)
         # Without this uvicorn would wait for its connections for ever, and gunicorn kill it in the middle of answers.
@@ -58,6 +64,10 @@ class FastpriceWorker(UvicornWorker):
     def call_first(self, prepare: Callable[[], None]) -> None:
         """Have something done at the start of `run`: a hook of gunicorn's that fails would stop all workers."""
         self._prepare = prepare
+
+    def join(self, siblings: Siblings) -> None:
+        """Share new connections with these workers."""
+        self._siblings = siblings
 
     def init_signals(self) -> None:
         """Take over from the master's handlers: until uvicorn has its own, a signal ends the worker at once."""
@@ -87,6 +97,15 @@ class FastpriceWorker(UvicornWorker):
                 time.sleep(RESTART_SECONDS)
             logging.shutdown()
             os._exit(code)
+
+    async def _serve(self) -> None:
+        """What uvicorn's class does, with a server of ours."""
+        self.config.app = self.wsgi
+        server = AcceptingServer(self.config, self.slot, self._siblings)
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGQUIT, which a master that gets SIGINT sends: uvicorn knows only SIGTERM."""

@@ -26,7 +26,6 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from fastprice.infrastructure.logging_setup import logging_config
-from fastprice.server.fast_lane import Lane
 from fastprice.server.gunicorn_conf import Gunicorn, Processes
 
 def tell(what):
@@ -55,7 +54,7 @@ def forked(server, worker):
 async def lifespan(app):
     tell(f"started {age}")
     at_start(age)
-    yield {"lane": Lane({}, time.monotonic)}
+    yield {"lane": None}
 
 async def slow(request):
     "Takes a second, counted from when the test lets it begin."

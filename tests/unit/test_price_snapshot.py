@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import AgeLimits, Pair, Quote
+from fastprice.interface.prepared import FULL as WHOLE
+from fastprice.interface.prepared import NEVER, UNCHANGED, Prepared
 from fastprice.interface.price_json import price_answer
-from fastprice.interface.price_snapshot import FRESH, NEVER, STALE, PriceSnapshot, price_snapshots
+from fastprice.interface.price_snapshot import PriceSnapshot, price_snapshots
 from tests.fakes import ETH, START_MS, SlowClock, a_quote
 
 FULL = a_quote(
@@ -48,6 +50,11 @@ FRESH_304 = (
     b"access-control-expose-headers: ETag, Last-Modified, Date, Retry-After\r\n"
     b"\r\n"
 )
+
+
+def said(prepared: Prepared) -> tuple[bytes, bytes]:
+    """Its 200 and its 304 on a connection that is kept."""
+    return prepared.render(WHOLE), prepared.render(UNCHANGED)
 
 
 class World:
@@ -89,9 +96,9 @@ def test_fresh_price_is_a_whole_message_to_the_byte(world: World) -> None:
     assert world.latest.offer(FULL)
     world.clock.now += 1
     snapshot = world.renew()
-    assert snapshot.message == FRESH_200
-    assert snapshot.unchanged == FRESH_304
-    assert (snapshot.etag, snapshot.kind) == (b'"af8b7660d3ab846aee"', FRESH)
+    assert said(snapshot)[0] == FRESH_200
+    assert said(snapshot)[1] == FRESH_304
+    assert (snapshot.etag, snapshot.is_stale) == (b'"af8b7660d3ab846aee"', False)
 
 
 def test_stale_price_is_marked_and_cacheable_for_a_second(world: World) -> None:
@@ -105,7 +112,7 @@ def test_stale_price_is_marked_and_cacheable_for_a_second(world: World) -> None:
     message, unchanged = FRESH_200, FRESH_304
     for old, new in stale.items():
         message, unchanged = message.replace(old, new), unchanged.replace(old, new)
-    assert (snapshot.message, snapshot.unchanged, snapshot.kind) == (message, unchanged, STALE)
+    assert (*said(snapshot), snapshot.is_stale) == (message, unchanged, True)
 
 
 # How long they are right
@@ -145,12 +152,12 @@ def test_what_is_still_valid_is_what_would_be_made_anew(
     world.clock.now = monotonic + passed_ms / 1000
     world.give(age_ms)
     snapshot = world.renew()
-    early = snapshot.message, snapshot.unchanged, snapshot.etag, snapshot.kind
+    early = *said(snapshot), snapshot.etag, snapshot.is_stale
     world.clock.now += late_ms / 1000
     if world.clock.now > snapshot.valid_until - 1e-5:
         return
     anew = world.anew()
-    assert early == (anew.message, anew.unchanged, anew.etag, anew.kind)
+    assert early == (*said(anew), anew.etag, anew.is_stale)
 
 
 def test_answers_of_a_minute_change_each_second_and_are_never_wrong_between(world: World) -> None:
@@ -160,7 +167,7 @@ def test_answers_of_a_minute_change_each_second_and_are_never_wrong_between(worl
         if world.clock.now > world.snapshot.valid_until:
             world.renew()
             made += 1
-        assert world.snapshot.message == world.anew().message
+        assert said(world.snapshot)[0] == said(world.anew())[0]
         world.clock.now = round(world.clock.now + 0.05, 3)
     assert made < 60 + 10, "once a second, and at each step of max-age"
 
@@ -179,9 +186,9 @@ def test_newer_price_has_a_snapshot_of_its_own_that_is_not_valid_before_it_is_re
     before = world.renew()
     world.clock.now += 0.1
     world.give(price="9.5")
-    assert b'"3120.45"' in before.message and world.clock.now < before.valid_until
+    assert b'"3120.45"' in said(before)[0] and world.clock.now < before.valid_until
     assert world.snapshot is not before and world.snapshot.valid_until == NEVER < world.clock.now
-    assert b'"price":"9.5"' in world.renew().message
+    assert b'"price":"9.5"' in said(world.renew())[0]
 
 
 # When it is rendered
@@ -229,7 +236,7 @@ def test_date_follows_a_step_of_the_wall_clock_when_made_anew(world: World) -> N
     world.renew()
     world.clock.step_wall(3600)
     world.clock.now += 1
-    message = world.renew().message
+    message = said(world.renew())[0]
     assert b"date: Wed, 23 Jul 2025 20:46:41 GMT\r\n" in message and b"max-age=4\r\n" in message
 
 
@@ -242,7 +249,7 @@ def test_date_is_right_for_as_long_as_the_answer_is_though_a_second_ends_while_i
     world.clock.tick = tick_ms / 1000
     snapshot = world.renew()
     world.clock.tick = 0
-    told = parsedate_to_datetime(snapshot.message.split(b"date: ")[1].split(b"\r\n")[0].decode()).timestamp()
+    told = parsedate_to_datetime(said(snapshot)[0].split(b"date: ")[1].split(b"\r\n")[0].decode()).timestamp()
     assert told == (world.clock.wall_ms() - tick_ms) // 1000, "the second in which it was made"
     world.clock.now = snapshot.valid_until
     assert world.clock.wall_ms() // 1000 <= told, "nor is it sent once that second is over"
@@ -259,11 +266,11 @@ def test_max_age_holds_until_less_is_left(longest: int, age_ms: int, max_age: by
     world = World(longest)
     world.give(age_ms)
     start = world.clock.now
-    assert b"max-age=" + max_age + b"\r\n" in world.renew().message
+    assert b"max-age=" + max_age + b"\r\n" in said(world.renew())[0]
     # Date ends it each second; what is looked at here is the rest.
     while world.clock.now < start + until - 1e-6:
         world.clock.now = min(start + until, world.clock.now + 0.25)
-        assert b"max-age=" + max_age + b"\r\n" in world.renew().message
+        assert b"max-age=" + max_age + b"\r\n" in said(world.renew())[0]
     world.clock.now += 1e-3
     renewed = world.snapshot.renew(world.clock.now)
-    assert not renewed or b"max-age=" + max_age + b"\r\n" not in world.snapshot.message
+    assert not renewed or b"max-age=" + max_age + b"\r\n" not in said(world.snapshot)[0]

@@ -4,7 +4,7 @@ import math
 import platform
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -161,17 +161,20 @@ class Metrics:
         self._http_buckets[bisect_left(HTTP_BUCKETS, seconds)] += 1
         self._http_seconds += seconds
 
-    def count_lane(self, route: str, counts: list[int], seconds: float, slow: list[float]) -> None:
+    def count_lane(
+        self, counts: Mapping[tuple[str, str, bool], Sequence[int]], seconds: float, slow: Sequence[float]
+    ) -> None:
         """Count what the lane answered: fresh and stale 200s, fresh and stale 304s.
 
-        `slow` are the durations beyond the first bucket.
+        They come by route, method, and whether prices were answered. `slow` are the durations beyond the first bucket.
         """
-        fresh, stale, fresh_unchanged, stale_unchanged = counts
-        self._http[route, "GET", 200] += fresh + stale
-        self._http[route, "GET", 304] += fresh_unchanged + stale_unchanged
-        self.l1["hit"] += fresh + fresh_unchanged
-        self.l1["stale"] += stale + stale_unchanged
-        self._http_buckets[0] += sum(counts) - len(slow)
+        for (route, method, is_price), (fresh, stale, fresh_unchanged, stale_unchanged) in counts.items():
+            self._http[route, method, 200] += fresh + stale
+            self._http[route, method, 304] += fresh_unchanged + stale_unchanged
+            if is_price:
+                self.l1["hit"] += fresh + fresh_unchanged
+                self.l1["stale"] += stale + stale_unchanged
+        self._http_buckets[0] += sum(map(sum, counts.values())) - len(slow)
         for duration in slow:
             self._http_buckets[bisect_left(HTTP_BUCKETS, duration)] += 1
         self._http_seconds += seconds

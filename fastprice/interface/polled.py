@@ -1,0 +1,123 @@
+"""What clients ask for again and again: every resource whose answers are prepared, and found by its target."""
+
+import math
+from typing import NamedTuple, Protocol
+
+from starlette.responses import Response
+
+from fastprice.application.latest_price import LatestPrice
+from fastprice.application.ports import Clock
+from fastprice.interface.health import ALIVE
+from fastprice.interface.listing import Listing, chosen
+from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES
+from fastprice.interface.parameters import BadParameter, UnknownPair
+from fastprice.interface.prepared import NEVER, Prepared, Rendering, Served
+from fastprice.interface.price_endpoint import max_age_ms
+from fastprice.interface.price_json import Answer
+from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
+from fastprice.interface.responses import json_answer
+
+# How many targets with a query are remembered.
+MAX_TARGETS = 256
+
+
+class Holder(Protocol):
+    """Where what is prepared for a resource is found; None where there is nothing yet."""
+
+    @property
+    def snapshot(self) -> Prepared | None: ...
+
+
+class Resource(NamedTuple):
+    """The route that it is counted under, where its answers are, whether they are prices, and so have an ETag."""
+
+    route: str
+    holder: Holder
+    is_price: bool = True
+
+
+class Polled:
+    """Every resource of one worker that is polled. `refresh_interval` is in seconds."""
+
+    def __init__(self, latest: LatestPrice[PriceSnapshot], clock: Clock, refresh_interval: float) -> None:
+        self._latest = latest
+        self._rendering = Rendering(clock, math.ceil(refresh_interval))
+        self._paths: dict[bytes, Resource] = {
+            f"{PRICES}/{slug}".encode(): Resource(PRICE_ROUTE, place) for slug, place in latest.by_slug.items()
+        }
+        self._paths[PRICES.encode()] = Resource(PRICES, Listing(latest, latest.by_slug.values(), self._rendering))
+        self._paths[LIVENESS.encode()] = Resource(LIVENESS, Alive(self._rendering), is_price=False)
+        self._with_query: dict[bytes, Resource] = {}
+
+    def find(self, target: bytes) -> Resource | None:
+        """What this target of a request names; None for what the ordinary way has to answer."""
+        found = self._paths.get(target) or self._with_query.get(target)
+        if found is None and b"?" in target:
+            found = self._ask(*target.split(b"?", 1))
+            if found is not None:
+                if len(self._with_query) >= MAX_TARGETS:
+                    self._with_query.clear()
+                self._with_query[target] = found
+        return found
+
+    def _ask(self, path: bytes, query: bytes) -> Resource | None:
+        resource = self._paths.get(path)
+        try:
+            if resource is None or b"#" in query:
+                return None
+            if resource.route == PRICES:
+                places = chosen(query, self._latest.by_slug)
+                return Resource(PRICES, Listing(self._latest, places, self._rendering))
+            if resource.route == PRICE_ROUTE:
+                place = self._latest.by_slug[path.rpartition(b"/")[2].decode()]
+                return Resource(PRICE_ROUTE, YoungPrice(place, max_age_ms(query) / 1000, self._rendering))
+        except (BadParameter, UnknownPair):
+            pass
+        return None
+
+
+class YoungPrice(Prepared):
+    """A pair's price for clients that accept none older than so many seconds."""
+
+    def __init__(self, place: PricePlace, most_seconds: float, rendering: Rendering) -> None:
+        self._place, self._most_seconds, self._rendering = place, most_seconds, rendering
+        self._prepared: PriceSnapshot | None = None
+
+    @property
+    def snapshot(self) -> Prepared | None:
+        snapshot = self._place.snapshot
+        if snapshot is not self._prepared:
+            self._prepared, self.valid_until = snapshot, NEVER
+        return self if snapshot else None
+
+    def renew(self, now: float) -> bool:
+        served = self._prepared.current(now, self._most_seconds) if self._prepared else None
+        if served:
+            self.prepare(self._rendering, served, now)
+        return served is not None
+
+
+class Alive(Prepared):
+    """The answer of liveness, which depends on nothing but the second in its Date."""
+
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+        self._served = Served(Fixed(json_answer(ALIVE)), 0, math.inf, False)
+
+    @property
+    def snapshot(self) -> Prepared:
+        return self
+
+    def renew(self, now: float) -> bool:
+        self.prepare(self._rendering, self._served, now)
+        return True
+
+
+class Fixed(Answer):
+    """An answer that has neither an ETag nor an age."""
+
+    __slots__ = ()
+
+    def __init__(self, response: Response) -> None:
+        self.body, self.etag = bytes(response.body), b""
+        self._max_age, self._headers = 0, (response.raw_headers, response.raw_headers)

@@ -1,0 +1,139 @@
+"""The first request of a connection: accepted, read, answered, and in most cases closed, without a transport.
+
+A connection is a descriptor with a callback until it needs more. What is plain is answered from prepared bytes; with
+anything else, the socket and the bytes already read go to uvicorn's protocol, for good.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import time
+
+from uvicorn.config import Config
+from uvicorn.server import Server
+
+from fastprice.server.descriptors import make_room
+from fastprice.server.lane_http import LaneProtocol
+from fastprice.server.light_connection import LightConnection, Shared
+from fastprice.server.siblings import WINDOW_SECONDS, Siblings
+
+# How many connections are taken before those that are here already get their turn.
+ACCEPTS_PER_TURN = 64
+# By how much a worker may have more connections than a sibling before that goes first, and how long it waits then.
+AHEAD, AHEAD_SHARE, STAND_BACK_SECONDS = 8, 1.25, 0.002
+# How long a worker that cannot take a connection waits, so that a sibling may take it.
+FULL_SECONDS = 0.05
+FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+BEAT_SECONDS = 1.0
+# Accept gives a connection when its first bytes are here; one that says nothing, after about so many seconds.
+DEFER_SECONDS = 1
+
+
+class AcceptingServer(Server):
+    """uvicorn's server, with acceptors of ours for its listening sockets wherever there is a lane."""
+
+    def __init__(self, config: Config, slot: int = 0, siblings: Siblings | None = None) -> None:
+        super().__init__(config)
+        self.slot, self.siblings = slot, siblings or Siblings(1)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup([])
+        state, loop = self.lifespan.state, asyncio.get_running_loop()
+        # Where each request must be logged, or counted against a limit, all of them go the ordinary way.
+        if logging.getLogger("uvicorn.access").hasHandlers() or self.config.limit_concurrency is not None:
+            state["lane"] = None
+        for listener in sockets or []:
+            if state["lane"] is not None:
+                self.servers.append(Acceptor(self, listener, loop))  # type: ignore[arg-type]
+            else:
+                self.servers.append(await loop.create_server(self.protocol, sock=listener, backlog=self.config.backlog))
+
+    def protocol(self) -> LaneProtocol:
+        """What takes a connection the ordinary way."""
+        return LaneProtocol(self.config, self.server_state, self.lifespan.state)
+
+
+class Acceptor:
+    """Takes connections from one listening socket, and leaves some of them to the siblings of this worker."""
+
+    def __init__(self, server: AcceptingServer, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self.shared = Shared(
+            server.lifespan.state["lane"], server.server_state, loop, server.protocol, server.config.timeout_keep_alive
+        )
+        self._server, self._listener, self._loop = server, listener, loop
+        self._connections = server.server_state.connections
+        self._taken, self._window = 0, 0.0
+        self._is_waiting = False
+        listener.setblocking(False)
+        if hasattr(socket, "TCP_DEFER_ACCEPT") and listener.family in (socket.AF_INET, socket.AF_INET6):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
+        self._is_open = True
+        self._beat()
+        loop.add_reader(listener.fileno(), self._take_some)
+
+    def close(self) -> None:
+        """Take what has come already, and nothing more."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._listener.fileno())
+            self._take(10**9)
+
+    async def wait_closed(self) -> None:
+        """There is nothing to wait for."""
+
+    def _take_some(self) -> None:
+        """Take connections, unless a sibling should go first.
+
+        A sibling that cannot, because it is stopped or busy, must not be waited for: whoever has stood back once takes
+        what is still there.
+        """
+        now = time.monotonic()
+        if now // WINDOW_SECONDS != self._window:
+            self._taken, self._window = 0, now // WINDOW_SECONDS
+        server = self._server
+        load = len(self._connections) + self._taken
+        ahead = server.siblings.fewest(server.slot, now) * AHEAD_SHARE + AHEAD - load
+        if ahead < 1 and not self._is_waiting:
+            self._stand_back(STAND_BACK_SECONDS)
+            return
+        self._is_waiting = False
+        self._take(int(min(max(ahead, AHEAD), ACCEPTS_PER_TURN)))
+        server.siblings.tell(server.slot, len(self._connections), self._taken, now)
+
+    def _take(self, most: int) -> None:
+        # The public `accept` makes an object in Python for each connection, which costs as much as its answer does.
+        accept, family = self._listener._accept, int(self._listener.family)  # type: ignore[attr-defined]
+        for _ in range(most):
+            try:
+                descriptor, _ = accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in FULL:
+                    continue  # This client has gone away again.
+                if not make_room(self._connections, 1):
+                    self._stand_back(FULL_SECONDS)
+                return
+            self._taken += 1
+            accepted = socket.SocketType(family, socket.SOCK_STREAM, 0, descriptor)
+            if not LightConnection(self.shared, accepted).begin():
+                self._stand_back(FULL_SECONDS)
+                return
+
+    def _stand_back(self, seconds: float) -> None:
+        """Leave what comes to the siblings for a moment."""
+        self._is_waiting = True
+        self._loop.remove_reader(self._listener.fileno())
+        self._loop.call_later(seconds, self._come_back)
+
+    def _come_back(self) -> None:
+        if self._is_open:
+            self._loop.add_reader(self._listener.fileno(), self._take_some)
+
+    def _beat(self) -> None:
+        """Tell the siblings once a second that this worker takes connections."""
+        if self._is_open:
+            server = self._server
+            server.siblings.tell(server.slot, len(self._connections), self._taken, time.monotonic())
+            self._loop.call_later(BEAT_SECONDS, self._beat)

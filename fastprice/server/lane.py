@@ -1,0 +1,120 @@
+"""Answers before ASGI: a request whose bytes were seen before costs a look-up and a write."""
+
+import socket
+from collections.abc import Callable
+
+from fastprice.interface.polled import Holder, Resource
+from fastprice.interface.prepared import CLOSED, UNCHANGED
+from fastprice.interface.price_json import matches
+from fastprice.server.plain_request import PlainRequest
+
+# A longer head is left to the ordinary way.
+MAX_HEAD_BYTES = 16 * 1024
+# The limits of what a worker learns: at most 1 MiB of heads.
+MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
+# The first bucket of the histogram: only the durations of slower answers are kept one by one.
+QUICK_SECONDS = 5e-5
+NEVER_WAIT = socket.MSG_DONTWAIT
+
+# What is counted together: route, method, and whether the answers are prices.
+Counted = tuple[str, str, bool]
+# What a plain request asks for: where the answer is, the request's If-None-Match if it has one, the form of the answer,
+# and the counts of its route and method.
+Question = tuple[Holder, bytes | None, int, list[int]]
+# What the kernel did not take of an answer, and whether the connection is to be closed behind it.
+Outcome = tuple[bytes, bool]
+SENT, SENT_LAST = (b"", False), (b"", True)
+
+
+class Lane:
+    """What the connections of one worker share: what is found where, the heads that were learned, the counts.
+
+    `find` gives the resource of a request's target, or None for what the ordinary way has to answer. `clock` is the
+    monotonic clock of the deadlines of what is prepared.
+    """
+
+    def __init__(self, find: Callable[[bytes], Resource | None], clock: Callable[[], float]) -> None:
+        self._find = find
+        self._clock = clock
+        self.learned: dict[bytes, Question] = {}
+        self.seconds = 0.0
+        self.slow: list[float] = []
+        self.counts: dict[Counted, list[int]] = {}
+        self._seen: set[int] = set()
+        self._reader = PlainRequest()
+
+    def serve(self, data: bytes, send: Callable[[bytes, int], int]) -> Outcome | None:
+        """Answer these bytes if they are exactly one plain request for something that is prepared.
+
+        If they are not, no byte of them counts as read, and the ordinary way gets them all: None. `send` gives bytes
+        to the kernel, which must not wait, and says how many it took; an error is as if it had taken none.
+        """
+        # All in one function, and with few look-ups: this is the path of nearly every request.
+        question = self.learned.get(data) or self.read(data)
+        if question is None:
+            return None
+        holder, condition, form, counts = question
+        started = self._clock()
+        prepared = holder.snapshot
+        if prepared is None or started > prepared.valid_until and not prepared.renew(started):
+            return None
+        kind = int(prepared.is_stale)
+        if condition is not None and matches(condition, prepared.etag):
+            form, kind = UNCHANGED + form % 3, kind + 2
+        message = prepared.messages[form] or prepared.render(form)
+        try:
+            sent = send(message, NEVER_WAIT)
+        except OSError:
+            sent = 0
+        counts[kind] += 1
+        elapsed = self._clock() - started
+        self.seconds += elapsed
+        if elapsed > QUICK_SECONDS:
+            self.slow.append(elapsed)
+        is_last = form % 3 == CLOSED
+        if sent == len(message):
+            return SENT_LAST if is_last else SENT
+        return message[sent:], is_last
+
+    def read(self, data: bytes) -> Question | None:
+        """What these bytes ask for, if they are exactly one plain request for a known resource."""
+        if len(data) > MAX_HEAD_BYTES:
+            return None
+        request = self._reader
+        if not request.read(data):
+            self._reader = PlainRequest()
+            return None
+        resource = self._find(request.url)
+        if resource is None:
+            return None
+        conditions = [value for name, value in request.headers if name == b"if-none-match"] if resource.is_price else []
+        counts = self.counts.setdefault((resource.route, request.method, resource.is_price), [0, 0, 0, 0])
+        question = resource.holder, b",".join(conditions) or None, request.form, counts
+        self._learn(data, question)
+        return question
+
+    def drain(self) -> tuple[dict[Counted, list[int]], float, list[float]]:
+        """The counts by kind, the sum of all seconds, and each duration beyond QUICK_SECONDS, since the last call."""
+        drained = {key: counts.copy() for key, counts in self.counts.items() if any(counts)}, self.seconds, self.slow
+        for counts in self.counts.values():
+            counts[:] = (0, 0, 0, 0)
+        self.seconds, self.slow = 0.0, []
+        return drained
+
+    def _learn(self, head: bytes, question: Question) -> None:
+        """Remember a head that the parser and every rule have accepted when it comes for the second time.
+
+        Otherwise heads that never come again would push out those that do. They cost one look-up in a set.
+        """
+        if len(head) > MAX_LEARNED_BYTES:
+            return
+        # The look-up before this has computed the hash; the bytes themselves are not kept.
+        mark = hash(head)
+        if mark not in self._seen:
+            if len(self._seen) >= MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(mark)
+            return
+        if len(self.learned) >= MAX_LEARNED:
+            self.learned.clear()
+        self.learned[head] = question
