@@ -55,8 +55,8 @@ def measured(part: Part, around: Surroundings, rounds: int, seconds: int, files:
     if part.files + machine.SPARE_FILES > files:
         here, skipped = [], {part.title: [f"{part.files:,} open files"]}
         print(f"skipped: {part.title} (only {files:,} open files)")
-    measures = in_rounds({case.peer.name: partial(_measure, case, around, seconds) for case in part.cases
-                          if case.peer in here}, rounds)  # fmt: skip
+    cases = [case for case in part.cases if case.peer in here]
+    measures = in_rounds({case.peer.name: partial(_measure, case, around, seconds) for case in cases}, rounds)
     return {
         "name": part.name,
         "title": part.title,

@@ -1,7 +1,7 @@
 """What is measured, in parts: each a table of the same servers under the same kind of load, with its targets."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bench.peers.catalog import PEERS, Peer, Start, floor
 from bench.peers.rounds import Measure, Subject, cost
@@ -31,7 +31,7 @@ class Part:
     about: str
     cases: Sequence[Case]
     targets: Sequence[Target] = ()
-    measures: Mapping[str, str] = COSTS
+    measures: Mapping[str, str] = field(default_factory=COSTS.copy)
     files: int = 0
 
 

@@ -13,7 +13,7 @@ CONNECTIONS, TEN = 100, 10
 OLD = client.request(PATH, "GET", "1.0")
 OLD_KEPT = client.request(PATH, "GET", "1.0", "Connection: Keep-Alive")
 # With how many requests per connection: a server may close what it was asked to keep.
-KEPT_COSTS = COSTS | {"each": "requests per connection"}
+KEPT_COSTS = COSTS | {"per_connection": "requests per connection"}
 
 
 def by_wrk(subject: Subject, seconds: int) -> Measure:
@@ -31,7 +31,7 @@ def by_client(asked: bytes, each: int = 0) -> Callable[[Subject, int], Measure]:
             loads.append(client.run(subject, asked, so_long, CONNECTIONS, each))
             return loads[-1]
 
-        return loaded(subject, run, seconds) | {"each": loads[-1].requests / max(loads[-1].opened, 1)}
+        return loaded(subject, run, seconds) | {"per_connection": loads[-1].requests / max(loads[-1].opened, 1)}
 
     return measure
 

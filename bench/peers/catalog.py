@@ -14,6 +14,8 @@ from bench.service import settings
 
 HERE = Path(__file__).parent
 SERVICE = ("fastprice.cli",)
+# As many connections as nginx and the service let wait.
+BACKLOG = "4096"
 FRESH_HEADS = {"FRESH_HEADS": "1"}
 
 
@@ -89,7 +91,8 @@ def _python(*words: str) -> Start:
 
 
 def _uvicorn(app: str) -> Start:
-    return _python("-m", "uvicorn", app, "--port", "{port}", "--no-access-log", "--log-level", "warning")
+    return _python("-m", "uvicorn", app, "--port", "{port}", "--backlog", BACKLOG, "--no-access-log",
+                   "--log-level", "warning")  # fmt: skip
 
 
 def _before_an_app(words: Callable[[Place, int], list[str]]) -> Start:
@@ -114,7 +117,8 @@ def ours(*words: str, workers: int = 1, core: int | None = SERVER_CORE, **variab
 
 
 GRANIAN = ("-m", "granian", "--interface", "asgi", "--workers", "1", "--runtime-threads", "1", "--no-ws",
-           "--loop", "uvloop", "--log-level", "error", "--port", "{port}", "bench.peers.apps:bare")  # fmt: skip
+           "--loop", "uvloop", "--log-level", "error", "--port", "{port}", "--backlog", BACKLOG,
+           "--backpressure", "16384", "bench.peers.apps:bare")  # fmt: skip
 PEERS = (
     Peer("floor", "C epoll loop, constant bytes", floor(), programs=("cc",)),
     Peer("nginx", "nginx, return 200", nginx(), programs=("nginx",)),

@@ -94,7 +94,7 @@ def cost(server: Running, run: Callable[[], Load]) -> Measure:
 def in_rounds(measures: Mapping[str, Callable[[], Measure]], rounds: int) -> dict[str, list[Measure]]:
     """Take every measure once per round, every other round backwards, so that none always follows the same one."""
     taken: dict[str, list[Measure]] = {name: [] for name in measures}
-    for number in range(rounds):
+    for number in range(rounds if measures else 0):
         print(f"round {number + 1} of {rounds}:", end="", flush=True)
         for name in list(measures)[:: 1 if number % 2 == 0 else -1]:
             taken[name].append(measures[name]())
