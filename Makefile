@@ -14,7 +14,7 @@ FROM_MARKET = MARKET_URL=http://127.0.0.1:$(MARKET_PORT)
 
 .PHONY: help
 help:  ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Setting up: pip says nothing unless something is wrong.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -97,8 +97,8 @@ load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the serv
 soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
 	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z $(or $(DURATION),60s) -c $(CLIENTS) $(URL)
 
-# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-growth takes one axis
-# as ONLY, and its first POINTS.
+# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections takes
+# parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its first POINTS.
 SECONDS ?= 4
 
 $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
@@ -107,13 +107,17 @@ $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
 .PHONY: bench-tools
 bench-tools:
 	@$(call want,wrk,wrk); $(call want,cc,gcc libc6-dev); $(call want,nginx,nginx); $(call want,varnishd,varnish); \
-	$(call want,redis-server,redis-server)
+	$(call want,redis-server,redis-server); $(call want,ab,apache2-utils); $(call want,hey,hey)
 # Where one cannot be installed the measurement says what it leaves out.
 want = command -v $(1) >/dev/null || { echo "installing $(2), to measure against it ..."; .ci/install $(2) || true; }
 
 .PHONY: bench-peers
 bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside nginx, Varnish, FastAPI and others
 	@$(BIN)/python -m bench.peers --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-connections
+bench-connections: $(VENV)/bench.done bench-tools  ## what a new connection costs, and the requests that are not for one price
+	@$(BIN)/python -m bench.connections --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-growth
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers

@@ -12,12 +12,14 @@ from pathlib import Path
 from bench.processes import CORES
 
 PACKAGES = ("fastprice", "uvicorn", "uvloop", "httptools", "starlette", "gunicorn", "redis", "fastapi", "pydantic",
-            "granian")  # fmt: skip
+            "granian", "requests")  # fmt: skip
 PROGRAMS = {
-    "nginx": ("nginx", "-v"), "varnish": ("varnishd", "-V"), "wrk": ("wrk", "-v"), "cc": ("cc", "--version"),
-    "redis-server": ("redis-server", "--version"),
+    "nginx": ("nginx", "-v"), "varnish": ("varnishd", "-V"), "wrk": ("wrk", "-v"), "ab": ("ab", "-V"),
+    "cc": ("cc", "--version"), "redis-server": ("redis-server", "--version"),
 }  # fmt: skip
 QUIET_LOAD = 0.3
+# What a process needs beside its connections.
+SPARE_FILES = 200
 
 
 def facts() -> dict[str, str]:

@@ -123,6 +123,13 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(Path(__file__).parents[1])} | dict(variables)
 
 
+def compiled(source: Path, directory: Path) -> str:
+    """A C program made of one file, put into a directory."""
+    program = str(directory / source.stem)
+    subprocess.run(["cc", "-O2", "-o", program, str(source)], check=True)
+    return program
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

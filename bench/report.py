@@ -4,15 +4,19 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.svg import bars, panels
-from bench.tables import Result, failures_tables, fleet_tables, growth_tables, load_table, peers_tables
+from bench.svg import Bar, bars, groups, panels
+from bench.tables import (
+    Result, connections_tables, failures_tables, fleet_tables, growth_tables, load_table, peers_tables
+)
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 SMOKE = ROOT / "build" / "bench"
+# The parts of bench.connections that compare how connections are kept.
+PICTURED = ("close", "ten", "http10", "http10_keep")
 
 
 def save(name: str, result: Result, enough: bool) -> None:
@@ -58,8 +62,18 @@ def between_markers(text: str, name: str, inside: str) -> str:
 def peers_picture(result: Result) -> str:
     rows = sorted(result["peers"], key=lambda row: row["cpu_us"])
     note = f"µs, medians of {result['rounds']} rounds, one process on one core, {result['connections']} connections"
-    shown = [(row["label"], row["cpu_us"], f"{row['cpu_us']:.1f}", row["ours"]) for row in rows]
-    return bars("CPU time per request", note, shown)
+    return bars("CPU time per request", note, _costs(rows))
+
+
+def connections_picture(result: Result) -> str:
+    """What a request costs, its share of the connection included, however long connections are kept."""
+    note = f"µs, medians of {result['rounds']} rounds, one process on one core"
+    shown = {part["title"]: _costs(part["rows"]) for part in result["parts"] if part["name"] in PICTURED}
+    return groups("CPU time per request, with its connection", note, shown)
+
+
+def _costs(rows: Iterable[Result]) -> list[Bar]:
+    return [(row["label"], row["cpu_us"], f"{row['cpu_us']:.1f}", row["ours"]) for row in rows]
 
 
 def growth_picture(result: Result) -> str:
@@ -101,6 +115,7 @@ def fleet_picture(result: Result) -> str:
 SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]] = {
     "peers": (peers_tables, peers_picture),
     "growth": (growth_tables, growth_picture),
+    "connections": (connections_tables, connections_picture),
     "load": (load_table, load_picture),
     "fleet": (fleet_tables, fleet_picture),
     "soak": (load_table, load_picture),

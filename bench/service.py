@@ -1,6 +1,7 @@
 """The service, its simulated exchange and its Redis as processes of their own, for the measurements."""
 
 import json
+import os
 import sys
 import time
 import urllib.request
@@ -10,10 +11,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.mmap_dict import MmapedDict
 from redis import Redis
 from redis.exceptions import ConnectionError
 
-from bench.processes import GENERATOR_CORE, answer_of, free_port, running
+from bench.processes import GENERATOR_CORE, PROC, answer_of, free_port, running
 from fastprice.market import source_urls
 
 # An exchange answers in about this time.
@@ -22,6 +24,8 @@ ETH = ("eth-usdt",)
 # What our own look at Redis adds to its counts.
 OWN_COMMANDS = ("cmdstat_info", "cmdstat_ping")
 SERVED = "fastprice_http_requests_total{"
+# The same in the files of single workers.
+SERVED_KEY = '"fastprice_http_requests_total"'
 
 
 def settings(port: int, market: str, directory: Path, **more: str) -> dict[str, str]:
@@ -67,6 +71,20 @@ class Counter:
         self._connection.request("GET", "/metrics")
         lines = self._connection.getresponse().read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(SERVED))
+
+
+def served_by_each(workers: Sequence[int]) -> list[float]:
+    """How many answers each worker has counted and saved, in any order; that is up to a second behind."""
+    return [
+        sum(number for key, number, *_ in MmapedDict.read_all_values_from_file(str(file)) if SERVED_KEY in key)
+        for file in sorted(_metrics_directory(workers[0]).glob("counter_*.db"))
+    ]
+
+
+def _metrics_directory(worker: int) -> Path:
+    """Every worker keeps its directory of metrics open."""
+    targets = (Path(os.readlink(link)) for link in (PROC / str(worker) / "fd").iterdir())
+    return next(target for target in targets if target.name.startswith("fastprice-metrics-"))
 
 
 def redis_operations(redis: Redis) -> int:

@@ -13,21 +13,31 @@ STYLE = """<style>
 </style>"""
 WIDTH, LABEL_WIDTH, BAR, GAP = 860, 290, 20, 10
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 400, 210, 50
+# A label, a length, the words behind the bar, and whether it is one of ours.
+Bar = tuple[str, float, str, bool]
 
 
-def bars(title: str, note: str, rows: Sequence[tuple[str, float, str, bool]]) -> str:
-    """Rows of label, length, words behind the bar, and whether it is one of ours."""
-    scale = (WIDTH - LABEL_WIDTH - 130) / (max(row[1] for row in rows) or 1)
+def bars(title: str, note: str, rows: Sequence[Bar]) -> str:
+    return groups(title, note, {"": rows})
+
+
+def groups(title: str, note: str, rows_by_heading: Mapping[str, Sequence[Bar]]) -> str:
+    """Bars of one scale under headings; an empty heading takes no room."""
+    lengths = [length for rows in rows_by_heading.values() for _, length, _, _ in rows]
+    scale = (WIDTH - LABEL_WIDTH - 130) / (max(lengths, default=0) or 1)
     parts = [_text(20, 28, title, "title"), _text(20, 48, note, "note")]
     y = 66
-    for label, length, words, ours in rows:
-        parts.append(_text(LABEL_WIDTH - 10, y + 15, label, "word", "end"))
-        wide = max(length * scale, 1)
-        parts.append(
-            f'<rect x="{LABEL_WIDTH}" y="{y}" width="{wide:.1f}" height="{BAR}" fill="{OURS if ours else THEIRS}"/>'
-        )
-        parts.append(_text(LABEL_WIDTH + wide + 8, y + 15, words, "word"))
-        y += BAR + GAP
+    for heading, rows in rows_by_heading.items():
+        if heading:
+            parts.append(_text(20, y + 15, heading, "note"))
+            y += BAR + GAP
+        for label, length, words, ours in rows:
+            wide = max(length * scale, 1)
+            fill = OURS if ours else THEIRS
+            parts.append(_text(LABEL_WIDTH - 10, y + 15, label, "word", "end"))
+            parts.append(f'<rect x="{LABEL_WIDTH}" y="{y}" width="{wide:.1f}" height="{BAR}" fill="{fill}"/>')
+            parts.append(_text(LABEL_WIDTH + wide + 8, y + 15, words, "word"))
+            y += BAR + GAP
     return _picture(WIDTH, y + 14, parts)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 Result = Mapping[str, Any]
 MEASURES = {"cpu_us": "CPU time per request", "p99_ms": "99th percentile of latency"}
+TARGETS_HEAD = ("ours / theirs, side by side", "of", "ratio", "target", "")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -31,14 +32,15 @@ def peers_tables(result: Result) -> str:
         " connections, one process on one core, the load generator on another."
     )
     skipped = [f"Skipped, for it is not here: {label}." for label in result["skipped"]]
-    return "\n\n".join([_machine(result), " ".join([about, *skipped]), table(head, rows), _targets(result)])
+    targets = table(TARGETS_HEAD, _targets(result["targets"], _labels(result["peers"]), MEASURES))
+    return "\n\n".join([_machine(result), " ".join([about, *skipped]), table(head, rows), targets])
 
 
 def _peer(row: Mapping[str, Any], floor: float | None) -> list[str]:
     return [
-        f"**{row['label']}**" if row["ours"] else row["label"],
+        _name(row),
         f"{row['cpu_us']:.1f}",
-        f"{row['cpu_us_least']:.1f}–{row['cpu_us_most']:.1f}",
+        _range(row),
         f"{row['user_us']:.1f}",
         f"{row['per_second']:,.0f}",
         f"{row['p50_ms']:.2f}",
@@ -47,19 +49,56 @@ def _peer(row: Mapping[str, Any], floor: float | None) -> list[str]:
     ]
 
 
-def _targets(result: Result) -> str:
-    labels = {row["name"]: row["label"] for row in result["peers"]}
-    rows = [
+def connections_tables(result: Result) -> str:
+    """One table for each part, in the order in which its servers are named, and one of all targets."""
+    parts, targets = [_machine(result), f"Medians of {result['rounds']} rounds of {result['seconds']:g} s."], []
+    for part in result["parts"]:
+        skipped = [f"Skipped: {label} (no {', '.join(names)} here)." for label, names in part["skipped"].items()]
+        parts += [" ".join([part["about"], *skipped]), *([_part(part)] if part["rows"] else [])]
+        rows = _targets(part["targets"], _labels(part["rows"]), part["measures"])
+        targets += [(f"{part['title']}: {row[0]}", *row[1:]) for row in rows]
+    return "\n\n".join([*parts, *([table(TARGETS_HEAD, targets)] if targets else [])])
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """Costs have their range beside them, and how many times nginx's they are, where that was measured too."""
+    measures = dict(part["measures"])
+    nginx = next((row["cpu_us"] for row in part["rows"] if row["name"] == "nginx" and "cpu_us" in measures), None)
+    head, rows = ["", *measures.values()], []
+    head += [*(["range of CPU"] if "cpu_us" in measures else []), *(["× nginx"] if nginx else [])]
+    for row in part["rows"]:
+        extremes = [_range(row)] if "cpu_us" in measures else []
+        times = [f"{row['cpu_us'] / nginx:.2f}"] if nginx else []
+        rows.append([_name(row), *(_figure(row[name]) for name in measures), *extremes, *times])
+    return table(head, rows)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"**{row['label']}**" if row["ours"] else str(row["label"])
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    return f"{row['cpu_us_least']:.1f}–{row['cpu_us_most']:.1f}"
+
+
+def _labels(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {row["name"]: row["label"] for row in rows}
+
+
+def _targets(
+    targets: Iterable[Mapping[str, Any]], labels: Mapping[str, str], measures: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """A row for each target; one of ours alone is a figure and no ratio."""
+    return [
         (
-            f"{labels[row['ours']]} / {labels[row['theirs']]}",
-            MEASURES[row["measure"]],
-            f"{row['ratio']:.3f}",
-            f"≤ {row['most']:.2f}",
+            " / ".join(labels[name] for name in (row["ours"], row["theirs"]) if name),
+            measures[row["measure"]],
+            f"{row['ratio']:.3f}" if row["theirs"] else _figure(row["ratio"]),
+            f"≤ {row['most']:.2f}" if row["theirs"] else f"≤ {_figure(row['most'])}",
             "met" if row["met"] else "missed",
         )
-        for row in result["targets"]
+        for row in targets
     ]
-    return table(("ours / theirs, side by side", "of", "ratio", "target", ""), rows)
 
 
 def growth_tables(result: Result) -> str:

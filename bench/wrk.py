@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,10 @@ PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk saw; `failed` are socket errors and timeouts, `not_2xx` answers of another status."""
+    """What one run saw; `failed` are socket errors and timeouts, `not_2xx` answers of another status.
+
+    `opened` is how many connections were opened, where the generator counts them.
+    """
 
     requests: int
     seconds: float
@@ -27,37 +30,48 @@ class Load:
     slowest_ms: float
     failed: int
     not_2xx: int
+    opened: int = 0
 
     @property
     def per_second(self) -> float:
         return self.requests / self.seconds
 
 
-def command(url: str, seconds: int, connections: int = CONNECTIONS) -> list[str]:
+def command(url: str, seconds: int, connections: int = CONNECTIONS, headers: Sequence[str] = ()) -> list[str]:
     words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s", "--latency"]
+    words += [word for header in headers for word in ("-H", header)]
     return pinned(GENERATOR_CORE, [*words, "-s", str(SCRIPT), url])
 
 
-def run(url: str, seconds: int, connections: int = CONNECTIONS, script: Mapping[str, str] | None = None) -> Load:
+def run(
+    url: str, seconds: int, connections: int = CONNECTIONS, script: Mapping[str, str] | None = None,
+    headers: Sequence[str] = (),
+) -> Load:
     """Load `url` for `seconds`; `script` holds the variables of wrk.lua."""
-    with start(url, seconds, connections, script) as wrk:
+    with start(url, seconds, connections, script, headers) as wrk:
         return read(wrk, seconds)
 
 
 def start(
-    url: str, seconds: int, connections: int = CONNECTIONS, script: Mapping[str, str] | None = None
+    url: str, seconds: int, connections: int = CONNECTIONS, script: Mapping[str, str] | None = None,
+    headers: Sequence[str] = (),
 ) -> "subprocess.Popen[str]":
-    words = command(url, seconds, connections)
+    words = command(url, seconds, connections, headers)
     return subprocess.Popen(words, env=environment(script or {}), stdout=subprocess.PIPE, text=True)
 
 
-def read(wrk: "subprocess.Popen[str]", seconds: int) -> Load:
-    """Wait for wrk's end and take its measure; RuntimeError where it has none."""
+def read(generator: "subprocess.Popen[str]", seconds: int) -> Load:
+    """Wait for the end of wrk, or of another generator that says the same, and take its measure."""
     try:
-        said, _ = wrk.communicate(timeout=seconds + PATIENCE_SECONDS)
+        said, _ = generator.communicate(timeout=seconds + PATIENCE_SECONDS)
     finally:
-        wrk.kill()
+        generator.kill()
+    return understood(said)
+
+
+def understood(said: str) -> Load:
+    """The measure in what a generator has said; RuntimeError where there is none."""
     for line in said.splitlines():
         if line.startswith("measured "):
             return Load(**json.loads(line.removeprefix("measured ")))
-    raise RuntimeError(f"wrk measured nothing:\n{said}")
+    raise RuntimeError(f"the load generator measured nothing:\n{said}")

@@ -1,15 +1,12 @@
 """Connections that are kept open, one to every worker: whose they are is read from /proc."""
 
 import asyncio
-import contextlib
 import json
-import os
 import re
-from pathlib import Path
 from typing import Any
 
 from bench.failures.fleet import PATIENCE_SECONDS, PRICE, Replica
-from bench.processes import PROC
+from bench.sockets import owners_of
 
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 OPENED_AT_ONCE, ROUNDS = 64, 50
@@ -62,7 +59,7 @@ async def one_to_each_worker(replica: Replica) -> list[Connection]:
             connection.ask()
         for connection in opened:
             await connection.answer()
-        owners = _owners(replica.port, workers)
+        owners = owners_of(replica.port, workers)
         for connection in opened:
             owner = owners.get(connection.own_port)
             if owner is None or found.setdefault(owner, connection) is not connection:
@@ -70,24 +67,3 @@ async def one_to_each_worker(replica: Replica) -> list[Connection]:
         if found.keys() == workers:
             return list(found.values())
     raise RuntimeError(f"only {len(found)} of {len(workers)} workers accepted a connection")
-
-
-def _owners(port: int, workers: set[int]) -> dict[int, int]:
-    """Which worker has the connection from each client port."""
-    inodes = {inode: pid for pid in workers for inode in _inodes(pid)}
-    owners = {}
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, *_, inode = line.split()[:10]
-        if int(local.rpartition(":")[2], 16) == port and inode in inodes:
-            owners[int(remote.rpartition(":")[2], 16)] = inodes[inode]
-    return owners
-
-
-def _inodes(pid: int) -> list[str]:
-    found = []
-    for link in (PROC / str(pid) / "fd").iterdir():
-        with contextlib.suppress(OSError):
-            target = os.readlink(link)
-            if target.startswith("socket:["):
-                found.append(target[len("socket:["):-1])
-    return found

@@ -13,8 +13,6 @@ from bench.report import save
 from bench.tables import growth_tables
 
 ENOUGH_ROUNDS = 3
-# What a process needs beside its connections.
-SPARE_FILES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def main() -> None:
 def grown(axis: Axis, rounds: int, seconds: int, files: int, notes: list[str]) -> dict[str, Any] | None:
     """An axis with the medians of every point; points this machine cannot reach are noted, never silently left out."""
     lacking = missing("wrk", *(["redis-server"] if "redis" in axis.about.lower() else []))
-    points = [point for point in axis.points if axis.name != "connections" or point + SPARE_FILES <= files]
+    points = [point for point in axis.points if axis.name != "connections" or point + machine.SPARE_FILES <= files]
     if lacking or len(points) < len(axis.points):
         notes.append(f"Skipped of {axis.name}: {', '.join(lacking) or 'more connections than files'}.")
         print(notes[-1])

@@ -39,8 +39,8 @@ class Answer:
     def fields(self) -> Any:
         return json.loads(self.body)
 
-    def message(self) -> bytes:
-        """The whole HTTP/1.1 message, for who writes constant bytes."""
+    def message(self, *more: str) -> bytes:
+        """The whole HTTP/1.1 message with `more` header lines, for who writes constant bytes."""
         lines = ["HTTP/1.1 200 OK", DATE, "content-type: application/json", f"content-length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        return "\r\n".join([*lines, "", ""]).encode() + self.body
+        return "\r\n".join([*lines, *more, "", ""]).encode() + self.body

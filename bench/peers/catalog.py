@@ -1,7 +1,6 @@
 """Every peer: what it is called, what it needs, and how it is started."""
 
 import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,10 +9,13 @@ from pathlib import Path
 
 from bench.peers.answer import FILE_VARIABLE, Answer
 from bench.peers.configs import PACKAGED, TUNED, nginx_cache, nginx_constant, nginx_words, varnish_words
-from bench.processes import SERVER_CORE, Running, free_port, missing, running
+from bench.processes import SERVER_CORE, Running, compiled, free_port, missing, running
 from bench.service import settings
 
 HERE = Path(__file__).parent
+SERVICE = ("fastprice.cli",)
+# As many connections as nginx and the service let wait.
+BACKLOG = "4096"
 FRESH_HEADS = {"FRESH_HEADS": "1"}
 
 
@@ -47,16 +49,24 @@ class Peer:
         return missing(*self.programs) + [name for name in self.modules if importlib.util.find_spec(name) is None]
 
 
-def _floor(place: Place) -> AbstractContextManager[Running]:
-    program, message = place.directory / "floor", place.directory / "message"
-    message.write_bytes(place.answer.message())
-    subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / "floor.c")], check=True)
-    return running([str(program), str(place.port), str(message)], SERVER_CORE, place.directory)
+def floor(connection: str = "") -> Start:
+    """The C loop; `connection` is what it says will become of the connection, and "close" is also what it does."""
+
+    def start(place: Place) -> AbstractContextManager[Running]:
+        message = place.directory / "message"
+        message.write_bytes(place.answer.message(*([f"connection: {connection}"] if connection else [])))
+        words = [compiled(HERE / "floor.c", place.directory), str(place.port), str(message)]
+        return running([*words, *(["close"] if connection == "close" else [])], SERVER_CORE, place.directory)
+
+    return start
 
 
-def _nginx(place: Place) -> AbstractContextManager[Running]:
-    words = nginx_words(place.directory, nginx_constant(place.port, place.answer))
-    return running(words, SERVER_CORE, place.directory)
+def nginx(workers: int = 1, core: int | None = SERVER_CORE) -> Start:
+    def start(place: Place) -> AbstractContextManager[Running]:
+        words = nginx_words(place.directory, nginx_constant(place.port, place.answer, workers))
+        return running(words, core, place.directory)
+
+    return start
 
 
 def _nginx_cache(files: str) -> Start:
@@ -81,7 +91,8 @@ def _python(*words: str) -> Start:
 
 
 def _uvicorn(app: str) -> Start:
-    return _python("-m", "uvicorn", app, "--port", "{port}", "--no-access-log", "--log-level", "warning")
+    return _python("-m", "uvicorn", app, "--port", "{port}", "--backlog", BACKLOG, "--no-access-log",
+                   "--log-level", "warning")  # fmt: skip
 
 
 def _before_an_app(words: Callable[[Place, int], list[str]]) -> Start:
@@ -97,24 +108,25 @@ def _before_an_app(words: Callable[[Place, int], list[str]]) -> Start:
     return start
 
 
-def _ours(*words: str, **variables: str) -> Start:
+def ours(*words: str, workers: int = 1, core: int | None = SERVER_CORE, **variables: str) -> Start:
     def start(place: Place) -> AbstractContextManager[Running]:
-        told = settings(place.port, place.market, place.memory, WORKERS="1", **variables)
-        return running([sys.executable, "-m", *words, "serve"], SERVER_CORE, place.directory, **told)
+        told = settings(place.port, place.market, place.memory, WORKERS=str(workers), **variables)
+        return running([sys.executable, "-m", *(words or SERVICE), "serve"], core, place.directory, **told)
 
     return start
 
 
 GRANIAN = ("-m", "granian", "--interface", "asgi", "--workers", "1", "--runtime-threads", "1", "--no-ws",
-           "--loop", "uvloop", "--log-level", "error", "--port", "{port}", "bench.peers.apps:bare")  # fmt: skip
+           "--loop", "uvloop", "--log-level", "error", "--port", "{port}", "--backlog", BACKLOG,
+           "--backpressure", "16384", "bench.peers.apps:bare")  # fmt: skip
 PEERS = (
-    Peer("floor", "C epoll loop, constant bytes", _floor, programs=("cc",)),
-    Peer("nginx", "nginx, return 200", _nginx, programs=("nginx",)),
-    Peer("lane", "fastprice", _ours("fastprice.cli"), ours=True),
-    Peer("lane_fresh", "fastprice, heads never repeat", _ours("fastprice.cli"), ours=True, script=FRESH_HEADS),
-    Peer("no_table", "fastprice, heads never repeat, no table", _ours("bench.peers.without_table"), ours=True,
+    Peer("floor", "C epoll loop, constant bytes", floor(), programs=("cc",)),
+    Peer("nginx", "nginx, return 200", nginx(), programs=("nginx",)),
+    Peer("lane", "fastprice", ours(), ours=True),
+    Peer("lane_fresh", "fastprice, heads never repeat", ours(), ours=True, script=FRESH_HEADS),
+    Peer("no_table", "fastprice, heads never repeat, no table", ours("bench.peers.without_table"), ours=True,
          script=FRESH_HEADS),
-    Peer("lane_off", "fastprice, FAST_LANE=0", _ours("fastprice.cli", FAST_LANE="0"), ours=True),
+    Peer("lane_off", "fastprice, FAST_LANE=0", ours(FAST_LANE="0"), ours=True),
     Peer("nginx_cache", "nginx proxy_cache, tuned", _nginx_cache(TUNED), programs=("nginx",)),
     Peer("nginx_packaged", "nginx proxy_cache, as packaged", _nginx_cache(PACKAGED), programs=("nginx",)),
     Peer("granian", "granian, bare ASGI", _python(*GRANIAN), modules=("granian",)),

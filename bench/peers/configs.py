@@ -10,7 +10,7 @@ NGINX = """
 daemon off;
 pid nginx.pid;
 error_log stderr crit;
-worker_processes 1;
+worker_processes {workers};
 events {{ worker_connections 16384; }}
 http {{
   access_log off;
@@ -58,19 +58,19 @@ sub vcl_backend_response {
 """
 
 
-def nginx_constant(port: int, answer: Answer) -> str:
+def nginx_constant(port: int, answer: Answer, workers: int = 1) -> str:
     headers = [f"add_header {name} '{value}';" for name, value in answer.headers.items()]
     inside = " ".join([*headers, f"return 200 '{answer.body.decode()}';"])
-    return _nginx(port, "", f"location = {PATH} {{ {inside} }}")
+    return _nginx(port, "", f"location = {PATH} {{ {inside} }}", workers)
 
 
 def nginx_cache(port: int, app: int, memory: Path, files: str) -> str:
     return _nginx(port, CACHE.format(app=app, memory=memory, files=files), CACHED)
 
 
-def _nginx(port: int, http: str, server: str) -> str:
+def _nginx(port: int, http: str, server: str, workers: int = 1) -> str:
     user = "user root;" if os.geteuid() == 0 else ""
-    return NGINX.format(user=user, port=port, http=http, server=server)
+    return NGINX.format(user=user, port=port, http=http, server=server, workers=workers)
 
 
 def nginx_words(directory: Path, config: str) -> list[str]:

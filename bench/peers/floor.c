@@ -1,4 +1,5 @@
-/* floor PORT FILE: answer whatever arrives at PORT with the bytes of FILE. What it costs is what the kernel costs. */
+/* floor PORT FILE [close]: answer whatever arrives at PORT with the bytes of FILE; with `close`, close the connection
+ * after that. What it costs is what the kernel costs. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -30,7 +31,8 @@ static void watch(int epoll, int fd) {
 int main(int count, char **words) {
     static char answer[MAX_ANSWER], request[MAX_ANSWER];
     struct epoll_event events[MAX_EVENTS];
-    FILE *file = count == 3 ? fopen(words[2], "rb") : NULL;
+    FILE *file = count >= 3 ? fopen(words[2], "rb") : NULL;
+    int closes = count == 4;
     if (!file) return 2;
     size_t length = fread(answer, 1, sizeof answer, file);
     int listener = listen_at(atoi(words[1])), epoll = epoll_create1(0), on = 1;
@@ -42,7 +44,7 @@ int main(int count, char **words) {
             if (fd == listener) {
                 for (int client; (client = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0; watch(epoll, client))
                     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-            } else if (read(fd, request, sizeof request) <= 0 || write(fd, answer, length) < 0) {
+            } else if (read(fd, request, sizeof request) <= 0 || write(fd, answer, length) < 0 || closes) {
                 close(fd);
             }
         }

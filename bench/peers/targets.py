@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+Rounds = Sequence[Mapping[str, float]]
 # A peer's measures, one for each round, by the peer's name.
-Measures = Mapping[str, Sequence[Mapping[str, float]]]
+Measures = Mapping[str, Rounds]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`measure` of `ours` is to be at most `most` times that of `theirs`."""
+    """`measure` of `ours` is to be at most `most` times that of `theirs`, or at most `most` where that is empty."""
 
     ours: str
     theirs: str
@@ -32,13 +33,19 @@ TARGETS = (
 )
 
 
-def reached(measures: Measures) -> list[dict[str, Any]]:
-    """Each target whose two sides were measured, with the median of the rounds' ratios."""
+def reached(measures: Measures, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Each target whose sides were measured, with the median of the rounds; wrong answers of ours miss it."""
     rows = []
-    for target in TARGETS:
+    for target in targets:
         ours, theirs = measures.get(target.ours), measures.get(target.theirs)
-        if ours and theirs:
-            pairs = zip(ours, theirs, strict=True)
-            ratio = median(one[target.measure] / other[target.measure] for one, other in pairs)
-            rows.append(asdict(target) | {"ratio": round(ratio, 3), "met": ratio <= target.most})
+        if ours and (theirs or not target.theirs):
+            ratio = median(_ratios(target.measure, ours, theirs))
+            wrong = sum(one.get("errors", 0) for one in ours)
+            rows.append(asdict(target) | {"ratio": round(ratio, 3), "met": ratio <= target.most and not wrong})
     return rows
+
+
+def _ratios(measure: str, ours: Rounds, theirs: Rounds | None) -> list[float]:
+    if theirs is None:
+        return [one[measure] for one in ours]
+    return [one[measure] / other[measure] for one, other in zip(ours, theirs, strict=True)]

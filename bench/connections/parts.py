@@ -1,0 +1,62 @@
+"""What is measured, in parts: each a table of the same servers under the same kind of load, with its targets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.peers.catalog import PEERS, Peer, Start, floor
+from bench.peers.rounds import Measure, Subject, cost
+from bench.peers.targets import Target
+from bench.wrk import Load
+
+WARM_UP_SECONDS = 1
+BY_NAME = {peer.name: peer for peer in PEERS}
+COSTS = {"cpu_us": "CPU µs per request", "user_us": "of it user", "per_second": "requests per s", "p50_ms": "p50 ms",
+         "p99_ms": "p99 ms", "errors": "errors"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A server under one load; `measure` takes the running server and how many seconds to load it."""
+
+    peer: Peer
+    measure: Callable[[Subject, int], Measure]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`title` names it in the table of targets, `about` says how it is measured; `files` is what a process opens."""
+
+    name: str
+    title: str
+    about: str
+    cases: Sequence[Case]
+    targets: Sequence[Target] = ()
+    measures: Mapping[str, str] = field(default_factory=COSTS.copy)
+    files: int = 0
+
+
+def beside_each_other(measure: Callable[[Subject, int], Measure], program: str, connection: str = "") -> list[Case]:
+    """The servers whose connections are compared; `program` is what loads them, `connection` what the floor says."""
+    peers = [replace(BY_NAME["floor"], start=floor(connection))]
+    peers += [BY_NAME[name] for name in ("nginx", "lane", "lane_off", "granian", "uvicorn")]
+    return [Case(needing(peer, program), measure) for peer in peers]
+
+
+def needing(peer: Peer, program: str) -> Peer:
+    return replace(peer, programs=tuple({*peer.programs, program}))
+
+
+def our_service(name: str, label: str, start: Start, *programs: str, modules: tuple[str, ...] = ()) -> Peer:
+    return Peer(name, label, start, programs, modules, ours=True)
+
+
+def loaded(subject: Subject, run: Callable[[int], Load], seconds: int) -> Measure:
+    """Warm a server up, load it, account for it."""
+    run(WARM_UP_SECONDS)
+    return accounted(subject, lambda: run(seconds))
+
+
+def accounted(subject: Subject, run: Callable[[], Load]) -> Measure:
+    """Wrong answers are counted and never stop the measurement."""
+    measure = cost(subject.server, run)
+    return measure | {"errors": measure["failed"] + measure["not_2xx"]}
