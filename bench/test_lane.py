@@ -35,7 +35,7 @@ def ask(lane: Lane) -> Iterator[Callable[[bytes], None]]:
         connection.connect(peer.getsockname())
 
         def ask(head: bytes) -> None:
-            assert lane.serve(head, connection.send) is SENT
+            assert lane.serve(head, connection.fileno()) is SENT
 
         yield ask
 

@@ -15,7 +15,7 @@ from uvicorn.server import Server
 
 from fastprice.server.descriptors import make_room
 from fastprice.server.lane_http import LaneProtocol
-from fastprice.server.light_connection import LightConnection, Shared
+from fastprice.server.light_connection import Shared, begin
 from fastprice.server.siblings import WINDOW_SECONDS, Siblings
 
 # How many connections are taken before those that are here already get their turn.
@@ -103,7 +103,7 @@ class Acceptor:
 
     def _take(self, most: int) -> None:
         # The public `accept` makes an object in Python for each connection, which costs as much as its answer does.
-        accept, family = self._listener._accept, int(self._listener.family)  # type: ignore[attr-defined]
+        accept = self._listener._accept  # type: ignore[attr-defined]
         for _ in range(most):
             try:
                 descriptor, _ = accept()
@@ -116,8 +116,7 @@ class Acceptor:
                     self._stand_back(FULL_SECONDS)
                 return
             self._taken += 1
-            accepted = socket.SocketType(family, socket.SOCK_STREAM, 0, descriptor)
-            if not LightConnection(self.shared, accepted).begin():
+            if not begin(self.shared, descriptor):
                 self._stand_back(FULL_SECONDS)
                 return
 

@@ -1,6 +1,6 @@
 """Answers before ASGI: a request whose bytes were seen before costs a look-up and a write."""
 
-import socket
+import os
 from collections.abc import Callable
 
 from fastprice.interface.polled import Holder, Resource
@@ -14,16 +14,15 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
 # The first bucket of the histogram: only the durations of slower answers are kept one by one.
 QUICK_SECONDS = 5e-5
-NEVER_WAIT = socket.MSG_DONTWAIT
 
 # What is counted together: route, method, and whether the answers are prices.
 Counted = tuple[str, str, bool]
-# What a plain request asks for: where the answer is, the request's If-None-Match if it has one, the form of the answer,
-# and the counts of its route and method.
-Question = tuple[Holder, bytes | None, int, list[int]]
 # What the kernel did not take of an answer, and whether the connection is to be closed behind it.
 Outcome = tuple[bytes, bool]
 SENT, SENT_LAST = (b"", False), (b"", True)
+# What a plain request asks for: where the answer is, the request's If-None-Match if it has one, the form of the answer,
+# the counts of its route and method, and the outcome if all goes well.
+Question = tuple[Holder, bytes | None, int, list[int], Outcome]
 
 
 class Lane:
@@ -43,27 +42,27 @@ class Lane:
         self._seen: set[int] = set()
         self._reader = PlainRequest()
 
-    def serve(self, data: bytes, send: Callable[[bytes, int], int]) -> Outcome | None:
+    def serve(self, data: bytes, descriptor: int) -> Outcome | None:
         """Answer these bytes if they are exactly one plain request for something that is prepared.
 
-        If they are not, no byte of them counts as read, and the ordinary way gets them all: None. `send` gives bytes
-        to the kernel, which must not wait, and says how many it took; an error is as if it had taken none.
+        If they are not, no byte of them counts as read, and the ordinary way gets them all: None. The descriptor must
+        not block; an error is as if the kernel had taken nothing, and is left to who sends the rest.
         """
         # All in one function, and with few look-ups: this is the path of nearly every request.
         question = self.learned.get(data) or self.read(data)
         if question is None:
             return None
-        holder, condition, form, counts = question
+        holder, condition, form, counts, outcome = question
         started = self._clock()
         prepared = holder.snapshot
         if prepared is None or started > prepared.valid_until and not prepared.renew(started):
             return None
-        kind = int(prepared.is_stale)
+        kind: int = prepared.is_stale
         if condition is not None and matches(condition, prepared.etag):
             form, kind = UNCHANGED + form % 3, kind + 2
         message = prepared.messages[form] or prepared.render(form)
         try:
-            sent = send(message, NEVER_WAIT)
+            sent = os.write(descriptor, message)
         except OSError:
             sent = 0
         counts[kind] += 1
@@ -71,10 +70,7 @@ class Lane:
         self.seconds += elapsed
         if elapsed > QUICK_SECONDS:
             self.slow.append(elapsed)
-        is_last = form % 3 == CLOSED
-        if sent == len(message):
-            return SENT_LAST if is_last else SENT
-        return message[sent:], is_last
+        return outcome if sent == len(message) else (message[sent:], outcome[1])
 
     def read(self, data: bytes) -> Question | None:
         """What these bytes ask for, if they are exactly one plain request for a known resource."""
@@ -89,7 +85,8 @@ class Lane:
             return None
         conditions = [value for name, value in request.headers if name == b"if-none-match"] if resource.is_price else []
         counts = self.counts.setdefault((resource.route, request.method, resource.is_price), [0, 0, 0, 0])
-        question = resource.holder, b",".join(conditions) or None, request.form, counts
+        outcome = SENT_LAST if request.form % 3 == CLOSED else SENT
+        question = resource.holder, b",".join(conditions) or None, request.form, counts, outcome
         self._learn(data, question)
         return question
 

@@ -1,6 +1,5 @@
 """uvicorn's protocol once more: a connection that needed the ordinary way, and what is plain on it."""
 
-import os
 from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable
 from typing import Any
@@ -58,7 +57,7 @@ class LaneProtocol(CarefulProtocol):
         self.begin()
         served = None
         if self._lane and self.at_rest and not self._unsent():
-            served = self._lane.serve(data, self._send)
+            served = self._lane.serve(data, self.descriptor)
         if served is None:
             super().data_received(data)
             return
@@ -69,6 +68,3 @@ class LaneProtocol(CarefulProtocol):
             self.transport.write(unsent)
         if is_last:
             self.transport.close()
-
-    def _send(self, message: bytes, flags: int) -> int:
-        return os.write(self.descriptor, message)

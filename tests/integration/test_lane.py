@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import itertools
 import logging
+import os
 import socket
 import struct
 import termios
@@ -35,7 +36,7 @@ from fastprice.interface.price_snapshot import price_snapshots
 from fastprice.server import lane as lane_module
 from fastprice.server.acceptor import AcceptingServer
 from fastprice.server.careful_http import MAX_HEAD_BYTES, refusal
-from fastprice.server.lane import Lane
+from fastprice.server.lane import SENT, Lane
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
 
@@ -246,6 +247,8 @@ class Wire:
     def heard(self) -> int:
         """How many of the bytes that were said the server has read."""
         descriptor = self._descriptor()
+        if descriptor < 0:
+            return 0  # It is being handed over.
         return self.said - _count(self._sock.fileno(), termios.TIOCOUTQ) - _count(descriptor, termios.FIONREAD)
 
     def _descriptor(self) -> int:
@@ -352,7 +355,10 @@ def client_of(connection: Any) -> Any:
     """The address of the client of one of the server's connections; None while that is being handed over."""
     if hasattr(connection, "client"):
         return connection.client
-    return None if connection._heir else connection._socket.getpeername()
+    if connection._heir:
+        return None
+    with socket.socket(fileno=os.dup(connection.descriptor)) as server_side:
+        return server_side.getpeername()
 
 
 async def turns(is_done: Callable[[], bool]) -> None:
@@ -960,7 +966,7 @@ async def test_heads_that_never_repeat_are_not_learned_and_push_out_nobody(sides
 
 def test_what_is_learned_is_bounded(anyio_backend: Any) -> None:
     prices = Prices()
-    lane, asked = prices.lane(), (prices.latest.by_slug["eth-usdt"], None, FULL + KEPT, [0, 0, 0, 0])
+    lane, asked = prices.lane(), (prices.latest.by_slug["eth-usdt"], None, FULL + KEPT, [0, 0, 0, 0], SENT)
     for number in range(5 * lane_module.MAX_LEARNED):
         head = request(PRICE, b"X-Trace: %d" % number)
         assert lane.read(head) == lane.read(head) == asked
