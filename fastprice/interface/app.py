@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
-from fastprice.interface.middleware import PRICE_ROUTE, SOURCES_ROUTE, AnswerPreflight, DateAndCount
+from fastprice.interface.middleware import PRICE_ROUTE, SOURCES_ROUTE, EveryAnswer
 from fastprice.interface.parameters import BadParameter, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_endpoint import PriceEndpoint
@@ -40,10 +40,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     known = frozenset(route.path for route in routes)
     app = Starlette(
         routes=routes,
-        middleware=[
-            Middleware(DateAndCount, count=parts.count_request, clock=parts.clock, routes=known),
-            Middleware(AnswerPreflight),
-        ],
+        middleware=[Middleware(EveryAnswer, count=parts.count_request, clock=parts.clock, routes=known)],
         exception_handlers={HTTPException: _http_problem, BadParameter: _bad_parameter, Exception: _defect},
         lifespan=lifespan,
     )
