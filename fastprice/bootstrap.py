@@ -11,8 +11,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,6 +49,9 @@ from fastprice.interface.price_snapshot import PriceSnapshot, price_snapshots
 from fastprice.server.fast_lane import Lane
 from fastprice.settings import Settings
 
+S = TypeVar("S", bound=Snapshot)
+# What runs beside the requests for as long as a worker lives.
+Loop = Callable[[], Coroutine[Any, Any, None]]
 logger = logging.getLogger("fastprice")
 
 USER_AGENT = f"fastprice/{__version__}"
@@ -90,17 +92,17 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         reports=lambda: rounds.reports,
         standing=rounds.standing,
         redis=redis_state,
-        scrape=_scraper(metrics, flush, latest, rounds),
+        scrape=partial(_scrape, metrics, flush, latest, rounds),
         count_request=metrics.count_request,
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
         simulated=settings.simulated,
     )
-    beside: list[Callable[[], Coroutine[Any, Any, None]]] = [made.leader.run, partial(_flush_forever, flush, clock)]
+    loops: list[Loop] = [made.leader.run, partial(_flush_forever, flush, clock)]
     if isinstance(store, FallbackStore):
-        beside.append(store.keep)
-    return make_app(parts, _lifespan(session, store, lane, flush, beside))
+        loops.append(store.keep)
+    return make_app(parts, partial(_lifespan, session, store, lane, flush, loops))
 
 
 def _metrics(settings: Settings) -> Metrics:
@@ -112,31 +114,25 @@ def _metrics(settings: Settings) -> Metrics:
     return metrics
 
 
-def _lifespan(
-    session: Session,
-    store: PriceStore,
-    lane: Lane,
-    flush: Callable[[], None],
-    beside: Iterable[Callable[[], Coroutine[Any, Any, None]]],
-) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
-    """Runs what is `beside` the requests from a worker's start to its end; the protocol finds the lane in its state."""
+@contextlib.asynccontextmanager
+async def _lifespan(
+    session: Session, store: PriceStore, lane: Lane, flush: Callable[[], None], loops: Iterable[Loop], app: Starlette
+) -> AsyncIterator[Mapping[str, Any]]:
+    """From a worker's start to its end; the protocol finds the lane in its state.
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-        # Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
-        sys.setswitchinterval(SWITCH_SECONDS)
-        async with session:
-            running = [asyncio.create_task(run()) for run in beside]
-            try:
-                yield {"lane": lane}
-            finally:
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
-                flush()
-                await store.close()
-
-    return lifespan
+    Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    async with session:
+        running = [asyncio.create_task(loop()) for loop in loops]
+        try:
+            yield {"lane": lane}
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            flush()
+            await store.close()
 
 
 def _flush(metrics: Metrics, lane: Lane) -> None:
@@ -144,17 +140,22 @@ def _flush(metrics: Metrics, lane: Lane) -> None:
     metrics.flush()
 
 
-def _scraper(
+async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
+    while True:
+        await clock.sleep(FLUSH_SECONDS)
+        try:
+            flush()
+        except Exception:
+            logger.exception("the counts of the last second could not be written down")
+
+
+async def _scrape(
     metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceSnapshot], rounds: Rounds
-) -> Callable[[], Awaitable[tuple[bytes, str]]]:
+) -> tuple[bytes, str]:
     """The metrics as text, with the gauges as this worker knows them now."""
-
-    async def scrape() -> tuple[bytes, str]:
-        flush()
-        metrics.show(latest.everything_held(), rounds.reports)
-        return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
-
-    return scrape
+    flush()
+    metrics.show(latest.everything_held(), rounds.reports)
+    return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
 
 
 async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
@@ -165,16 +166,11 @@ async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
         return await ask_each(sources, pair, clock)
 
 
-def _exchange_source(
-    name: str, settings: Settings, session: Session, clock: Clock, events: Events
-) -> ExchangeSource:
+def _exchange_source(name: str, settings: Settings, session: Session, clock: Clock, events: Events) -> ExchangeSource:
     """One exchange, bare: at its own address, or where `<SOURCE>_URL` says."""
     exchange = EXCHANGES[name]
     url = settings.source_urls.get(name, exchange.base_url)
     return ExchangeSource(exchange, url, settings.fetch_timeout, session, clock, events)
-
-
-S = TypeVar("S", bound=Snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,29 +218,23 @@ def engine(
 def _store(
     settings: Settings, memory: Path, holder: str, service: str, clock: Clock, events: Events
 ) -> tuple[PriceStore, Callable[[], str]]:
-    """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
-    embedded = SqliteStore(store_directory(settings, memory) / "store.db", _records(settings), clock)
+    """The embedded store, or Redis with the embedded store to fall back on; and how Redis is.
+
+    The embedded store is where the workers of this machine meet: one place per user and per way of making prices.
+    """
+    way, place = _way_of_prices(settings), Path(settings.store_dir or memory / f"fastprice-{os.getuid()}")
+    path = place / f"{settings.cache_prefix}-{way}" / "store.db"
+    embedded = SqliteStore(path, Records(settings.pairs, settings.sources), clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
-    prefix = f"{settings.cache_prefix}:{_fingerprint(settings)}"
-    redis = RedisStore(
-        settings.redis_url, prefix, _records(settings), settings.redis_timeout, settings.max_stale, clock, events
-    )
+    prefix, records = f"{settings.cache_prefix}:{way}", Records(settings.pairs, settings.sources)
+    url, seconds = settings.redis_url, settings.redis_timeout
+    redis = RedisStore(url, prefix, records, seconds, settings.max_stale, clock, events)
     store = FallbackStore(redis, embedded, holder, service, clock, events)
     return store, lambda: f"down: {store.lost}" if store.lost else "up"
 
 
-def _records(settings: Settings) -> Records:
-    return Records(settings.pairs, settings.sources)
-
-
-def store_directory(settings: Settings, memory: Path) -> Path:
-    """Where the workers of this machine meet: one place per user and per way of making prices."""
-    place = Path(settings.store_dir) if settings.store_dir else memory / f"fastprice-{os.getuid()}"
-    return place / f"{settings.cache_prefix}-{_fingerprint(settings)}"
-
-
-def _fingerprint(settings: Settings) -> str:
+def _way_of_prices(settings: Settings) -> str:
     """Stands for everything that decides which prices are served.
 
     Two services that differ in it, as a demo and the real thing do, must never share a price; and a leader stores the
@@ -260,11 +250,10 @@ def memory_directory() -> Path:
     shm = Path("/dev/shm")
     try:
         return _with_room(shm)
-    except FileNotFoundError:  # As on macOS.
-        return _with_room(Path(tempfile.gettempdir()))
     except OSError as error:
         temporary = _with_room(Path(tempfile.gettempdir()))
-        logger.warning("%s cannot be used (%s): store and metrics are kept in %s", shm, error.strerror, temporary)
+        if not isinstance(error, FileNotFoundError):  # As on macOS.
+            logger.warning("%s cannot be used (%s): store and metrics are kept in %s", shm, error.strerror, temporary)
         return temporary
 
 
@@ -291,12 +280,3 @@ def tell_all(observers: list[Events]) -> Events:
                     logger.exception("an observer fails over %s, and counts or logs none", type(event).__name__)
 
     return tell
-
-
-async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
-    while True:
-        await clock.sleep(FLUSH_SECONDS)
-        try:
-            flush()
-        except Exception:
-            logger.exception("the counts of the last second could not be written down")
