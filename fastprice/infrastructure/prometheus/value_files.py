@@ -11,7 +11,7 @@ import glob
 import logging
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,23 @@ class ValueFiles:
         kind = f"{typ}_{multiprocess_mode}" if multiprocess_mode else typ
         path = self._directory / f"{kind}_{self._slot}.db"
         if path not in self._files:
-            self._files[path] = {key: Value(key, number, stamp) for key, number, stamp in _predecessors(path)}
+            self._files[path] = _predecessors(path)
         key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
         return self._files[path].setdefault(key, Value(key))
 
     def save(self) -> None:
         """Write every value down. A failure is logged once, and its end."""
-        errors = list(self._save())
+        errors: list[OSError] = []
+        try:
+            self._hold()
+        except OSError as error:
+            errors.append(error)
+        else:
+            for path, numbers in self._files.items():
+                try:
+                    _write(path, b"".join(value.entry() for value in numbers.values()))
+                except OSError as error:
+                    errors.append(error)
         if errors and self._works:
             logger.warning("metrics cannot be saved (%s): /metrics shows old values until they can", errors[0])
         elif not errors and not self._works:
@@ -91,19 +101,6 @@ class ValueFiles:
                 names = glob.glob(f"{glob.escape(str(self._directory))}/*.db")
                 return MultiProcessCollector.merge([name for name in names if _readable(name)], accumulate=True)
 
-    def _save(self) -> Iterator[OSError]:
-        """Save what can be saved, and yield what fails."""
-        try:
-            self._hold()
-        except OSError as error:
-            yield error
-            return
-        for path, numbers in self._files.items():
-            try:
-                _write(path, b"".join(value.entry() for value in numbers.values()))
-            except OSError as error:
-                yield error
-
     def _hold(self) -> None:
         """Tell other services that the directory is used; it may be a new one since a cleaner removed the last."""
         if self._held is not None and not holds(self._held, self._directory):
@@ -113,14 +110,14 @@ class ValueFiles:
             self._held = hold(self._directory)
 
 
-def _predecessors(path: Path) -> Iterator[tuple[str, float, float]]:
+def _predecessors(path: Path) -> dict[str, Value]:
+    """What was counted in this slot before, by key."""
     if not path.exists():
-        return
+        return {}
     if not _readable(str(path)):
         logger.warning("metrics file %s is damaged: it starts again from zero", path.name)
-        return
-    for key, number, stamp, _ in MmapedDict.read_all_values_from_file(str(path)):
-        yield key, number, stamp
+        return {}
+    return {key: Value(key, number, stamp) for key, number, stamp, _ in MmapedDict.read_all_values_from_file(str(path))}
 
 
 def _readable(name: str) -> bool:
