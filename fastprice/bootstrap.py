@@ -77,7 +77,7 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
 
     session = Session(USER_AGENT, settings.proxies.find)
     store, redis_state = _store(settings, memory, holder, service, clock, events)
-    sources = [_exchange_source(name, settings, session, clock, events) for name in settings.sources]
+    sources = _sources(settings, session, clock, events)
     made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
     latest, rounds = made.latest, made.rounds
 
@@ -160,17 +160,16 @@ async def _scrape(
 
 async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
     """What each source says now, for `fastprice quote`."""
-    clock, session = SystemClock(), Session(USER_AGENT, settings.proxies.find)
-    async with session:
-        sources = [_exchange_source(name, settings, session, clock, lambda event: None) for name in settings.sources]
-        return await ask_each(sources, pair, clock)
+    clock = SystemClock()
+    async with Session(USER_AGENT, settings.proxies.find) as session:
+        return await ask_each(_sources(settings, session, clock, lambda event: None), pair, clock)
 
 
-def _exchange_source(name: str, settings: Settings, session: Session, clock: Clock, events: Events) -> ExchangeSource:
-    """One exchange, bare: at its own address, or where `<SOURCE>_URL` says."""
-    exchange = EXCHANGES[name]
-    url = settings.source_urls.get(name, exchange.base_url)
-    return ExchangeSource(exchange, url, settings.fetch_timeout, session, clock, events)
+def _sources(settings: Settings, session: Session, clock: Clock, events: Events) -> list[ExchangeSource]:
+    """The exchanges, bare: each at its own address, or where `<SOURCE>_URL` says."""
+    urls = {name: settings.source_urls.get(name, EXCHANGES[name].base_url) for name in settings.sources}
+    common = settings.fetch_timeout, session, clock, events
+    return [ExchangeSource(EXCHANGES[name], url, *common) for name, url in urls.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +182,8 @@ class Engine(Generic[S]):
 
 
 def engine(
-    settings: Settings,
-    sources: Iterable[PriceSource],
-    store: PriceStore,
-    make: Callable[[Quote, float, float, float], S],
-    holder: str,
-    clock: Clock,
-    events: Events,
+    settings: Settings, sources: Iterable[PriceSource], store: PriceStore,
+    make: Callable[[Quote, float, float, float], S], holder: str, clock: Clock, events: Events,
     share: Callable[[], float] = random.random,
 ) -> Engine[S]:
     """One worker's engine over the given sources and store: in the service, in tests and in the simulator.
@@ -203,12 +197,9 @@ def engine(
     for source in sources:
         breaker = SourceBreaker(source.name, settings.breaker_fail_max, settings.breaker_reset, events)
         healths.append(SourceHealth(source, breaker, patience, share, clock.monotonic()))
-    tolerance = Tolerance(
-        # At least as far as clocks differ beyond the age of a fresh price.
-        stamp_ms=max(settings.age_limits.stale_ms, settings.age_limits.fresh_ms + MAX_SKEW_MS),
-        current_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
-        max_deviation=settings.max_deviation,
-    )
+    # At least as far as clocks differ beyond the age of a fresh price.
+    current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
+    tolerance = Tolerance(max(settings.age_limits.stale_ms, current_ms), current_ms, settings.max_deviation)
     limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
     pace = Pace(holder, settings.refresh_interval, share)
     rounds = Rounds(healths, store, latest, tolerance, limits, holder, clock, events)

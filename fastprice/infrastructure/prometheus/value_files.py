@@ -29,24 +29,24 @@ _NUMBERS = struct.Struct("dd")
 class Value:
     """One number of one worker, with the interface that the library's metrics expect; the event loop alone uses it."""
 
-    def __init__(self, key: str, number: float = 0.0, timestamp: float = 0.0) -> None:
+    def __init__(self, key: str, number: float = 0.0) -> None:
         encoded = key.encode()
         # The length and the key, padded so that the numbers are aligned to 8 bytes.
         self._head = struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
         self._number = number
-        self._timestamp = timestamp
 
     def inc(self, amount: float) -> None:
         self._number += amount
 
     def set(self, number: float, timestamp: float | None = None) -> None:
-        self._number, self._timestamp = number, timestamp or 0.0
+        self._number = number
 
     def get(self) -> float:
         return self._number
 
     def entry(self) -> bytes:
-        return self._head + _NUMBERS.pack(self._number, self._timestamp)
+        # The second number is the time at which a gauge was set, where the newest one counts; none of ours is so.
+        return self._head + _NUMBERS.pack(self._number, 0.0)
 
 
 class ValueFiles:
@@ -117,7 +117,7 @@ def _predecessors(path: Path) -> dict[str, Value]:
     if not _readable(str(path)):
         logger.warning("metrics file %s is damaged: it starts again from zero", path.name)
         return {}
-    return {key: Value(key, number, stamp) for key, number, stamp, _ in MmapedDict.read_all_values_from_file(str(path))}
+    return {key: Value(key, number) for key, number, *_ in MmapedDict.read_all_values_from_file(str(path))}
 
 
 def _readable(name: str) -> bool:
