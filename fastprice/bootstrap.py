@@ -108,9 +108,9 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
 def _metrics(settings: Settings) -> Metrics:
     """The metrics, with what is known before anything has happened."""
     metrics = Metrics(__version__)
-    metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
+    stores = ("redis", "embedded") if settings.redis_url else ("embedded",)
+    metrics.begin(settings.pairs, settings.age_limits, stores, (PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
     metrics.simulated.show([(bool(settings.simulated),)])
-    metrics.expect((PRICE_ROUTE, PRICES.rstrip("/"), SOURCES_ROUTE))
     return metrics
 
 

@@ -28,6 +28,10 @@ REDIS_ACCEPTED = (
     " unix://PATH, for one server, neither Sentinel nor Cluster, with files that can be read; or empty"
 )
 MAX_SECONDS = 86_400.0
+ORDER = (
+    ("REFRESH_INTERVAL", "less than", "CACHE_TTL"), ("MAX_STALE", "at least", "CACHE_TTL"),
+    ("ROUND_TIMEOUT", "at least", "FETCH_TIMEOUT"),
+)  # fmt: skip
 
 # Strict, because what they match is shown in public: a password that was put in the wrong place must not pass for one.
 _HOST_NAME = r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]+(?:%[A-Za-z0-9._-]+)?"
@@ -50,10 +54,6 @@ def _matching(pattern: str, text: str) -> str:
     if not re.fullmatch(pattern, text):
         raise ValueError(text)
     return text
-
-
-def _text(pattern: str, accepted: str) -> Kind[str]:
-    return Kind(partial(_matching, pattern), accepted)
 
 
 def _number(convert: Callable[[str], Number], least: Number, most: Number, what: str) -> Kind[Number]:
@@ -136,7 +136,8 @@ def _redis_url(text: str) -> str:
 
 SWITCH = Kind(lambda text: _whole(0, 1).parse(text) == 1, "0 or 1")
 URL = _or_empty(_http_url, "an http:// or https:// URL")
-PREFIX = _text(r"[A-Za-z0-9._:-]{1,64}", "1 to 64 letters, digits, and any of . _ : -")
+HOST = Kind(partial(_matching, r"[A-Za-z0-9.:_-]+"), "an address or a host name")
+PREFIX = Kind(partial(_matching, r"[A-Za-z0-9._:-]{1,64}"), "1 to 64 letters, digits, and any of . _ : -")
 ANYTHING = Kind(str, "anything")
 PROXY = _or_empty(
     lambda text: _http_url(text if "://" in text else f"http://{text}"),
@@ -156,7 +157,7 @@ class Settings:
     source_urls: Mapping[str, str]
     simulated: tuple[str, ...]
     proxies: Proxies
-    host: str = _variable("0.0.0.0", _text(r"[A-Za-z0-9.:_-]+", "an address or a host name"))
+    host: str = _variable("0.0.0.0", HOST)
     port: int = _variable("8000", _whole(0, 65535, "a port, or 0 for any free one: a whole number"))
     workers: int = _variable("8", _whole(1, 256))
     log_level: str = _variable("info", _one_of("debug", "info", "warning", "error"))
@@ -206,27 +207,21 @@ class Settings:
         market = read("MARKET_URL", "", URL)
         urls = {source: read(f"{source.upper()}_URL", "", URL) for source in EXCHANGES}
         proxies = {"http": read("HTTP_PROXY", "", PROXY), "https": read("HTTPS_PROXY", "", PROXY)}
-        settings = cls(
+        for name, relation, other in ORDER:
+            value, limit = own[name.lower()], own[other.lower()]
+            if value >= limit if relation == "less than" else value < limit:
+                _refuse(name, f"{value:g}", f"{relation} {other} ({limit:g})")
+        return cls(
             # Those of the exchanges, or all of one market; sources at a market or a private address are simulated.
             source_urls={name: url or f"{market.rstrip('/')}/{name}" for name, url in urls.items() if url or market},
             simulated=tuple(name for name in own["sources"] if (is_private(urls[name]) if urls[name] else market)),
             proxies=Proxies({scheme: url for scheme, url in proxies.items() if url}, read("NO_PROXY", "", ANYTHING)),
             **own,
         )
-        settings._check_order()
-        return settings
 
     @property
     def age_limits(self) -> AgeLimits:
         return AgeLimits(fresh_ms=round(self.cache_ttl * 1000), stale_ms=round(self.max_stale * 1000))
-
-    def _check_order(self) -> None:
-        if self.refresh_interval >= self.cache_ttl:
-            _refuse("REFRESH_INTERVAL", f"{self.refresh_interval:g}", f"less than CACHE_TTL ({self.cache_ttl:g})")
-        if self.max_stale < self.cache_ttl:
-            _refuse("MAX_STALE", f"{self.max_stale:g}", f"at least CACHE_TTL ({self.cache_ttl:g})")
-        if self.round_timeout < self.fetch_timeout:
-            _refuse("ROUND_TIMEOUT", f"{self.round_timeout:g}", f"at least FETCH_TIMEOUT ({self.fetch_timeout:g})")
 
 
 def _refuse(name: str, text: str, accepted: str) -> NoReturn:

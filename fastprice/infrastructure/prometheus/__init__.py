@@ -118,27 +118,25 @@ class Metrics:
         self.workers = living("workers", "Living workers, by the store in use.", ("store",))
         self.build_info = own("build_info", "What runs here.", "version", "python")
 
-    def begin(self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str]) -> None:
+    def begin(
+        self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str], routes: Iterable[str] = ()
+    ) -> None:
         """Show what is known from the start. `stores` are those of this worker, the preferred one first.
 
-        So a pair that never gets a price is seen to have none, and alerts need not know the settings.
+        So a pair that never gets a price is seen to have none, and alerts need not know the settings. Failures are
+        counted from none, those of requests to `routes` too: a rate needs two values, and in a series that begins with
+        the first failures these would never be seen.
         """
         self._symbols = {pair.symbol for pair in pairs}
         self.leaders.set(0)
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
         for result in "fetched", "adopted", "failed":
             self.refreshes.labels(result).inc(0)
+        for route, status in product(routes, (500, 503)):
+            self.http_requests.labels(route, "GET", status).inc(0)
         self._works = dict.fromkeys(stores, True)
         self._show_store()
         self.flush()
-
-    def expect(self, routes: Iterable[str]) -> None:
-        """Show that no request to these routes has failed yet.
-
-        A rate needs two values: in a series that begins with the first failures, these would never be seen.
-        """
-        for route, status in product(routes, (500, 503)):
-            self.http_requests.labels(route, "GET", status).inc(0)
 
     def __call__(self, event: Event) -> None:
         """Count an event; those that are only for the log change nothing."""
