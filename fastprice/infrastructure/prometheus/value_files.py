@@ -17,6 +17,7 @@ from typing import Any
 
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MutexValue
 
 from fastprice.infrastructure.prometheus.directory import hold, holds
 
@@ -26,27 +27,19 @@ _HEADER = struct.Struct("i4x")
 _NUMBERS = struct.Struct("dd")
 
 
-class Value:
-    """One number of one worker, with the interface that the library's metrics expect; the event loop alone uses it."""
+class Value(MutexValue):
+    """One number of one worker, as the library keeps it, and as it stands in a file of the library."""
 
     def __init__(self, key: str, number: float = 0.0) -> None:
+        super().__init__(None, None, None, (), (), "")
+        self.set(number)
         encoded = key.encode()
         # The length and the key, padded so that the numbers are aligned to 8 bytes.
         self._head = struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
-        self._number = number
-
-    def inc(self, amount: float) -> None:
-        self._number += amount
-
-    def set(self, number: float, timestamp: float | None = None) -> None:
-        self._number = number
-
-    def get(self) -> float:
-        return self._number
 
     def entry(self) -> bytes:
         # The second number is the time at which a gauge was set, where the newest one counts; none of ours is so.
-        return self._head + _NUMBERS.pack(self._number, 0.0)
+        return self._head + _NUMBERS.pack(self.get(), 0.0)
 
 
 class ValueFiles:
