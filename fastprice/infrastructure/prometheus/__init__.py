@@ -46,19 +46,19 @@ class _OwnGauge:
 
     def __init__(self, registries: Iterable[CollectorRegistry], name: str, text: str, *labels: str) -> None:
         self._name, self._text, self._labelnames = f"fastprice_{name}", text, labels
-        self._samples: list[tuple[list[str], float]] = []
+        self.show(())
         for registry in registries:
             registry.register(self)
 
     def show(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Show these rows and no others; each has the labels and then the value."""
-        self._samples = [(labels, value) for *labels, value in rows]
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labelnames)
+        for *labels, value in rows:
+            family.add_metric(labels, value)
+        self._families = [family]
 
     def collect(self) -> list[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labelnames)
-        for labels, value in self._samples:
-            family.add_metric(labels, value)
-        return [family]
+        return self._families
 
     describe = collect
 
