@@ -15,8 +15,7 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 def is_private(url: str) -> bool:
     """Whether a URL names this machine or its network, as far as its text tells: no name is looked up."""
     host = (urlsplit(url).hostname or "").rstrip(".")
-    address = _ip(host)
-    if address is not None:
+    if address := _ip(host):
         return not address.is_global
     return "." not in host or host.endswith(PRIVATE_DOMAINS)
 

@@ -11,8 +11,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,6 +50,9 @@ from fastprice.interface.price_snapshot import PriceSnapshot, price_snapshots
 from fastprice.server.lane import Lane
 from fastprice.settings import Settings
 
+S = TypeVar("S", bound=Snapshot)
+# What runs beside the requests for as long as a worker lives.
+Loop = Callable[[], Coroutine[Any, Any, None]]
 logger = logging.getLogger("fastprice")
 
 USER_AGENT = f"fastprice/{__version__}"
@@ -76,7 +78,7 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
 
     session = Session(USER_AGENT, settings.proxies.find)
     store, redis_state = _store(settings, memory, holder, service, clock, events)
-    sources = [_exchange_source(name, settings, session, clock, events) for name in settings.sources]
+    sources = _sources(settings, session, clock, events)
     made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
     latest, rounds = made.latest, made.rounds
 
@@ -90,53 +92,52 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         reports=lambda: rounds.reports,
         standing=rounds.standing,
         redis=redis_state,
-        scrape=_scraper(metrics, flush, latest, rounds),
+        scrape=partial(_scrape, metrics, flush, latest, rounds),
         count_request=metrics.count_request,
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
         simulated=settings.simulated,
     )
-    beside: list[Callable[[], Coroutine[Any, Any, None]]] = [made.leader.run, partial(_flush_forever, flush, clock)]
+    loops: list[Loop] = [made.leader.run, partial(_flush_forever, flush, clock)]
     if isinstance(store, FallbackStore):
-        beside.append(store.keep)
-    return make_app(parts, _lifespan(session, store, lane, flush, beside))
+        loops.append(store.keep)
+    return make_app(parts, partial(_lifespan, session, store, lane, flush, loops))
 
 
 def _metrics(settings: Settings) -> Metrics:
     """The metrics, with what is known before anything has happened."""
     metrics = Metrics(__version__)
-    metrics.begin(settings.pairs, settings.age_limits, ("redis", "embedded") if settings.redis_url else ("embedded",))
+    stores = ("redis", "embedded") if settings.redis_url else ("embedded",)
+    metrics.begin(settings.pairs, settings.age_limits, stores, (PRICE_ROUTE, PRICES, SOURCES_ROUTE))
     metrics.simulated.show([(bool(settings.simulated),)])
-    metrics.expect((PRICE_ROUTE, PRICES, SOURCES_ROUTE))
     return metrics
 
 
-def _lifespan(
+@contextlib.asynccontextmanager
+async def _lifespan(
     session: Session,
     store: PriceStore,
     lane: Lane | None,
     flush: Callable[[], None],
-    beside: Iterable[Callable[[], Coroutine[Any, Any, None]]],
-) -> Callable[[Starlette], AbstractAsyncContextManager[Mapping[str, Any]]]:
-    """Runs what is `beside` the requests from a worker's start to its end; the protocol finds the lane in its state."""
+    loops: Iterable[Loop],
+    app: Starlette,
+) -> AsyncIterator[Mapping[str, Any]]:
+    """From a worker's start to its end; the protocol finds the lane in its state.
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-        # Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
-        sys.setswitchinterval(SWITCH_SECONDS)
-        async with session:
-            running = [asyncio.create_task(run()) for run in beside]
-            try:
-                yield {"lane": lane}
-            finally:
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
-                flush()
-                await store.close()
-
-    return lifespan
+    Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    async with session:
+        running = [asyncio.create_task(loop()) for loop in loops]
+        try:
+            yield {"lane": lane}
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            flush()
+            await store.close()
 
 
 def _flush(metrics: Metrics, lane: Lane | None) -> None:
@@ -145,37 +146,36 @@ def _flush(metrics: Metrics, lane: Lane | None) -> None:
     metrics.flush()
 
 
-def _scraper(
+async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
+    while True:
+        await clock.sleep(FLUSH_SECONDS)
+        try:
+            flush()
+        except Exception:
+            logger.exception("the counts of the last second could not be written down")
+
+
+async def _scrape(
     metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceSnapshot], rounds: Rounds
-) -> Callable[[], Awaitable[tuple[bytes, str]]]:
+) -> tuple[bytes, str]:
     """The metrics as text, with the gauges as this worker knows them now."""
-
-    async def scrape() -> tuple[bytes, str]:
-        flush()
-        metrics.show(latest.everything_held(), rounds.reports)
-        return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
-
-    return scrape
+    flush()
+    metrics.show(latest.everything_held(), rounds.reports)
+    return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
 
 
 async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
     """What each source says now, for `fastprice quote`."""
-    clock, session = SystemClock(), Session(USER_AGENT, settings.proxies.find)
-    async with session:
-        sources = [_exchange_source(name, settings, session, clock, lambda event: None) for name in settings.sources]
-        return await ask_each(sources, pair, clock)
+    clock = SystemClock()
+    async with Session(USER_AGENT, settings.proxies.find) as session:
+        return await ask_each(_sources(settings, session, clock, lambda event: None), pair, clock)
 
 
-def _exchange_source(
-    name: str, settings: Settings, session: Session, clock: Clock, events: Events
-) -> ExchangeSource:
-    """One exchange, bare: at its own address, or where `<SOURCE>_URL` says."""
-    exchange = EXCHANGES[name]
-    url = settings.source_urls.get(name, exchange.base_url)
-    return ExchangeSource(exchange, url, settings.fetch_timeout, session, clock, events)
-
-
-S = TypeVar("S", bound=Snapshot)
+def _sources(settings: Settings, session: Session, clock: Clock, events: Events) -> list[ExchangeSource]:
+    """The exchanges, bare: each at its own address, or where `<SOURCE>_URL` says."""
+    urls = {name: settings.source_urls.get(name, EXCHANGES[name].base_url) for name in settings.sources}
+    common = settings.fetch_timeout, session, clock, events
+    return [ExchangeSource(EXCHANGES[name], url, *common) for name, url in urls.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +188,8 @@ class Engine(Generic[S]):
 
 
 def engine(
-    settings: Settings,
-    sources: Iterable[PriceSource],
-    store: PriceStore,
-    make: Callable[[Quote, float, float, float], S],
-    holder: str,
-    clock: Clock,
-    events: Events,
+    settings: Settings, sources: Iterable[PriceSource], store: PriceStore,
+    make: Callable[[Quote, float, float, float], S], holder: str, clock: Clock, events: Events,
     share: Callable[[], float] = random.random,
 ) -> Engine[S]:
     """One worker's engine over the given sources and store: in the service, in tests and in the simulator.
@@ -208,12 +203,9 @@ def engine(
     for source in sources:
         breaker = SourceBreaker(source.name, settings.breaker_fail_max, settings.breaker_reset, events)
         healths.append(SourceHealth(source, breaker, patience, share, clock.monotonic()))
-    tolerance = Tolerance(
-        # At least as far as clocks differ beyond the age of a fresh price.
-        stamp_ms=max(settings.age_limits.stale_ms, settings.age_limits.fresh_ms + MAX_SKEW_MS),
-        current_ms=settings.age_limits.fresh_ms + MAX_SKEW_MS,
-        max_deviation=settings.max_deviation,
-    )
+    # At least as far as clocks differ beyond the age of a fresh price.
+    current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
+    tolerance = Tolerance(max(settings.age_limits.stale_ms, current_ms), current_ms, settings.max_deviation)
     limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
     pace = Pace(holder, settings.refresh_interval, share)
     rounds = Rounds(healths, store, latest, tolerance, limits, holder, clock, events)
@@ -223,29 +215,23 @@ def engine(
 def _store(
     settings: Settings, memory: Path, holder: str, service: str, clock: Clock, events: Events
 ) -> tuple[PriceStore, Callable[[], str]]:
-    """The embedded store, or Redis with the embedded store to fall back on; and how Redis is."""
-    embedded = SqliteStore(store_directory(settings, memory) / "store.db", _records(settings), clock)
+    """The embedded store, or Redis with the embedded store to fall back on; and how Redis is.
+
+    The embedded store is where the workers of this machine meet: one place per user and per way of making prices.
+    """
+    way, place = _way_of_prices(settings), Path(settings.store_dir or memory / f"fastprice-{os.getuid()}")
+    path = place / f"{settings.cache_prefix}-{way}" / "store.db"
+    embedded = SqliteStore(path, Records(settings.pairs, settings.sources), clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
-    prefix = f"{settings.cache_prefix}:{_fingerprint(settings)}"
-    redis = RedisStore(
-        settings.redis_url, prefix, _records(settings), settings.redis_timeout, settings.max_stale, clock, events
-    )
+    prefix, records = f"{settings.cache_prefix}:{way}", Records(settings.pairs, settings.sources)
+    url, seconds = settings.redis_url, settings.redis_timeout
+    redis = RedisStore(url, prefix, records, seconds, settings.max_stale, clock, events)
     store = FallbackStore(redis, embedded, holder, service, clock, events)
     return store, lambda: f"down: {store.lost}" if store.lost else "up"
 
 
-def _records(settings: Settings) -> Records:
-    return Records(settings.pairs, settings.sources)
-
-
-def store_directory(settings: Settings, memory: Path) -> Path:
-    """Where the workers of this machine meet: one place per user and per way of making prices."""
-    place = Path(settings.store_dir) if settings.store_dir else memory / f"fastprice-{os.getuid()}"
-    return place / f"{settings.cache_prefix}-{_fingerprint(settings)}"
-
-
-def _fingerprint(settings: Settings) -> str:
+def _way_of_prices(settings: Settings) -> str:
     """Stands for everything that decides which prices are served.
 
     Two services that differ in it, as a demo and the real thing do, must never share a price; and a leader stores the
@@ -261,11 +247,10 @@ def memory_directory() -> Path:
     shm = Path("/dev/shm")
     try:
         return _with_room(shm)
-    except FileNotFoundError:  # As on macOS.
-        return _with_room(Path(tempfile.gettempdir()))
     except OSError as error:
         temporary = _with_room(Path(tempfile.gettempdir()))
-        logger.warning("%s cannot be used (%s): store and metrics are kept in %s", shm, error.strerror, temporary)
+        if not isinstance(error, FileNotFoundError):  # As on macOS.
+            logger.warning("%s cannot be used (%s): store and metrics are kept in %s", shm, error.strerror, temporary)
         return temporary
 
 
@@ -292,12 +277,3 @@ def tell_all(observers: list[Events]) -> Events:
                     logger.exception("an observer fails over %s, and counts or logs none", type(event).__name__)
 
     return tell
-
-
-async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
-    while True:
-        await clock.sleep(FLUSH_SECONDS)
-        try:
-            flush()
-        except Exception:
-            logger.exception("the counts of the last second could not be written down")

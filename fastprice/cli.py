@@ -9,14 +9,20 @@ import sys
 import uuid
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from fastprice import __version__
-from fastprice.addresses import Proxies, host_and_port
+from fastprice.addresses import host_and_port
 from fastprice.domain.quote import Pair
 from fastprice.settings import Settings, SettingsError
+
+logger = logging.getLogger("fastprice")
+
+LISTEN_ADVICE = {
+    errno.EADDRINUSE: "something listens there already; stop it, or set PORT to another one",
+    errno.EACCES: "ports below 1024 need more rights; set PORT to a higher one",
+}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,9 +39,12 @@ def main() -> None:
 def serve(reload: bool) -> None:
     """Serve prices over HTTP until told to stop (SIGTERM or Ctrl+C)."""
     if reload:
-        _serve_and_reload()
+        from fastprice.server.reload import run_and_reload
+
+        command = [sys.executable, "-m", "fastprice.cli", "serve"]
+        sys.exit(run_and_reload(command, Path(__file__).parent, _tell))
     settings = _settings()
-    _check_port(settings.host, settings.port)
+    _check_port(settings)
     from fastprice.server.held_signals import held_signals
 
     with held_signals():  # The master releases them when it has its handlers.
@@ -95,10 +104,14 @@ def _serve(settings: Settings) -> None:
     raise_limit()
     log_config = logging_config(settings.log_level, settings.log_format, settings.access_log)
     logging.config.dictConfig(log_config)
-    memory = _memory_directory()
+    try:
+        memory = bootstrap.memory_directory()
+    except OSError as error:
+        _tell(f"no directory can be written to: {error}; free or mount /dev/shm or /tmp")
+        sys.exit(1)
     with metrics_directory(memory) as metrics:
         processes = Processes(
-            bind=_address(settings.host, settings.port),
+            bind=_address(settings),
             workers=settings.workers,
             keep_alive=settings.keep_alive,
             graceful_timeout=settings.graceful_timeout,
@@ -112,85 +125,52 @@ def _serve(settings: Settings) -> None:
         Gunicorn(processes).run()
 
 
-def _serve_and_reload() -> NoReturn:
-    from fastprice.server.reload import run_and_reload
-
-    command = [sys.executable, "-m", "fastprice.cli", "serve"]
-    sys.exit(run_and_reload(command, Path(__file__).parent, lambda line: click.echo(f"fastprice: {line}", err=True)))
+def _tell(line: str) -> None:
+    click.echo(f"fastprice: {line}", err=True)
 
 
 def _settings() -> Settings:
     try:
         return Settings.from_env(os.environ)
     except SettingsError as error:
-        click.echo(f"fastprice: {error}", err=True)
+        _tell(str(error))
         sys.exit(2)
 
 
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _address(settings: Settings) -> str:
+    return f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(settings: Settings) -> None:
     """Find out before anything is started what gunicorn would find out five seconds later."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+            probe.bind((settings.host, settings.port))
     except OSError as error:
-        click.echo(f"fastprice: cannot listen on {_address(host, port)}: {_listen_advice(error)}", err=True)
-        sys.exit(1)
-
-
-def _listen_advice(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "something listens there already; stop it, or set PORT to another one"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need more rights; set PORT to a higher one"
-    return f"{error.strerror or error}; set HOST to an address of this machine"
-
-
-def _memory_directory() -> Path:
-    from fastprice.bootstrap import memory_directory
-
-    try:
-        return memory_directory()
-    except OSError as error:
-        click.echo(f"fastprice: no directory can be written to: {error}; free or mount /dev/shm or /tmp", err=True)
+        other = f"{error.strerror or error}; set HOST to an address of this machine"
+        _tell(f"cannot listen on {_address(settings)}: {LISTEN_ADVICE.get(error.errno or 0, other)}")
         sys.exit(1)
 
 
 def _announce(settings: Settings, addresses: list[str]) -> None:
-    pairs = ", ".join(pair.slug for pair in settings.pairs)
-    store = "Redis" if settings.redis_url else "the embedded store"
-    logging.getLogger("fastprice").info(
-        "serving %s at %s: %d workers over %s, prices from %s",
-        pairs,
-        ", ".join(addresses),
-        settings.workers,
-        store,
-        ", ".join(settings.sources),
-    )
+    """Say what is served, and two things that nobody may overlook: simulated prices, and the way through a proxy."""
+    pairs, sources = ", ".join(pair.slug for pair in settings.pairs), ", ".join(settings.sources)
+    over = f"{settings.workers} workers over {'Redis' if settings.redis_url else 'the embedded store'}"
+    logger.info("serving %s at %s: %s, prices from %s", pairs, ", ".join(addresses), over, sources)
     if settings.simulated:
-        logging.getLogger("fastprice").warning("%s", _simulation(settings))
-    if settings.proxies.by_scheme:
-        logging.getLogger("fastprice").info("%s", _way_out(settings.proxies))
+        others = ", ".join(name for name in settings.sources if name not in settings.simulated)
+        whose = f"the prices of {', '.join(settings.simulated)}" if others else "all prices"
+        real = f"; those of {others} are the exchanges' own" if others else ""
+        where = "come from MARKET_URL or a private address, not from an exchange"
+        logger.warning("SIMULATED: %s %s%s", whose, where, real)
+    ways = [f"{host_and_port(proxy)} for {scheme}:// URLs" for scheme, proxy in settings.proxies.by_scheme.items()]
+    if ways:
+        directly = "private addresses and those of NO_PROXY directly"
+        logger.info("exchanges are asked through the proxy %s; %s", ", ".join(ways), directly)
     elif any(name.upper() == "ALL_PROXY" for name in os.environ):
-        logging.getLogger("fastprice").warning("ALL_PROXY is not used: set HTTPS_PROXY to an http:// or https:// proxy")
-
-
-def _simulation(settings: Settings) -> str:
-    """The line after which nobody takes a demo for the market."""
-    others = [name for name in settings.sources if name not in settings.simulated]
-    whose = f"the prices of {', '.join(settings.simulated)}" if others else "all prices"
-    real = f"; those of {', '.join(others)} are the exchanges' own" if others else ""
-    return f"SIMULATED: {whose} come from MARKET_URL or a private address, not from an exchange{real}"
-
-
-def _way_out(proxies: Proxies) -> str:
-    shown = ", ".join(f"{host_and_port(proxy)} for {scheme}:// URLs" for scheme, proxy in proxies.by_scheme.items())
-    return f"exchanges are asked through the proxy {shown}; private addresses and those of NO_PROXY directly"
+        logger.warning("ALL_PROXY is not used: set HTTPS_PROXY to an http:// or https:// proxy")
 
 
 if __name__ == "__main__":

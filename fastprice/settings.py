@@ -2,10 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Generic, NoReturn, TypeVar, cast
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from fastprice.addresses import Proxies, is_private
@@ -14,9 +15,8 @@ from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.infrastructure.exchanges import EXCHANGES
 
 Value = TypeVar("Value")
+Number = TypeVar("Number", int, float)
 
-LOG_LEVELS = ("debug", "info", "warning", "error")
-LOG_FORMATS = ("text", "json")
 REDIS_SCHEMES = ("redis", "rediss", "unix")
 SHOWN_SCHEMES = (*REDIS_SCHEMES, "redis+sentinel", "redis+cluster", "http", "https")
 # Options of a Redis URL; any other one would be a mistake that shows only at the first connection.
@@ -28,11 +28,14 @@ REDIS_ACCEPTED = (
     " unix://PATH, for one server, neither Sentinel nor Cluster, with files that can be read; or empty"
 )
 MAX_SECONDS = 86_400.0
+ORDER = (
+    ("REFRESH_INTERVAL", "less than", "CACHE_TTL"), ("MAX_STALE", "at least", "CACHE_TTL"),
+    ("ROUND_TIMEOUT", "at least", "FETCH_TIMEOUT"),
+)  # fmt: skip
 
 # Strict, because what they match is shown in public: a password that was put in the wrong place must not pass for one.
 _HOST_NAME = r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]+(?:%[A-Za-z0-9._-]+)?"
 _SOCKET_PATH = r"/[A-Za-z0-9._/+-]+"
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+", re.ASCII)
 
 
 class SettingsError(FastpriceError):
@@ -40,194 +43,11 @@ class SettingsError(FastpriceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """The settings, checked. Times are in seconds, as in the environment; README has the table."""
+class Kind(Generic[Value]):
+    """What a variable may say: `parse` reads it, with ValueError where it cannot be used."""
 
-    host: str
-    port: int
-    workers: int
-    log_level: str
-    log_format: str
-    access_log: bool
-    cache_ttl: float
-    refresh_interval: float
-    max_stale: float
-    cold_wait: float
-    pairs: tuple[Pair, ...]
-    sources: tuple[str, ...]
-    source_urls: Mapping[str, str]
-    simulated: tuple[str, ...]
-    proxies: Proxies
-    fetch_timeout: float
-    round_timeout: float
-    retry_attempts: int
-    retry_base: float
-    breaker_fail_max: int
-    breaker_reset: float
-    max_deviation: float
-    redis_url: str
-    redis_timeout: float
-    cache_prefix: str
-    store_dir: str
-    keep_alive: int
-    graceful_timeout: int
-    fast_lane: bool
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """Read and check everything; raises SettingsError at the first value that cannot be used."""
-        read = _Reader(environ)
-        default = ",".join(name for name, exchange in EXCHANGES.items() if exchange.by_default)
-        sources = read("SOURCES", default, _sources, f"some of {', '.join(EXCHANGES)}, none twice")
-        settings = cls(
-            host=read("HOST", "0.0.0.0", _host, "an address or a host name"),
-            port=read("PORT", "8000", _whole(0, 65535), "a whole number from 0 (any free port) to 65535"),
-            workers=read("WORKERS", "8", _whole(1, 256), "a whole number from 1 to 256"),
-            log_level=read("LOG_LEVEL", "info", _one_of(LOG_LEVELS), f"one of {', '.join(LOG_LEVELS)}"),
-            log_format=read("LOG_FORMAT", "text", _one_of(LOG_FORMATS), f"one of {', '.join(LOG_FORMATS)}"),
-            access_log=read("ACCESS_LOG", "0", _switch, "0 or 1"),
-            cache_ttl=read.seconds("CACHE_TTL", "5", least=0.05),
-            refresh_interval=read.seconds("REFRESH_INTERVAL", "1", least=0.02),
-            max_stale=read.seconds("MAX_STALE", "60", least=0.05),
-            cold_wait=read.seconds("COLD_WAIT", "2"),
-            pairs=read("PAIRS", "eth-usdt", _pairs, "pairs like eth-usdt, separated by commas, none twice"),
-            sources=sources,
-            source_urls=read.source_urls(),
-            simulated=read.simulated(sources),
-            proxies=read.proxies(),
-            fetch_timeout=read.seconds("FETCH_TIMEOUT", "2", least=0.01),
-            round_timeout=read.seconds("ROUND_TIMEOUT", "5", least=0.01),
-            retry_attempts=read("RETRY_ATTEMPTS", "3", _whole(1, 10), "a whole number from 1 to 10"),
-            retry_base=read.seconds("RETRY_BASE", "0.1"),
-            breaker_fail_max=read("BREAKER_FAIL_MAX", "5", _whole(1, 1000), "a whole number from 1 to 1000"),
-            breaker_reset=read.seconds("BREAKER_RESET", "30", least=0.01),
-            max_deviation=read("MAX_DEVIATION", "0.05", _number(0.0001, 1), "a share from 0.0001 to 1"),
-            redis_url=read("REDIS_URL", "", _redis_url, REDIS_ACCEPTED),
-            redis_timeout=read.seconds("REDIS_TIMEOUT", "0.1", least=0.001),
-            cache_prefix=read("CACHE_PREFIX", "fastprice", _prefix, "1 to 64 letters, digits, and any of . _ : -"),
-            store_dir=read("STORE_DIR", "", _directory, "a directory of this user that can be written to, or made"),
-            keep_alive=read("KEEP_ALIVE", "75", _whole(1, 3600), "whole seconds from 1 to 3600"),
-            graceful_timeout=read("GRACEFUL_TIMEOUT", "20", _whole(1, 600), "whole seconds from 1 to 600"),
-            fast_lane=read("FAST_LANE", "1", _switch, "0 or 1"),
-        )
-        settings._check_order()
-        return settings
-
-    @property
-    def age_limits(self) -> AgeLimits:
-        return AgeLimits(fresh_ms=round(self.cache_ttl * 1000), stale_ms=round(self.max_stale * 1000))
-
-    def _check_order(self) -> None:
-        if self.refresh_interval >= self.cache_ttl:
-            _refuse("REFRESH_INTERVAL", f"{self.refresh_interval:g}", f"less than CACHE_TTL ({self.cache_ttl:g})")
-        if self.max_stale < self.cache_ttl:
-            _refuse("MAX_STALE", f"{self.max_stale:g}", f"at least CACHE_TTL ({self.cache_ttl:g})")
-        if self.round_timeout < self.fetch_timeout:
-            _refuse("ROUND_TIMEOUT", f"{self.round_timeout:g}", f"at least FETCH_TIMEOUT ({self.fetch_timeout:g})")
-
-
-class _Reader:
-    """Reads one variable after the other; an empty one counts as not set."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-
-    def __call__(self, name: str, default: str, parse: Callable[[str], Value], accepted: str) -> Value:
-        text = self._environ.get(name, "").strip() or default
-        try:
-            return parse(text)
-        except ValueError:
-            _refuse(name, text, accepted)
-
-    def seconds(self, name: str, default: str, least: float = 0.0) -> float:
-        return self(name, default, _number(least, MAX_SECONDS), f"seconds from {least:g} to {MAX_SECONDS:g}")
-
-    def source_urls(self) -> dict[str, str]:
-        """The base URLs that replace the exchanges' own, by source: one each, or all of them at one market."""
-        market, urls = self._url("MARKET_URL"), {}
-        for source in EXCHANGES:
-            if url := self._url(f"{source.upper()}_URL") or (market and f"{market.rstrip('/')}/{source}"):
-                urls[source] = url
-        return urls
-
-    def simulated(self, sources: Iterable[str]) -> tuple[str, ...]:
-        """The sources whose prices are no exchange's: asked at MARKET_URL, or at a private address."""
-        own = {source: self._url(f"{source.upper()}_URL") for source in sources}
-        market = bool(self._url("MARKET_URL"))
-        return tuple(source for source, url in own.items() if (is_private(url) if url else market))
-
-    def proxies(self) -> Proxies:
-        """What other programs take from the same variables; where one is set in lower case too, that goes first."""
-        found = {"http": self._proxy("HTTP_PROXY"), "https": self._proxy("HTTPS_PROXY")}
-        return Proxies({scheme: proxy for scheme, proxy in found.items() if proxy}, self._either("NO_PROXY"))
-
-    def _proxy(self, name: str) -> str:
-        text = self._either(name)
-        url = text if "://" in text or not text else f"http://{text}"
-        try:
-            return _http_url(url)
-        except ValueError:
-            # Of a URL that cannot be read nobody can say where its password is.
-            shown = f"{text.partition('://')[0]}://***" if "://" in text else "***"
-            _refuse(name, shown, "the URL of an http:// or https:// proxy, its name and password percent-encoded")
-
-    def _either(self, name: str) -> str:
-        lower = next((value for key, value in self._environ.items() if key == name.lower()), "").strip()
-        return lower or self._environ.get(name, "").strip()
-
-    def _url(self, name: str) -> str:
-        return self(name, "", _http_url, "an http:// or https:// URL")
-
-
-def _refuse(name: str, text: str, accepted: str) -> NoReturn:
-    raise SettingsError(f"{name}={_shown(name, text)!r} cannot be used: it must be {accepted}")
-
-
-def _shown(name: str, text: str) -> str:
-    """The value, but of a URL only the scheme: in one that cannot be read, anything may be the password."""
-    if not name.endswith("_URL") and not re.search("[@?]|://", text):
-        return text
-    scheme = text.partition("://")[0]
-    return f"{scheme}://***" if scheme in SHOWN_SCHEMES else "***"
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        if not _NUMBER.fullmatch(text) or not least <= float(text) <= most:
-            raise ValueError(text)
-        return float(text)
-
-    return parse
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-            raise ValueError(text)
-        return int(text)
-
-    return parse
-
-
-def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(text)
-        return text.lower()
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    return _whole(0, 1)(text) == 1
-
-
-def _host(text: str) -> str:
-    return _matching(r"[A-Za-z0-9.:_-]+", text)
-
-
-def _prefix(text: str) -> str:
-    return _matching(r"[A-Za-z0-9._:-]{1,64}", text)
+    parse: Callable[[str], Value]
+    accepted: str
 
 
 def _matching(pattern: str, text: str) -> str:
@@ -236,58 +56,49 @@ def _matching(pattern: str, text: str) -> str:
     return text
 
 
-def _pairs(text: str) -> tuple[Pair, ...]:
-    return _distinct(Pair.parse(word) for word in _words(text))
+def _number(convert: Callable[[str], Number], least: Number, most: Number, what: str) -> Kind[Number]:
+    def parse(text: str) -> Number:
+        number = convert(_matching(r"([0-9]*\.)?[0-9]+", text))
+        if not least <= number <= most:
+            raise ValueError(text)
+        return number
+
+    return Kind(parse, f"{what} from {least:g} to {most:g}")
 
 
-def _sources(text: str) -> tuple[str, ...]:
-    return _distinct(_one_of(tuple(EXCHANGES))(word) for word in _words(text))
+def _whole(least: int, most: int, what: str = "a whole number") -> Kind[int]:
+    return _number(int, least, most, what)
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip().lower() for word in text.split(",")]
+def _seconds(least: float = 0.0) -> Kind[float]:
+    return _number(float, least, MAX_SECONDS, "seconds")
 
 
-def _distinct(items: Iterable[Value]) -> tuple[Value, ...]:
-    found = tuple(items)
-    if len(set(found)) != len(found):
-        raise ValueError("one stands twice")
-    return found
+def _one_of(*words: str) -> Kind[str]:
+    return Kind(lambda text: _matching("|".join(words), text.lower()), f"one of {', '.join(words)}")
+
+
+def _distinct(parse: Callable[[str], Value], accepted: str) -> Kind[tuple[Value, ...]]:
+    def parse_each(text: str) -> tuple[Value, ...]:
+        found = tuple(parse(word.strip().lower()) for word in text.split(","))
+        if len(set(found)) != len(found):
+            raise ValueError(text)
+        return found
+
+    return Kind(parse_each, f"{accepted}, none twice")
+
+
+def _or_empty(parse: Callable[[str], str], accepted: str) -> Kind[str]:
+    return Kind(lambda text: text and parse(text), accepted)
 
 
 def _directory(text: str) -> str:
     wanted = Path(text).absolute()
     nearest = next(path for path in (wanted, *wanted.parents) if path.exists())
-    if text and not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+    # What somebody else can write to could hold somebody else's prices.
+    is_ours = nearest != wanted or nearest.stat().st_uid == os.getuid()
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) and is_ours):
         raise ValueError(text)
-    if text and nearest == wanted and nearest.stat().st_uid != os.getuid():
-        raise ValueError("what somebody else can write to could hold somebody else's prices")
-    return text
-
-
-def _http_url(text: str) -> str:
-    parts = _url(text)
-    # A path is appended to it, so it cannot have a query.
-    if text and (parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.path):
-        raise ValueError(text)
-    if text:
-        _matching(_HOST_NAME, parts.hostname or "")
-    return text
-
-
-def _redis_url(text: str) -> str:
-    parts = _url(text)
-    local, options = parts.scheme == "unix", REDIS_OPTIONS | (TLS_OPTIONS if parts.scheme == "rediss" else {})
-    # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
-    if text and (parts.scheme not in REDIS_SCHEMES or "#" in text or local and (parts.hostname or parts.port)):
-        raise ValueError(text)
-    if text:
-        _matching(_SOCKET_PATH if local else "/?|/[0-9]{1,5}", parts.path)
-        _matching("" if local else _HOST_NAME, parts.hostname or "")
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        _matching(options.get(name, "(?!)"), value)
-        if name in TLS_FILES and not (Path(value).is_file() and os.access(value, os.R_OK)):
-            raise ValueError(value)
     return text
 
 
@@ -297,3 +108,125 @@ def _url(text: str) -> SplitResult:
     if not text.isprintable() or " " in text:
         raise ValueError(text)
     return parts
+
+
+def _http_url(text: str) -> str:
+    parts = _url(text)
+    # A path is appended to it, so it cannot have a query.
+    if parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.path:
+        raise ValueError(text)
+    _matching(_HOST_NAME, parts.hostname or "")
+    return text
+
+
+def _redis_url(text: str) -> str:
+    parts = _url(text)
+    local, options = parts.scheme == "unix", REDIS_OPTIONS | (TLS_OPTIONS if parts.scheme == "rediss" else {})
+    # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
+    if parts.scheme not in REDIS_SCHEMES or "#" in text or (local and parts.port):
+        raise ValueError(text)
+    _matching(_SOCKET_PATH if local else "/?|/[0-9]{1,5}", parts.path)
+    _matching("" if local else _HOST_NAME, parts.hostname or "")
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        _matching(options.get(name, "(?!)"), value)
+        if name in TLS_FILES and not (Path(value).is_file() and os.access(value, os.R_OK)):
+            raise ValueError(value)
+    return text
+
+
+SWITCH = Kind(lambda text: _whole(0, 1).parse(text) == 1, "0 or 1")
+URL = _or_empty(_http_url, "an http:// or https:// URL")
+HOST = Kind(partial(_matching, r"[A-Za-z0-9.:_-]+"), "an address or a host name")
+PREFIX = Kind(partial(_matching, r"[A-Za-z0-9._:-]{1,64}"), "1 to 64 letters, digits, and any of . _ : -")
+ANYTHING = Kind(str, "anything")
+PROXY = _or_empty(
+    lambda text: _http_url(text if "://" in text else f"http://{text}"),
+    "the URL of an http:// or https:// proxy, its name and password percent-encoded",
+)
+
+
+def _variable(default: str, kind: Kind[Value]) -> Value:
+    """A setting that is read from the variable of its name in upper case."""
+    return cast(Value, field(metadata={"default": default, "kind": kind}))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings, checked. Times are in seconds, as in the environment; README has the table."""
+
+    source_urls: Mapping[str, str]
+    simulated: tuple[str, ...]
+    proxies: Proxies
+    host: str = _variable("0.0.0.0", HOST)
+    port: int = _variable("8000", _whole(0, 65535, "a port, or 0 for any free one: a whole number"))
+    workers: int = _variable("8", _whole(1, 256))
+    log_level: str = _variable("info", _one_of("debug", "info", "warning", "error"))
+    log_format: str = _variable("text", _one_of("text", "json"))
+    access_log: bool = _variable("0", SWITCH)
+    cache_ttl: float = _variable("5", _seconds(0.05))
+    refresh_interval: float = _variable("1", _seconds(0.02))
+    max_stale: float = _variable("60", _seconds(0.05))
+    cold_wait: float = _variable("2", _seconds())
+    pairs: tuple[Pair, ...] = _variable("eth-usdt", _distinct(Pair.parse, "pairs like eth-usdt, separated by commas"))
+    sources: tuple[str, ...] = _variable(
+        ",".join(name for name, exchange in EXCHANGES.items() if exchange.by_default),
+        _distinct(_one_of(*EXCHANGES).parse, f"some of {', '.join(EXCHANGES)}"),
+    )
+    fetch_timeout: float = _variable("2", _seconds(0.01))
+    round_timeout: float = _variable("5", _seconds(0.01))
+    retry_attempts: int = _variable("3", _whole(1, 10))
+    retry_base: float = _variable("0.1", _seconds())
+    breaker_fail_max: int = _variable("5", _whole(1, 1000))
+    breaker_reset: float = _variable("30", _seconds(0.01))
+    max_deviation: float = _variable("0.05", _number(float, 0.0001, 1.0, "a share"))
+    redis_url: str = _variable("", _or_empty(_redis_url, REDIS_ACCEPTED))
+    redis_timeout: float = _variable("0.1", _seconds(0.001))
+    cache_prefix: str = _variable("fastprice", PREFIX)
+    store_dir: str = _variable("", _or_empty(_directory, "a directory of this user that can be written to, or made"))
+    keep_alive: int = _variable("75", _whole(1, 3600, "whole seconds"))
+    graceful_timeout: int = _variable("20", _whole(1, 600, "whole seconds"))
+    fast_lane: bool = _variable("1", SWITCH)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read and check everything; raises SettingsError at the first value that cannot be used.
+
+        An empty variable counts as not set. Proxies are found as other programs find them: where a variable is set in
+        lower case too, that goes first.
+        """
+        lower = {name.upper(): environ[name] for name in environ if name in ("http_proxy", "https_proxy", "no_proxy")}
+
+        def read(name: str, default: str, kind: Kind[Value]) -> Value:
+            text = lower.get(name, "").strip() or environ.get(name, "").strip() or default
+            try:
+                return kind.parse(text)
+            except ValueError:
+                _refuse(name, text, kind.accepted)
+
+        own = {each.name: read(each.name.upper(), **each.metadata) for each in fields(cls) if each.metadata}
+        market = read("MARKET_URL", "", URL)
+        urls = {source: read(f"{source.upper()}_URL", "", URL) for source in EXCHANGES}
+        proxies = {"http": read("HTTP_PROXY", "", PROXY), "https": read("HTTPS_PROXY", "", PROXY)}
+        for name, relation, other in ORDER:
+            value, limit = own[name.lower()], own[other.lower()]
+            if value >= limit if relation == "less than" else value < limit:
+                _refuse(name, f"{value:g}", f"{relation} {other} ({limit:g})")
+        return cls(
+            # Those of the exchanges, or all of one market; sources at a market or a private address are simulated.
+            source_urls={name: url or f"{market.rstrip('/')}/{name}" for name, url in urls.items() if url or market},
+            simulated=tuple(name for name in own["sources"] if (is_private(urls[name]) if urls[name] else market)),
+            proxies=Proxies({scheme: url for scheme, url in proxies.items() if url}, read("NO_PROXY", "", ANYTHING)),
+            **own,
+        )
+
+    @property
+    def age_limits(self) -> AgeLimits:
+        return AgeLimits(fresh_ms=round(self.cache_ttl * 1000), stale_ms=round(self.max_stale * 1000))
+
+
+def _refuse(name: str, text: str, accepted: str) -> NoReturn:
+    """Of a URL show only the scheme: in one that cannot be read, anything may be the password."""
+    if name.endswith(("_URL", "_PROXY")) or re.search("[@?]|://", text):
+        scheme = text.partition("://")[0]
+        text = f"{scheme}://***" if scheme in SHOWN_SCHEMES else "***"
+    raise SettingsError(f"{name}={text!r} cannot be used: it must be {accepted}")

@@ -1,8 +1,11 @@
 """The Starlette application: every route, and what is answered to an error."""
 
+import asyncio
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
+import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,8 +15,7 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
-from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES, SOURCES_ROUTE, AnswerPreflight, DateAndCount
-from fastprice.interface.openapi import describe
+from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES, SOURCES_ROUTE, EveryAnswer
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_endpoint import PriceEndpoint
@@ -43,10 +45,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     known = frozenset(route.path for route in routes)
     app = Starlette(
         routes=routes,
-        middleware=[
-            Middleware(DateAndCount, count=parts.count_request, clock=parts.clock, routes=known),
-            Middleware(AnswerPreflight),
-        ],
+        middleware=[Middleware(EveryAnswer, count=parts.count_request, clock=parts.clock, routes=known)],
         exception_handlers={
             HTTPException: _http_problem,
             BadParameter: _bad_parameter,
@@ -64,7 +63,12 @@ class About:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._openapi = describe(parts.version, parts.latest.pairs)
+        document = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
+        # The settings decide these; the file has examples in their place.
+        document["info"]["version"] = parts.version
+        document["components"]["parameters"]["Pair"]["schema"]["enum"] = list(parts.latest.by_slug)
+        self._openapi = json_answer(document)
+        self._scrape: asyncio.Task[tuple[bytes, str]] | None = None
 
     async def index(self, request: Request) -> Response:
         """Every address, for those who open the service in a browser."""
@@ -87,11 +91,14 @@ class About:
 
     async def openapi(self, request: Request) -> Response:
         parameters(request.scope["query_string"])
-        return json_answer(self._openapi)
+        return self._openapi
 
     async def metrics(self, request: Request) -> Response:
         parameters(request.scope["query_string"])
-        text, media_type = await self._parts.scrape()
+        # Those who ask while one is made share it; and if one of them goes away, the others still get it.
+        if self._scrape is None or self._scrape.done():
+            self._scrape = asyncio.ensure_future(self._parts.scrape())
+        text, media_type = await asyncio.shield(self._scrape)
         return Response(text, headers=SHARED_HEADERS | {"Content-Type": media_type})
 
 

@@ -1,23 +1,26 @@
-"""Middleware for every request: it dates and counts the answer, and answers the CORS preflight of browsers."""
+"""The middleware for every request: it dates and counts the answer, and answers the CORS preflight of browsers."""
 
+import re
 from collections.abc import Callable
 from email.utils import formatdate
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fastprice.application.ports import Clock
 
 METHODS = frozenset(("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"))
-PREFLIGHT_HEADERS = [
-    (b"allow", b"GET, HEAD, OPTIONS"),
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+PREFLIGHT_HEADERS = {
+    "Allow": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     # `*` does not include Authorization, and old browsers take it for the name of a header.
-    (b"access-control-allow-headers", b"*, Authorization, If-None-Match"),
-    (b"access-control-max-age", b"86400"),
-]
+    "Access-Control-Allow-Headers": "*, Authorization, If-None-Match",
+    "Access-Control-Max-Age": "86400",
+}
 PRICES, LIVENESS = "/api/v1/prices", "/health/liveness"
 PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
+_OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources)?")
 
 
 class HttpDate:
@@ -34,11 +37,11 @@ class HttpDate:
         return self._value
 
 
-class DateAndCount:
+class EveryAnswer:
     """Dates each answer, and counts it under the template of its route, so that clients cannot make up labels.
 
     uvicorn could date answers too, but its date is up to a second old: a price would seem to be newer than the answer
-    that contains it.
+    that contains it. OPTIONS is answered here, the same for every address: any page may read everything.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class DateAndCount:
         self._clock = clock
         self._routes = routes
         self._date = HttpDate()
+        self._preflight = Response(status_code=204, headers=PREFLIGHT_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,7 +69,7 @@ class DateAndCount:
             await send(message)
 
         try:
-            await self._app(scope, receive, remember)
+            await (self._preflight if scope["method"] == "OPTIONS" else self._app)(scope, receive, remember)
         finally:
             method = scope["method"] if scope["method"] in METHODS else "other"
             self._count(self._route(scope["path"]), method, status, self._clock.monotonic() - started)
@@ -73,24 +77,5 @@ class DateAndCount:
     def _route(self, path: str) -> str:
         if path in self._routes:
             return path
-        if path.startswith(PRICES + "/"):
-            rest = path[len(PRICES) + 1 :]
-            if "/" not in rest:
-                return PRICE_ROUTE
-            if rest.endswith("/sources") and rest.count("/") == 1:
-                return SOURCES_ROUTE
-        return "other"
-
-
-class AnswerPreflight:
-    """Answers OPTIONS for every address: any page may read everything here."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "OPTIONS":
-            await self._app(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": 204, "headers": PREFLIGHT_HEADERS})
-        await send({"type": "http.response.body", "body": b""})
+        match = _OF_A_PAIR.fullmatch(path)
+        return "other" if match is None else SOURCES_ROUTE if match[1] else PRICE_ROUTE

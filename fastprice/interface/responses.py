@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-PROBLEM = "application/problem+json"
 CODES = {400: "bad_parameter", 404: "not_found", 405: "method_not_allowed", 500: "internal_error"}
 SHARED_HEADERS = {
     "Cache-Control": "no-store",
@@ -16,24 +15,20 @@ SHARED_HEADERS = {
 }
 
 
-def json_answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_answer(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = "application/json"
+) -> Response:
     """JSON that describes this moment, so caches must not store it."""
-    return Response(orjson.dumps(content), status, {**SHARED_HEADERS, **(headers or {})}, "application/json")
+    return Response(orjson.dumps(content), status, {**SHARED_HEADERS, **(headers or {})}, media_type)
 
 
 def problem(
     status: int, detail: str, code: str | None = None, headers: Mapping[str, str] | None = None, **extra: Any
 ) -> Response:
     """What is wrong and what to do; `code` is for programs, `detail` for people."""
-    content = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": code or CODES.get(status, f"http_{status}"),
-        "detail": detail,
-        **extra,
-    }
-    return Response(orjson.dumps(content), status, {**SHARED_HEADERS, **(headers or {})}, PROBLEM)
+    told = {"status": status, "code": code or CODES.get(status, f"http_{status}"), "detail": detail, **extra}
+    content = {"type": "about:blank", "title": HTTPStatus(status).phrase, **told}
+    return json_answer(content, status, headers, "application/problem+json")
 
 
 def unknown_pair(slugs: Iterable[str]) -> Response:

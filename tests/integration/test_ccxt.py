@@ -22,11 +22,6 @@ SPOT: dict[str, Any] = {"htx": {"spot": True, "linear": False, "inverse": False}
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def market() -> AsyncIterator[Market]:
     """A market whose clock stands still."""
     market = Market([pair.replace("/", "-").lower() for pair in PAIRS], now_ms=lambda: NOW_MS)

@@ -528,6 +528,40 @@ async def test_all_prices_are_the_single_answers_side_by_side(service: Service) 
     assert (got.headers["Content-Type"], got.max_age) == ("application/json", "2")
 
 
+@pytest.mark.parametrize(("query", "symbols"), [
+    ("pairs=eth-usdt", ["ETH-USDT"]), ("pairs=btc-usdt,eth-usdt", ["BTC-USDT", "ETH-USDT"]),
+    ("pairs=btc-usdt&pairs=eth-usdt", ["BTC-USDT", "ETH-USDT"]), ("pairs=ETH-usdt,eth-USDT", ["ETH-USDT"]),
+    ("pairs=eth%2Dusdt%2Cbtc-usdt", ["ETH-USDT", "BTC-USDT"]), ("", ["ETH-USDT", "BTC-USDT"]),
+])  # fmt: skip
+async def test_some_prices_come_in_the_order_in_which_they_were_asked_for(
+    service: Service, query: str, symbols: list[str]
+) -> None:
+    service.price(ETH)
+    service.price(BTC, age=2.5)
+    got = await service(f"{PRICES}?{query}")
+    assert [price["symbol"] for price in got.json["prices"]] == symbols
+    assert service.tally == {"hit": 1, "stale": 0, "miss": 0}, "one answer is one look-up"
+
+
+@pytest.mark.parametrize("query", ["pairs=", "pairs=,", "pairs=&pairs=", "pair=eth-usdt", "pairs=eth-usdt&x=1"])
+async def test_choice_of_pairs_that_names_none_is_refused(service: Service, query: str) -> None:
+    service.price()
+    assert is_problem(await service(f"{PRICES}?{query}"), 400, "bad_parameter")
+
+
+@pytest.mark.parametrize("query", ["pairs=no-pair", "pairs=eth-usdt,no-pair", "pairs=eth-usdt,", "pairs=%20"])
+async def test_choice_of_a_pair_that_is_not_served_is_refused(service: Service, query: str) -> None:
+    service.price()
+    assert is_problem(await service(f"{PRICES}?{query}"), 404, "unknown_pair")
+
+
+async def test_choice_of_pairs_without_a_price_is_503(service: Service) -> None:
+    service.price(ETH)
+    got = await service(f"{PRICES}?pairs=btc-usdt")
+    assert is_problem(got, 503, "price_unavailable") and service.tally["miss"] == 1
+    assert (await service(f"{PRICES}?pairs=btc-usdt,eth-usdt")).json["unavailable"] == ["BTC-USDT"]
+
+
 async def test_all_prices_name_those_that_are_missing(service: Service) -> None:
     service.price(ETH)
     got = await service(PRICES)
@@ -728,6 +762,30 @@ async def test_what_is_simulated_says_so(sources: tuple[str, ...]) -> None:
         for path in "/", "/api/", READINESS:
             told = (await service(path)).json
             assert (told["simulated"], told["simulated_sources"]) == (bool(sources), list(sources))
+
+
+async def test_scrapes_that_come_together_share_one_and_one_that_goes_away_takes_nothing_from_the_others() -> None:
+    service, gate, scrapes = Service(), asyncio.Event(), 0
+
+    async def scrape() -> tuple[bytes, str]:
+        nonlocal scrapes
+        scrapes += 1
+        await gate.wait()
+        return EXPOSITION
+
+    service._scrape = scrape  # type: ignore[method-assign]
+    async with service.running():
+        waiting = [asyncio.create_task(service("/metrics")) for _ in range(10)]
+        while not scrapes:
+            await asyncio.sleep(0)
+        waiting[0].cancel()
+        await asyncio.wait([waiting[0]])
+        gate.set()
+        assert {got.body for got in await asyncio.gather(*waiting[1:])} == {EXPOSITION[0]}
+        assert scrapes < 10
+        before = scrapes
+        await service("/metrics")
+        assert scrapes == before + 1, "a later one is made anew"
 
 
 async def test_every_answer_is_counted_once_under_its_template(service: Service) -> None:

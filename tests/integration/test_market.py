@@ -21,22 +21,10 @@ from fastprice.market import Market, source_urls
 from fastprice.market.app import TRUTHFUL
 from fastprice.market.floor import MEANINGS
 from fastprice.market.walk import MAX_DRIFT, Walk
+from tests.market import NOW_MS, SINGLE, WallClock
 
 pytestmark = pytest.mark.anyio
 
-NOW_MS = 1_753_300_000_123
-PATHS = {
-    "binance": "/api/v3/ticker/24hr?symbol=ETHUSDT",
-    "okx": "/api/v5/market/ticker?instId=ETH-USDT",
-    "coinbase": "/products/ETH-USDT/ticker",
-    "kraken": "/0/public/Ticker?pair=ETHUSDT",
-    "bitget": "/api/v2/spot/market/tickers?symbol=ETHUSDT",
-    "gate": "/api/v4/spot/tickers?currency_pair=ETH_USDT",
-    "bybit": "/v5/market/tickers?category=spot&symbol=ETHUSDT",
-    "kucoin": "/api/v1/market/orderbook/level1?symbol=ETH-USDT",
-    "bitstamp": "/api/v2/ticker/ethusdt/",
-    "htx": "/market/detail/merged?symbol=ethusdt",
-}
 # Where last, bid, ask and the time stamp stand.
 PLACES: dict[str, tuple[tuple[str | int, ...], ...]] = {
     "binance": (("lastPrice",), ("bidPrice",), ("askPrice",), ("closeTime",)),
@@ -115,21 +103,6 @@ LIMITED: dict[str, dict[str, Any]] = {
 NAMELESS = {"coinbase", "kucoin", "bitstamp"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-class Clock:
-    """Wall time that moves when told."""
-
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.ms
-
-
 @dataclass
 class Got:
     """A reply as a client sees it, before any decompression."""
@@ -147,12 +120,12 @@ Ask = Callable[..., Awaitable[Got]]
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> WallClock:
+    return WallClock()
 
 
 @pytest.fixture
-async def market(clock: Clock) -> AsyncIterator[Market]:
+async def market(clock: WallClock) -> AsyncIterator[Market]:
     market = Market(("eth-usdt", "btc-usdt", "eth-usd"), seed=7, now_ms=clock)
     await market.start("127.0.0.1", 0)
     yield market
@@ -204,7 +177,7 @@ async def knock(market: Market, source: str = "binance") -> tuple[asyncio.Stream
     """A raw connection that has asked for a price."""
     host, port = market.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET /{source}{PATHS[source]} HTTP/1.1\r\nHost: market\r\n\r\n".encode())
+    writer.write(f"GET /{source}{SINGLE[source]} HTTP/1.1\r\nHost: market\r\n\r\n".encode())
     return reader, writer
 
 
@@ -217,9 +190,9 @@ async def head(reader: asyncio.StreamReader) -> int:
 # The honest answers
 
 
-@pytest.mark.parametrize("source", PATHS)
+@pytest.mark.parametrize("source", SINGLE)
 async def test_body_is_the_documented_one(market: Market, ask: Ask, source: str) -> None:
-    reply = await ask(f"/{source}{PATHS[source]}")
+    reply = await ask(f"/{source}{SINGLE[source]}")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
     assert objects(reply.json) == DOCUMENTED[source]
     # Numbers only where the documents say so; digit for digit like the strings of the others.
@@ -230,19 +203,19 @@ async def test_body_is_the_documented_one(market: Market, ask: Ask, source: str)
 
 async def test_every_source_is_near_the_truth_at_its_own_price(market: Market, ask: Ask) -> None:
     prices = []
-    for source, path in PATHS.items():
+    for source, path in SINGLE.items():
         price, bid, ask_price = numbers(source, (await ask(f"/{source}{path}")).json)
         assert bid < price < ask_price
         prices.append(price)
-    assert len(set(prices)) == len(PATHS)
+    assert len(set(prices)) == len(SINGLE)
     assert all(abs(price / market.truth(Pair("ETH", "USDT")) - 1) < Decimal("0.0006") for price in prices)
 
 
 async def test_prices_have_the_digits_of_their_exchange(market: Market, ask: Ask) -> None:
-    assert (await ask(f"/okx{PATHS['okx']}")).json["data"][0]["last"] == "3120.76"
-    assert (await ask(f"/binance{PATHS['binance']}")).json["lastPrice"] == "3120.45000000"
-    assert (await ask(f"/kraken{PATHS['kraken']}")).json["result"]["ETHUSDT"]["c"][0] == "3121.07000"
-    assert b'"close":3122.01,' in (await ask(f"/htx{PATHS['htx']}")).body
+    assert (await ask(f"/okx{SINGLE['okx']}")).json["data"][0]["last"] == "3120.76"
+    assert (await ask(f"/binance{SINGLE['binance']}")).json["lastPrice"] == "3120.45000000"
+    assert (await ask(f"/kraken{SINGLE['kraken']}")).json["result"]["ETHUSDT"]["c"][0] == "3121.07000"
+    assert b'"close":3122.01,' in (await ask(f"/htx{SINGLE['htx']}")).body
 
 
 async def test_kraken_answers_under_its_own_names(market: Market, ask: Ask) -> None:
@@ -250,9 +223,9 @@ async def test_kraken_answers_under_its_own_names(market: Market, ask: Ask) -> N
     assert list((await ask("/kraken/0/public/Ticker?pair=ETHUSD")).json["result"]) == ["XETHZUSD"]
 
 
-@pytest.mark.parametrize("source", PATHS)
+@pytest.mark.parametrize("source", SINGLE)
 async def test_unknown_pair_gets_the_documented_answer(market: Market, ask: Ask, source: str) -> None:
-    path = PATHS[source].replace("ETH", "XYZ").replace("eth", "xyz")
+    path = SINGLE[source].replace("ETH", "XYZ").replace("eth", "xyz")
     assert is_unknown(source, await ask(f"/{source}{path}"))
 
 
@@ -262,9 +235,9 @@ async def test_unknown_paths_are_404(market: Market, ask: Ask) -> None:
 
 
 async def test_parameters_are_taken_as_documented(market: Market, ask: Ask) -> None:
-    assert (await ask(f"/binance{PATHS['binance']}&symbolStatus=TRADING")).status == 200
+    assert (await ask(f"/binance{SINGLE['binance']}&symbolStatus=TRADING")).status == 200
     assert (await ask("/bybit/v5/market/tickers?symbol=ETHUSDT")).json["retCode"] == 10001
-    refused = await ask(f"/bitstamp{PATHS['bitstamp']}?a=1")
+    refused = await ask(f"/bitstamp{SINGLE['bitstamp']}?a=1")
     assert (refused.status, refused.json["code"]) == (400, "400.018")
 
 
@@ -442,30 +415,30 @@ async def test_every_fault_is_tested_here() -> None:
 
 @pytest.mark.parametrize("fault", ANSWERS)
 async def test_fault_is_what_its_name_says_at_every_source(market: Market, ask: Ask, fault: str) -> None:
-    for source in ("binance", "coinbase") if fault == "bomb" else PATHS:
+    for source in ("binance", "coinbase") if fault == "bomb" else SINGLE:
         market.clear_fault("all")
-        true = numbers(source, (await ask(f"/{source}{PATHS[source]}")).json)
+        true = numbers(source, (await ask(f"/{source}{SINGLE[source]}")).json)
         given = list(market.served[source])
         market.set_fault(source, fault)
-        got = await ask(f"/{source}{PATHS[source]}")
+        got = await ask(f"/{source}{SINGLE[source]}")
         assert ANSWERS[fault](source, got, true), (source, got.status, got.body[:300])
         assert len(market.served[source]) == len(given) + (fault in TRUTHFUL)
 
 
 async def test_redirect_leads_to_a_valid_answer_elsewhere(market: Market, ask: Ask) -> None:
     market.set_fault("binance", "redirect")
-    location = (await ask(f"/binance{PATHS['binance']}")).headers["Location"]
+    location = (await ask(f"/binance{SINGLE['binance']}")).headers["Location"]
     assert numbers("okx", (await ask(location)).json)
     assert (market.calls["binance"], market.calls["okx"]) == (1, 1)
 
 
-async def test_frozen_stays_at_the_moment_it_was_set(market: Market, ask: Ask, clock: Clock) -> None:
-    before = await ask(f"/okx{PATHS['okx']}")
+async def test_frozen_stays_at_the_moment_it_was_set(market: Market, ask: Ask, clock: WallClock) -> None:
+    before = await ask(f"/okx{SINGLE['okx']}")
     market.set_fault("okx", "frozen")
     clock.ms += 60_000
-    assert (await ask(f"/okx{PATHS['okx']}")).body == before.body
+    assert (await ask(f"/okx{SINGLE['okx']}")).body == before.body
     market.clear_fault("okx")
-    assert (await ask(f"/okx{PATHS['okx']}")).body != before.body
+    assert (await ask(f"/okx{SINGLE['okx']}")).body != before.body
 
 
 async def test_a_fault_of_one_pair_leaves_the_others_alone(market: Market, ask: Ask) -> None:
@@ -475,11 +448,11 @@ async def test_a_fault_of_one_pair_leaves_the_others_alone(market: Market, ask: 
 
 
 async def test_seconds_and_factor_are_obeyed(market: Market, ask: Ask) -> None:
-    true = numbers("okx", (await ask(f"/okx{PATHS['okx']}")).json)
+    true = numbers("okx", (await ask(f"/okx{SINGLE['okx']}")).json)
     market.set_fault("okx", "jump", factor=2.0)
-    assert numbers("okx", (await ask(f"/okx{PATHS['okx']}")).json) == tuple(2 * amount for amount in true)
+    assert numbers("okx", (await ask(f"/okx{SINGLE['okx']}")).json) == tuple(2 * amount for amount in true)
     market.set_fault("okx", "rate_limited", seconds=7.0)
-    assert (await ask(f"/okx{PATHS['okx']}")).headers["Retry-After"] == "7"
+    assert (await ask(f"/okx{SINGLE['okx']}")).headers["Retry-After"] == "7"
 
 
 # The faults below the answer
@@ -487,7 +460,7 @@ async def test_seconds_and_factor_are_obeyed(market: Market, ask: Ask) -> None:
 
 async def test_hang_sends_nothing_until_the_market_stops(market: Market) -> None:
     market.set_fault("all", "hang")
-    clients = [await knock(market, source) for source in PATHS]
+    clients = [await knock(market, source) for source in SINGLE]
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(clients[0][0].read(1), 0.1)
     began = time.monotonic()
@@ -519,7 +492,7 @@ async def test_drip_sends_single_bytes(market: Market) -> None:
 async def test_slow_answers_late_and_right(market: Market, ask: Ask) -> None:
     market.set_fault("gate", "slow", seconds=0.2)
     began = time.monotonic()
-    reply = await ask(f"/gate{PATHS['gate']}")
+    reply = await ask(f"/gate{SINGLE['gate']}")
     assert time.monotonic() - began >= 0.2
     assert reply.json[0]["last"] == market.served["gate"][-1][1]
 
@@ -531,10 +504,10 @@ async def test_truncated_promises_more_than_it_sends(market: Market, ask: Ask) -
     assert promised - len(await asyncio.wait_for(reader.read(), 2)) == 100
     writer.close()
     with pytest.raises(aiohttp.ClientPayloadError):
-        await ask(f"/kraken{PATHS['kraken']}")
+        await ask(f"/kraken{SINGLE['kraken']}")
 
 
-@pytest.mark.parametrize("source", PATHS)
+@pytest.mark.parametrize("source", SINGLE)
 async def test_extra_follows_the_truth_on_the_same_connection(market: Market, source: str) -> None:
     market.set_fault(source, "extra")
     reader, writer = await knock(market, source)
@@ -559,19 +532,19 @@ async def test_refuse_resets_the_connection(market: Market) -> None:
 async def test_calls_are_counted_and_set_to_zero(market: Market, ask: Ask) -> None:
     market.set_fault("okx", "error")
     for source in "binance", "okx", "okx":
-        await ask(f"/{source}{PATHS[source]}")
+        await ask(f"/{source}{SINGLE[source]}")
     assert (market.calls["binance"], market.calls["okx"], market.total_calls) == (1, 2, 3)
     counted = (await ask("/calls")).json
     assert counted["total"] == 3
-    assert counted["sources"] == {name: {"binance": 1, "okx": 2}.get(name, 0) for name in PATHS}
+    assert counted["sources"] == {name: {"binance": 1, "okx": 2}.get(name, 0) for name in SINGLE}
     assert (await ask("/calls", "DELETE")).json["total"] == market.total_calls == 0
 
 
-async def test_served_prices_are_those_that_were_given(market: Market, ask: Ask, clock: Clock) -> None:
+async def test_served_prices_are_those_that_were_given(market: Market, ask: Ask, clock: WallClock) -> None:
     given = []
     for _ in range(5):
         clock.ms += 1000
-        given.append((clock.ms, (await ask(f"/okx{PATHS['okx']}")).json["data"][0]["last"]))
+        given.append((clock.ms, (await ask(f"/okx{SINGLE['okx']}")).json["data"][0]["last"]))
     assert list(market.served["okx"]) == given
     assert market.served["okx"].maxlen == 1000
 
@@ -580,9 +553,9 @@ async def test_faults_are_switched_over_http(market: Market, ask: Ask) -> None:
     on = (await ask("/faults/binance", "PUT", {"fault": "error", "seconds": 5, "factor": 1.5})).json
     assert on["binance"] == {"fault": "error", "seconds": 5, "factor": 1.5, "pairs": ["eth-usdt", "btc-usdt", "eth-usd"]}
     assert on["okx"] is None
-    assert (await ask(f"/binance{PATHS['binance']}")).status == 500
-    assert set((await ask("/faults/all", "PUT", {"fault": "html"})).json) == set(PATHS)
-    assert (await ask(f"/gate{PATHS['gate']}")).headers["Content-Type"].startswith("text/html")
+    assert (await ask(f"/binance{SINGLE['binance']}")).status == 500
+    assert set((await ask("/faults/all", "PUT", {"fault": "html"})).json) == set(SINGLE)
+    assert (await ask(f"/gate{SINGLE['gate']}")).headers["Content-Type"].startswith("text/html")
     assert (await ask("/faults/gate", "DELETE")).json["gate"] is None
     assert (await ask("/faults")).json["okx"]["fault"] == "html"
     assert not any((await ask("/faults/all", "DELETE")).json.values())
@@ -620,9 +593,9 @@ async def test_control_says_what_it_would_have_accepted(
     assert not any(market.faults().values())
 
 
-async def test_truth_is_moved_and_walks_on_from_there(market: Market, ask: Ask, clock: Clock) -> None:
+async def test_truth_is_moved_and_walks_on_from_there(market: Market, ask: Ask, clock: WallClock) -> None:
     assert (await ask("/truth/eth-usdt", "PUT", {"price": "2000.00"})).json["eth-usdt"] == "2000.00"
-    assert (await ask(f"/binance{PATHS['binance']}")).json["lastPrice"] == "2000.00000000"
+    assert (await ask(f"/binance{SINGLE['binance']}")).json["lastPrice"] == "2000.00000000"
     clock.ms += 60_000
     moved = Decimal((await ask("/truth")).json["eth-usdt"])
     assert moved != 2000
@@ -638,9 +611,9 @@ async def test_index_explains_everything(market: Market, ask: Ask) -> None:
     assert index["sources"]["okx"]["url"] == f"{market.url}/okx"
     assert index["sources"]["okx"]["fault"]["fault"] == "hang"
     market.clear_fault()
-    for source in PATHS:
+    for source in SINGLE:
         url = index["sources"][source]["try"][0].removeprefix("curl '").removesuffix("'")
-        assert url == f"{market.url}/{source}{PATHS[source]}"
+        assert url == f"{market.url}/{source}{SINGLE[source]}"
         everything = index["sources"][source]["all"].removeprefix(f"curl '{market.url}").removesuffix("'")
         assert (await ask(everything)).status == 200
 
@@ -651,7 +624,7 @@ async def test_index_explains_everything(market: Market, ask: Ask) -> None:
 def test_source_urls_name_the_settings() -> None:
     urls = source_urls("http://market:9000")
     assert urls["BINANCE_URL"] == "http://market:9000/binance"
-    assert set(urls) == {f"{source.upper()}_URL" for source in PATHS}
+    assert set(urls) == {f"{source.upper()}_URL" for source in SINGLE}
 
 
 Program = Callable[..., Awaitable[asyncio.subprocess.Process]]

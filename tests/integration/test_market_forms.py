@@ -13,10 +13,10 @@ import pytest
 from fastprice.domain.quote import Pair
 from fastprice.market import Market
 from fastprice.market.floor import MEANINGS
+from tests.market import NOW_MS, SINGLE, WallClock
 
 pytestmark = pytest.mark.anyio
 
-NOW_MS = 1_753_300_000_123
 ETH, BTC, DOGE = "eth-usdt", "btc-usd", "doge-usd"
 PAIRS = (ETH, BTC, "eth-btc", DOGE, "sol-usdt")
 SPELLINGS = {
@@ -37,18 +37,6 @@ WHOLE = {
     "kucoin": "/api/v1/market/allTickers",
     "bitstamp": "/api/v2/ticker/",
     "htx": "/market/tickers",
-}
-SINGLE = {
-    "binance": "/api/v3/ticker/24hr?symbol=ETHUSDT",
-    "okx": "/api/v5/market/ticker?instId=ETH-USDT",
-    "coinbase": "/products/ETH-USDT/ticker",
-    "kraken": "/0/public/Ticker?pair=ETHUSDT",
-    "bitget": "/api/v2/spot/market/tickers?symbol=ETHUSDT",
-    "gate": "/api/v4/spot/tickers?currency_pair=ETH_USDT",
-    "bybit": "/v5/market/tickers?category=spot&symbol=ETHUSDT",
-    "kucoin": "/api/v1/market/orderbook/level1?symbol=ETH-USDT",
-    "bitstamp": "/api/v2/ticker/ethusdt/",
-    "htx": "/market/detail/merged?symbol=ethusdt",
 }
 Rows = dict[str, dict[str, Any]]
 
@@ -87,21 +75,6 @@ DOCUMENTED = {
 }
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-class Clock:
-    """Wall time that moves when told."""
-
-    def __init__(self) -> None:
-        self.ms = NOW_MS
-
-    def __call__(self) -> int:
-        return self.ms
-
-
 class Client:
     """Asks the market as any client would."""
 
@@ -120,12 +93,12 @@ class Client:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> WallClock:
+    return WallClock()
 
 
 @pytest.fixture
-async def market(clock: Clock) -> AsyncIterator[Market]:
+async def market(clock: WallClock) -> AsyncIterator[Market]:
     market = Market(PAIRS, seed=7, now_ms=clock, others=20)
     await market.start()
     yield market
@@ -230,7 +203,7 @@ async def test_long_answers_are_packed_for_those_who_say_they_can_unpack(market:
             assert "Content-Encoding" not in reply.headers, "one ticker fits into a packet anyway"
 
 
-async def test_kucoin_takes_its_snapshot_every_two_seconds(client: Client, clock: Clock) -> None:
+async def test_kucoin_takes_its_snapshot_every_two_seconds(client: Client, clock: WallClock) -> None:
     async def snapshot(at_ms: int) -> tuple[int, str]:
         clock.ms = at_ms
         _, body = await client.ask("/kucoin/api/v1/market/allTickers")
@@ -243,7 +216,7 @@ async def test_kucoin_takes_its_snapshot_every_two_seconds(client: Client, clock
     assert (await snapshot(even + 2000))[0] == even + 2000
 
 
-async def test_htx_renews_its_prices_every_second_but_stamps_the_reply(client: Client, clock: Clock) -> None:
+async def test_htx_renews_its_prices_every_second_but_stamps_the_reply(client: Client, clock: WallClock) -> None:
     async def read(at_ms: int) -> tuple[int, float]:
         clock.ms = at_ms
         _, body = await client.ask(f"/htx{SINGLE['htx']}")
@@ -256,7 +229,7 @@ async def test_htx_renews_its_prices_every_second_but_stamps_the_reply(client: C
 
 
 async def test_htx_shows_a_calendar_day_in_the_whole_market_and_24_hours_in_the_single_form(
-    client: Client, clock: Clock
+    client: Client, clock: WallClock
 ) -> None:
     clock.ms += 3_600_000
     whole = (await client.rows("htx"))["ethusdt"]
@@ -399,7 +372,7 @@ async def test_pair_that_a_source_does_not_list_is_refused_alone_and_missing_in_
 
 @pytest.mark.parametrize("source", WHOLE)
 async def test_halted_pair_keeps_its_last_price_and_nobody_bids(
-    market: Market, client: Client, source: str, clock: Clock
+    market: Market, client: Client, source: str, clock: WallClock
 ) -> None:
     before = amounts(source, (await client.rows(source))[symbol(source, ETH)])
     market.set_status(source, ETH, "halted")
@@ -531,7 +504,7 @@ async def test_halted_is_left_out_at_binance_listed_as_that_everywhere_and_price
     assert "ETHUSDT" not in await client.rows("binance", '/api/v3/ticker/24hr?symbols=["ETHUSDT","BTCUSD"]')
 
 
-async def test_frozen_holds_the_whole_market(market: Market, client: Client, clock: Clock) -> None:
+async def test_frozen_holds_the_whole_market(market: Market, client: Client, clock: WallClock) -> None:
     clock.ms = NOW_MS // 2000 * 2000 + 60_000  # just when those take a snapshot that take one now and then
     for source in WHOLE:
         market.clear_fault()

@@ -9,22 +9,11 @@ import pytest
 
 from fastprice.market import Market
 from fastprice.market.limits import Limit
+from tests.market import SINGLE
 
 pytestmark = pytest.mark.anyio
 
 NOW_MS = 1_753_300_000_000
-PATHS = {
-    "binance": "/api/v3/ticker/24hr?symbol=ETHUSDT",
-    "okx": "/api/v5/market/ticker?instId=ETH-USDT",
-    "coinbase": "/products/ETH-USDT/ticker",
-    "kraken": "/0/public/Ticker?pair=ETHUSDT",
-    "bitget": "/api/v2/spot/market/tickers?symbol=ETHUSDT",
-    "gate": "/api/v4/spot/tickers?currency_pair=ETH_USDT",
-    "bybit": "/v5/market/tickers?category=spot&symbol=ETHUSDT",
-    "kucoin": "/api/v1/market/orderbook/level1?symbol=ETH-USDT",
-    "bitstamp": "/api/v2/ticker/ethusdt/",
-    "htx": "/market/detail/merged?symbol=ethusdt",
-}
 # So many single calls at once are allowed; the next is refused like this, until so many milliseconds later.
 ALLOWED = {
     "binance": 3000, "okx": 20, "coinbase": 15, "kraken": 2, "bitget": 20, "gate": 200, "bybit": 600, "kucoin": 1000,
@@ -53,11 +42,6 @@ RESET = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class World:
     """A market with limits, the clock it goes by, and a client."""
 
@@ -66,13 +50,13 @@ class World:
         self.market = Market(("eth-usdt", "btc-usdt"), limits=True, now_ms=lambda: self.ms)
 
     async def ask(self, source: str, path: str = "") -> tuple[int, Any, Any]:
-        async with self.session.get(f"{self.market.url}/{source}{path or PATHS[source]}") as reply:
+        async with self.session.get(f"{self.market.url}/{source}{path or SINGLE[source]}") as reply:
             body = await (reply.json() if "json" in reply.content_type else reply.text())
             return reply.status, body, reply.headers
 
     def use_up(self, source: str, calls: int) -> None:
         """Ask without HTTP, which thousands of calls would make slow."""
-        one, (target, _, query) = self.market.sources[source], PATHS[source].partition("?")
+        one, (target, _, query) = self.market.sources[source], SINGLE[source].partition("?")
         choice = one.read(target, dict(parse_qsl(query)))
         assert choice and not any(one.pay(target, choice).wait_ms for _ in range(calls))
 
@@ -91,7 +75,7 @@ def is_refused(source: str, status: int, body: Any) -> bool:
     return status == expected and (body == words if isinstance(words, str) else words.items() <= body.items())
 
 
-@pytest.mark.parametrize("source", PATHS)
+@pytest.mark.parametrize("source", SINGLE)
 async def test_what_is_documented_is_allowed_and_one_call_more_is_refused_until_it_is_reset(
     world: World, source: str
 ) -> None:
@@ -103,7 +87,7 @@ async def test_what_is_documented_is_allowed_and_one_call_more_is_refused_until_
     assert is_refused(source, status, body), body
     assert {name: headers[name] for name in RESET.get(source, {})} == RESET.get(source, {})
     assert ("Retry-After" in headers) is (source == "binance"), "no one else documents it"
-    assert world.market.limits_exceeded == dict.fromkeys(PATHS, 0) | {source: 1}
+    assert world.market.limits_exceeded == dict.fromkeys(SINGLE, 0) | {source: 1}
     world.ms += REFUSED[source][2]
     status, body, _ = await world.ask(source)
     assert (status, is_refused(source, status, body)) == (200, False)
@@ -155,7 +139,7 @@ async def test_binance_weighs_each_form_and_says_what_is_used(world: World, path
 
 async def test_kucoin_weighs_each_form_and_says_what_remains(world: World) -> None:
     remaining = []
-    for path in PATHS["kucoin"], "/api/v1/market/allTickers", "/api/v1/market/stats?symbol=ETH-USDT":
+    for path in SINGLE["kucoin"], "/api/v1/market/allTickers", "/api/v1/market/stats?symbol=ETH-USDT":
         remaining.append((await world.ask("kucoin", path))[2]["gw-ratelimit-remaining"])
     assert remaining == ["1998", "1983", "1968"]
 
@@ -240,7 +224,7 @@ async def test_limits_are_counted_but_not_enforced_when_switched_off(world: Worl
     async with world.session.get(f"{world.market.url}/calls") as reply:
         assert (await reply.json())["limits_exceeded"]["okx"] == 1
     async with world.session.delete(f"{world.market.url}/calls"), world.session.get(f"{world.market.url}/limits") as reply:
-        assert await reply.json() == {"enforced": False, "exceeded": dict.fromkeys(PATHS, 0)}
+        assert await reply.json() == {"enforced": False, "exceeded": dict.fromkeys(SINGLE, 0)}
 
 
 def test_wait_of_a_window_is_until_enough_has_left_it() -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 from starlette.routing import Route
 
 from fastprice.interface.responses import CODES
@@ -41,16 +39,24 @@ async def document(service: Service) -> dict[str, Any]:
     return dict((await service("/openapi.json")).json)
 
 
-def validator(document: dict[str, Any], pointer: str) -> Draft202012Validator:
-    """A validator for the schema at a JSON pointer into the document."""
-    registry = Registry().with_resource("urn:service", DRAFT202012.create_resource(document))
-    return Draft202012Validator({"$ref": f"urn:service#{pointer}"}, registry=registry)
+def validator(document: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    """A validator for a schema, whose references point to the document's components."""
+    return Draft202012Validator(schema | {"components": document["components"]})
 
 
 def declared(document: dict[str, Any], path: str, status: int) -> tuple[str, dict[str, Any]]:
     responses = document["paths"][path]["get"]["responses"]
     name = str(status) if str(status) in responses else "default"
-    return name, responses[name]
+    return name, resolved(document, responses[name])
+
+
+def resolved(document: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry itself, or the component that it refers to."""
+    if "$ref" not in entry:
+        return entry
+    _, _, kind, name = entry["$ref"].split("/")
+    component: dict[str, Any] = document["components"][kind][name]
+    return component
 
 
 def hold(document: dict[str, Any], path: str, got: Got) -> str:
@@ -64,18 +70,18 @@ def hold(document: dict[str, Any], path: str, got: Got) -> str:
     if "content" not in response:
         assert got.body == b"" and "Content-Type" not in got.headers
         return name
-    [(media_type, _)] = response["content"].items()
+    [(media_type, content)] = response["content"].items()
     assert got.headers["Content-Type"].split(";")[0] == media_type, (path, got.status)
-    pointer = f"/paths/{path.replace('/', '~1')}/get/responses/{name}/content/{media_type.replace('/', '~1')}/schema"
     body = got.json if media_type.endswith("json") else got.body.decode()
-    validator(document, pointer.replace("{", "%7B").replace("}", "%7D")).validate(body)
+    validator(document, content["schema"]).validate(body)
     return name
 
 
 async def test_document_is_valid_openapi_3_1(service: Service) -> None:
     content = await document(service)
     assert content["openapi"].startswith("3.1.")
-    OpenAPIV31SpecValidator(content).validate()
+    for each in content, json.loads((ROOT / "fastprice/interface/openapi.json").read_text()):
+        OpenAPIV31SpecValidator(each).validate()
     assert content["info"]["version"] == "1.2.3"
     operations = [operation["operationId"] for path in content["paths"].values() for operation in (path["get"],)]
     assert len(set(operations)) == len(operations)
@@ -131,6 +137,8 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
         await ask(path, f"{path.replace('{pair}', 'eth-usdt')}?unknown", 400)
     await ask(PRICE_TEMPLATE, "/api/v1/prices/no-pair", 404)
     await ask(SOURCES_TEMPLATE, "/api/v1/prices/no-pair/sources", 404)
+    await ask(PRICES, f"{PRICES}?pairs=eth-usdt", 200)
+    await ask(PRICES, f"{PRICES}?pairs=eth-usdt,no-pair", 404)
     service.clock.now += 10
     await ask(PRICE_TEMPLATE, f"{PRICE}?max_age_ms=9999", 412)
     for path, template in (PRICE, PRICE_TEMPLATE), (PRICES, PRICES), (READINESS, READINESS):
@@ -147,8 +155,10 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
 
 async def test_parameters_accept_what_is_declared_and_no_more(service: Service) -> None:
     service.price()
-    item = (await document(service))["paths"][PRICE_TEMPLATE]
-    [pair], limits = item["parameters"], {entry["name"]: entry["schema"] for entry in item["get"]["parameters"]}
+    content = await document(service)
+    item = content["paths"][PRICE_TEMPLATE]
+    [pair] = (resolved(content, each) for each in item["parameters"])
+    limits = {each["name"]: each["schema"] for each in (resolved(content, each) for each in item["get"]["parameters"])}
     assert pair["schema"]["enum"] == ["eth-usdt", "btc-usdt"]
     most = limits["max_age_ms"]
     for value, status in (most["minimum"], 200), (most["maximum"], 200), (most["minimum"] - 1, 400), (most["maximum"] + 1, 400):
@@ -166,7 +176,7 @@ async def test_every_code_that_can_come_is_named_and_one_that_comes_later_breaks
     for readme in "README.md", "README.ru.md":
         rows = re.findall(r"^\| \d{3} \| `(\w+)` \|", (ROOT / readme).read_text(), re.M)
         assert set(rows) == set(code["x-extensible-enum"]) - {"internal_error"}, readme
-    schema = validator(content, "/components/schemas/Problem")
+    schema = validator(content, {"$ref": "#/components/schemas/Problem"})
     for status in REFUSALS:
         schema.validate(json.loads(refusal(status).partition(b"\r\n\r\n")[2]))
     told = (await service("/nowhere")).json
@@ -183,6 +193,6 @@ async def test_every_code_that_can_come_is_named_and_one_that_comes_later_breaks
 async def test_schema_of_a_price_refuses_what_is_none(service: Service, change: dict[str, Any], accepted: bool) -> None:
     service.price()
     body = (await service()).json
-    schema = validator(await document(service), "/components/schemas/Price")
+    schema = validator(await document(service), {"$ref": "#/components/schemas/Price"})
     assert schema.is_valid(body | change) is accepted
     assert not schema.is_valid({key: body[key] for key in body if key != "source"})

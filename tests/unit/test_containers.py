@@ -1,5 +1,6 @@
 """What the container files promise, without a container engine: hardening, limits, what is open to whom."""
 
+import configparser
 import json
 import re
 import shutil
@@ -117,6 +118,14 @@ def test_image_is_built_from_nothing_but_what_it_needs() -> None:
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.M)
     assert rules[0] == "*" and allowed == {path for line in copied for path in line.split()}
+
+
+def test_what_is_installed_has_every_file_of_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    package = ROOT / "fastprice"
+    data = {str(path.relative_to(package)) for path in package.rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert data == set(setup["options.package_data"]["fastprice"].split())
 
 
 def test_the_simulated_exchange_and_the_service_get_the_same_pairs() -> None:

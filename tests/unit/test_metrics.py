@@ -209,8 +209,7 @@ def test_a_price_too_old_to_be_served_is_none_and_its_age_is_told(metrics: Metri
 
 
 def test_what_alerts_are_built_on_is_counted_from_none_so_that_the_first_one_is_seen_to_be_one(metrics: Metrics) -> None:
-    metrics.begin([ETH], LIMITS, ("embedded",))
-    metrics.expect(["/p"])
+    metrics.begin([ETH], LIMITS, ("embedded",), ["/p"])
     for result in "fetched", "adopted", "failed":
         assert value(metrics, "refreshes_total", result=result) == 0
     for status in "500", "503":

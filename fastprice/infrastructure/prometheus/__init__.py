@@ -5,6 +5,7 @@ import platform
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from fastprice.infrastructure.prometheus.value_files import ValueFiles
 HTTP_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 STORE_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25)
-HttpKey = tuple[str, str, int]
 
 
 def share_between_workers(directory: Path, slot: int) -> None:
@@ -44,20 +44,21 @@ class _OwnGauge:
     every worker would show old values until the clock had caught up.
     """
 
-    def __init__(self, registry: CollectorRegistry, name: str, text: str, *labels: str) -> None:
+    def __init__(self, registries: Iterable[CollectorRegistry], name: str, text: str, *labels: str) -> None:
         self._name, self._text, self._labelnames = f"fastprice_{name}", text, labels
-        self._samples: list[tuple[list[str], float]] = []
-        registry.register(self)
+        self.show(())
+        for registry in registries:
+            registry.register(self)
 
     def show(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Show these rows and no others; each has the labels and then the value."""
-        self._samples = [(labels, value) for *labels, value in rows]
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labelnames)
+        for *labels, value in rows:
+            family.add_metric(labels, value)
+        self._families = [family]
 
     def collect(self) -> list[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._text, labels=self._labelnames)
-        for labels, value in self._samples:
-            family.add_metric(labels, value)
-        return [family]
+        return self._families
 
     describe = collect
 
@@ -69,25 +70,28 @@ class Metrics:
     """
 
     def __init__(self, version: str) -> None:
-        self.registry = CollectorRegistry()
-        self._own: list[_OwnGauge] = []
+        self.registry = self._scraped = CollectorRegistry()
         self._shared = values.ValueClass if isinstance(values.ValueClass, ValueFiles) else None
+        if self._shared:  # It has the sums over all workers, of everything but the gauges of this one.
+            self._scraped = CollectorRegistry()
+            self._scraped.register(self._shared)
         self.l1 = {"hit": 0, "stale": 0, "miss": 0}
-        self._http: defaultdict[HttpKey, int] = defaultdict(int)
+        self._http: defaultdict[tuple[str, str, int], int] = defaultdict(int)
         self._http_buckets = [0] * (len(HTTP_BUCKETS) + 1)
         self._http_seconds = 0.0
         self._symbols: set[str] = set()
         self._works: dict[str, bool] = {}
-        self._children: dict[tuple[Any, ...], Any] = {}
         self._define()
-        info = self._own_gauge("build_info", "What runs here.", "version", "python")
-        info.show([(version, platform.python_version(), 1)])
+        self.build_info.show([(version, platform.python_version(), 1)])
 
     def _define(self) -> None:
-        counter, histogram, own = self._counter, self._histogram, self._own_gauge
-        self.http_requests = counter("http_requests", "Answers sent.", "route", "method", "status")
-        self.http_duration = histogram("http_request_duration_seconds", "Time to an answer.", HTTP_BUCKETS)
-        self.cache_requests = counter("cache_requests", "Look-ups in a cache tier.", "tier", "result")
+        counter = partial(Counter, namespace="fastprice", registry=self.registry)
+        histogram = partial(Histogram, namespace="fastprice", registry=self.registry)
+        living = partial(Gauge, namespace="fastprice", registry=self.registry, multiprocess_mode="livesum")
+        own = partial(_OwnGauge, {self.registry, self._scraped})
+        self.http_requests = counter("http_requests", "Answers sent.", ("route", "method", "status"))
+        self.http_duration = histogram("http_request_duration_seconds", "Time to an answer.", buckets=HTTP_BUCKETS)
+        self.cache_requests = counter("cache_requests", "Look-ups in a cache tier.", ("tier", "result"))
         self.stale_responses = counter("stale_responses", "Prices served past CACHE_TTL.")
         self.price = own("price", "The price served now.", "symbol")
         self.price_age = own("price_age_seconds", "Age of the newest price, at the scrape.", "symbol")
@@ -96,59 +100,60 @@ class Metrics:
         limits = "Up to which age a price is fresh, and up to which it is served."
         self.age_limit = own("price_age_limit_seconds", limits, "freshness")
 
-        self.upstream_requests = counter("upstream_requests", "Calls to sources.", "source", "outcome")
-        duration = "Time of a call to a source."
-        self.upstream_duration = histogram("upstream_request_duration_seconds", duration, UPSTREAM_BUCKETS, "source")
+        self.upstream_requests = counter("upstream_requests", "Calls to sources.", ("source", "outcome"))
+        self.upstream_duration = histogram(
+            "upstream_request_duration_seconds", "Time of a call to a source.", ("source",), buckets=UPSTREAM_BUCKETS
+        )
         self.breaker_state = own("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
         cooldown = "Until when a source is not asked; 0 where it is asked."
         self.cooldown_until = own("source_cooldown_until_timestamp_seconds", cooldown, "source")
         self.simulated = own("simulated", "1 while prices are simulated, even if only those of one source.")
-        self.refreshes = counter("refreshes", "Pairs refreshed, by result.", "result")
+        self.refreshes = counter("refreshes", "Pairs refreshed, by result.", ("result",))
 
-        self.redis_operations = counter("redis_operations", "Operations on Redis.", "op", "result")
-        redis = "Time of an operation on Redis."
-        self.redis_duration = histogram("redis_operation_duration_seconds", redis, STORE_BUCKETS)
-        self.leaders = self._gauge("leaders", "Living workers that lead: they ask the sources for all others.")
-        self.workers = self._gauge("workers", "Living workers, by the store in use.", "store")
+        self.redis_operations = counter("redis_operations", "Operations on Redis.", ("op", "result"))
+        self.redis_duration = histogram(
+            "redis_operation_duration_seconds", "Time of an operation on Redis.", buckets=STORE_BUCKETS
+        )
+        self.leaders = living("leaders", "Living workers that lead: they ask the sources for all others.")
+        self.workers = living("workers", "Living workers, by the store in use.", ("store",))
+        self.build_info = own("build_info", "What runs here.", "version", "python")
 
-    def begin(self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str]) -> None:
+    def begin(
+        self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str], routes: Iterable[str] = ()
+    ) -> None:
         """Show what is known from the start. `stores` are those of this worker, the preferred one first.
 
-        So a pair that never gets a price is seen to have none, and alerts need not know the settings.
+        So a pair that never gets a price is seen to have none, and alerts need not know the settings. Failures are
+        counted from none, those of requests to `routes` too: a rate needs two values, and in a series that begins with
+        the first failures these would never be seen.
         """
         self._symbols = {pair.symbol for pair in pairs}
         self.leaders.set(0)
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
         for result in "fetched", "adopted", "failed":
-            self._child(self.refreshes, result).inc(0)
+            self.refreshes.labels(result).inc(0)
+        for route, status in product(routes, (500, 503)):
+            self.http_requests.labels(route, "GET", status).inc(0)
         self._works = dict.fromkeys(stores, True)
         self._show_store()
-        self._save()
-
-    def expect(self, routes: Iterable[str]) -> None:
-        """Show that no request to these routes has failed yet.
-
-        A rate needs two values: in a series that begins with the first failures, these would never be seen.
-        """
-        for route, status in product(routes, (500, 503)):
-            self._child(self.http_requests, route, "GET", status).inc(0)
+        self.flush()
 
     def __call__(self, event: Event) -> None:
         """Count an event; those that are only for the log change nothing."""
         match event:
             case SourceAsked(source, outcome, seconds):
-                self._child(self.upstream_requests, source, outcome).inc()
-                self._child(self.upstream_duration, source).observe(seconds)
+                self.upstream_requests.labels(source, outcome).inc()
+                self.upstream_duration.labels(source).observe(seconds)
             case SourceSkipped(source):
-                self._child(self.upstream_requests, source, "rejected").inc()
+                self.upstream_requests.labels(source, "rejected").inc()
             case Refreshed(result, pairs):
-                self._child(self.refreshes, result).inc(pairs)
+                self.refreshes.labels(result).inc(pairs)
             case LeaderMoved(leads):
                 self.leaders.set(leads)
             case CacheRead(tier, result):
-                self._child(self.cache_requests, tier, result).inc()
+                self.cache_requests.labels(tier, result).inc()
             case StoreAsked(op, result, seconds):
-                self._child(self.redis_operations, op, result).inc()
+                self.redis_operations.labels(op, result).inc()
                 self.redis_duration.observe(seconds)
             case StoreLost() | StoreBack():
                 self._show_store(redis=isinstance(event, StoreBack))
@@ -182,22 +187,19 @@ class Metrics:
     def flush(self) -> None:
         """Move the ints into the metrics, and show these to all workers."""
         for key, count in self._http.items():
-            self._child(self.http_requests, *key).inc(count)
+            self.http_requests.labels(*key).inc(count)
         self._http.clear()
         for result, count in self.l1.items():
-            self._child(self.cache_requests, "l1", result).inc(count)
+            self.cache_requests.labels("l1", result).inc(count)
         self.stale_responses.inc(self.l1["stale"])
         self.l1.update(hit=0, stale=0, miss=0)
-        self._flush_histogram()
-        self._save()
-
-    def _flush_histogram(self) -> None:
         # The library has no public way to add many observations at once; a test holds it to these two attributes.
         for bucket, count in zip(self.http_duration._buckets, self._http_buckets, strict=True):
             bucket.inc(count)
         self.http_duration._sum.inc(self._http_seconds)
-        self._http_buckets = [0] * len(self._http_buckets)
-        self._http_seconds = 0.0
+        self._http_buckets, self._http_seconds = [0] * len(self._http_buckets), 0.0
+        if self._shared:
+            self._shared.save()
 
     def show(self, held: Iterable[Held], reports: Sequence[SourceReport]) -> None:
         """Set the gauges to what this worker knows."""
@@ -211,44 +213,11 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes: about ten milliseconds of work, so it is not for the event loop."""
-        if self._shared is None:
-            return generate_latest(self.registry)
-        everything = CollectorRegistry()
-        everything.register(self._shared)
-        for gauge in self._own:
-            everything.register(gauge)
-        return generate_latest(everything)
-
-    def _save(self) -> None:
-        if self._shared:
-            self._shared.save()
-
-    def _child(self, metric: Any, *labels: Any) -> Any:
-        """The bound child: binding costs more than counting, so it is done once."""
-        key = (metric, *labels)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"fastprice_{name}", text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"fastprice_{name}", text, labels, buckets=buckets, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        """A gauge that is the sum over the living workers."""
-        return Gauge(f"fastprice_{name}", text, labels, registry=self.registry, multiprocess_mode="livesum")
-
-    def _own_gauge(self, name: str, text: str, *labels: str) -> _OwnGauge:
-        gauge = _OwnGauge(self.registry, name, text, *labels)
-        self._own.append(gauge)
-        return gauge
+        return generate_latest(self._scraped)
 
     def _show_store(self, **works: bool) -> None:
         """Count this worker under the first store that works, and under no other."""
         self._works |= works
         used = next((store for store, is_well in self._works.items() if is_well), "none")
         for store in (*self._works, "none"):
-            self._child(self.workers, store).set(store == used)
+            self.workers.labels(store).set(store == used)

@@ -21,7 +21,12 @@ def metrics_directory(parent: Path) -> Iterator[Path]:
     prefix = f"fastprice-metrics-u{os.getuid()}-"
     for found in parent.glob(f"{prefix}*"):
         _remove_unused(found)
-    directory, held = _new(parent, prefix)
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        # 1. We make the directory. 2. Another service that starts finds it without a lock and removes it.
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            held = hold(directory)
+            break
     try:
         yield directory
     finally:
@@ -51,14 +56,6 @@ def holds(held: int, directory: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(held), os.stat(directory))
     return False
-
-
-def _new(parent: Path, prefix: str) -> tuple[Path, int]:
-    while True:
-        directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-        # 1. We make the directory. 2. Another service that starts finds it without a lock and removes it.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            return directory, hold(directory)
 
 
 def _remove_unused(directory: Path) -> None:

@@ -11,12 +11,13 @@ import glob
 import logging
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.values import MutexValue
 
 from fastprice.infrastructure.prometheus.directory import hold, holds
 
@@ -26,27 +27,19 @@ _HEADER = struct.Struct("i4x")
 _NUMBERS = struct.Struct("dd")
 
 
-class Value:
-    """One number of one worker, with the interface that the library's metrics expect; the event loop alone uses it."""
+class Value(MutexValue):
+    """One number of one worker, as the library keeps it, and as it stands in a file of the library."""
 
-    def __init__(self, key: str, number: float = 0.0, timestamp: float = 0.0) -> None:
+    def __init__(self, key: str, number: float = 0.0) -> None:
+        super().__init__(None, None, None, (), (), "")
+        self.set(number)
         encoded = key.encode()
         # The length and the key, padded so that the numbers are aligned to 8 bytes.
         self._head = struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
-        self._number = number
-        self._timestamp = timestamp
-
-    def inc(self, amount: float) -> None:
-        self._number += amount
-
-    def set(self, number: float, timestamp: float | None = None) -> None:
-        self._number, self._timestamp = number, timestamp or 0.0
-
-    def get(self) -> float:
-        return self._number
 
     def entry(self) -> bytes:
-        return self._head + _NUMBERS.pack(self._number, self._timestamp)
+        # The second number is the time at which a gauge was set, where the newest one counts; none of ours is so.
+        return self._head + _NUMBERS.pack(self.get(), 0.0)
 
 
 class ValueFiles:
@@ -70,13 +63,23 @@ class ValueFiles:
         kind = f"{typ}_{multiprocess_mode}" if multiprocess_mode else typ
         path = self._directory / f"{kind}_{self._slot}.db"
         if path not in self._files:
-            self._files[path] = {key: Value(key, number, stamp) for key, number, stamp in _predecessors(path)}
+            self._files[path] = _predecessors(path)
         key = mmap_key(metric_name, name, list(labelnames), list(labelvalues), help_text)
         return self._files[path].setdefault(key, Value(key))
 
     def save(self) -> None:
         """Write every value down. A failure is logged once, and its end."""
-        errors = list(self._save())
+        errors: list[OSError] = []
+        try:
+            self._hold()
+        except OSError as error:
+            errors.append(error)
+        else:
+            for path, numbers in self._files.items():
+                try:
+                    _write(path, b"".join(value.entry() for value in numbers.values()))
+                except OSError as error:
+                    errors.append(error)
         if errors and self._works:
             logger.warning("metrics cannot be saved (%s): /metrics shows old values until they can", errors[0])
         elif not errors and not self._works:
@@ -91,19 +94,6 @@ class ValueFiles:
                 names = glob.glob(f"{glob.escape(str(self._directory))}/*.db")
                 return MultiProcessCollector.merge([name for name in names if _readable(name)], accumulate=True)
 
-    def _save(self) -> Iterator[OSError]:
-        """Save what can be saved, and yield what fails."""
-        try:
-            self._hold()
-        except OSError as error:
-            yield error
-            return
-        for path, numbers in self._files.items():
-            try:
-                _write(path, b"".join(value.entry() for value in numbers.values()))
-            except OSError as error:
-                yield error
-
     def _hold(self) -> None:
         """Tell other services that the directory is used; it may be a new one since a cleaner removed the last."""
         if self._held is not None and not holds(self._held, self._directory):
@@ -113,14 +103,14 @@ class ValueFiles:
             self._held = hold(self._directory)
 
 
-def _predecessors(path: Path) -> Iterator[tuple[str, float, float]]:
+def _predecessors(path: Path) -> dict[str, Value]:
+    """What was counted in this slot before, by key."""
     if not path.exists():
-        return
+        return {}
     if not _readable(str(path)):
         logger.warning("metrics file %s is damaged: it starts again from zero", path.name)
-        return
-    for key, number, stamp, _ in MmapedDict.read_all_values_from_file(str(path)):
-        yield key, number, stamp
+        return {}
+    return {key: Value(key, number) for key, number, *_ in MmapedDict.read_all_values_from_file(str(path))}
 
 
 def _readable(name: str) -> bool:
