@@ -7,6 +7,7 @@ anything else, the socket and the bytes already read go to uvicorn's protocol, f
 import asyncio
 import errno
 import logging
+import select
 import socket
 import time
 
@@ -16,6 +17,7 @@ from uvicorn.server import Server
 from fastprice.server.descriptors import make_room
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.light_connection import Shared, begin
+from fastprice.server.poller import Poller
 from fastprice.server.siblings import WINDOW_SECONDS, Siblings
 
 # How many connections are taken before those that are here already get their turn.
@@ -36,6 +38,7 @@ class AcceptingServer(Server):
     def __init__(self, config: Config, slot: int = 0, siblings: Siblings | None = None) -> None:
         super().__init__(config)
         self.slot, self.siblings = slot, siblings or Siblings(1)
+        self._poller: Poller | None = None  # There is none on macOS: what is plain is answered on the ordinary way.
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
@@ -43,11 +46,18 @@ class AcceptingServer(Server):
         # Where each request must be logged, or counted against a limit, all of them go the ordinary way.
         if logging.getLogger("uvicorn.access").hasHandlers() or self.config.limit_concurrency is not None:
             state["lane"] = None
+        if state["lane"] is not None and hasattr(select, "epoll"):
+            self._poller = Poller(loop)
         for listener in sockets or []:
-            if state["lane"] is not None:
-                self.servers.append(Acceptor(self, listener, loop))  # type: ignore[arg-type]
+            if self._poller:
+                self.servers.append(Acceptor(self, listener, loop, self._poller))  # type: ignore[arg-type]
             else:
                 self.servers.append(await loop.create_server(self.protocol, sock=listener, backlog=self.config.backlog))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._poller:
+            self._poller.close()
 
     def protocol(self) -> LaneProtocol:
         """What takes a connection the ordinary way."""
@@ -57,10 +67,11 @@ class AcceptingServer(Server):
 class Acceptor:
     """Takes connections from one listening socket, and leaves some of them to the siblings of this worker."""
 
-    def __init__(self, server: AcceptingServer, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        self.shared = Shared(
-            server.lifespan.state["lane"], server.server_state, loop, server.protocol, server.config.timeout_keep_alive
-        )
+    def __init__(
+        self, server: AcceptingServer, listener: socket.socket, loop: asyncio.AbstractEventLoop, poller: Poller
+    ) -> None:
+        lane, keep_alive = server.lifespan.state["lane"], server.config.timeout_keep_alive
+        self.shared = Shared(lane, server.server_state, loop, poller, server.protocol, keep_alive)
         self._server, self._listener, self._loop = server, listener, loop
         self._connections = server.server_state.connections
         self._taken, self._window = 0, 0.0
@@ -70,13 +81,13 @@ class Acceptor:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_SECONDS)
         self._is_open = True
         self._beat()
-        loop.add_reader(listener.fileno(), self._take_some)
+        poller.add(listener.fileno(), self._take_some)
 
     def close(self) -> None:
         """Take what has come already, and nothing more."""
         if self._is_open:
             self._is_open = False
-            self._loop.remove_reader(self._listener.fileno())
+            self.shared.poller.remove(self._listener.fileno())
             self._take(10**9)
 
     async def wait_closed(self) -> None:
@@ -123,12 +134,12 @@ class Acceptor:
     def _stand_back(self, seconds: float) -> None:
         """Leave what comes to the siblings for a moment."""
         self._is_waiting = True
-        self._loop.remove_reader(self._listener.fileno())
+        self.shared.poller.remove(self._listener.fileno())
         self._loop.call_later(seconds, self._come_back)
 
     def _come_back(self) -> None:
         if self._is_open:
-            self._loop.add_reader(self._listener.fileno(), self._take_some)
+            self.shared.poller.add(self._listener.fileno(), self._take_some)
 
     def _beat(self) -> None:
         """Tell the siblings once a second that this worker takes connections."""

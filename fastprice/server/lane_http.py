@@ -53,6 +53,14 @@ class LaneProtocol(CarefulProtocol):
         elif data:
             super().data_received(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._inherited = None
+        super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        self.begin()
+        return super().eof_received()
+
     def data_received(self, data: bytes) -> None:
         self.begin()
         served = None

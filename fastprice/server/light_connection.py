@@ -14,6 +14,7 @@ from fastprice.server.careful_http import HEAD_SECONDS, NO_SOCKET
 from fastprice.server.descriptors import clients_over_limit, make_room
 from fastprice.server.lane import SENT, SENT_LAST, Lane, Outcome
 from fastprice.server.lane_http import LaneProtocol
+from fastprice.server.poller import Poller
 from fastprice.server.sweep import watch_over
 
 # Most heads are short, and Python keeps objects of up to 512 bytes cheaply. The rest of a very long head is read on the
@@ -28,6 +29,7 @@ class Shared:
     lane: Lane
     state: ServerState
     loop: asyncio.AbstractEventLoop
+    poller: Poller
     protocol: Callable[[], LaneProtocol]
     keep_alive: float
 
@@ -80,7 +82,7 @@ class LightConnection:
         shared = self._shared
         shared.state.connections.add(self)  # type: ignore[arg-type]
         watch_over(shared.state, shared.loop)
-        shared.loop.add_reader(self.descriptor, self.read)
+        shared.poller.add(self.descriptor, self.read)
         over = clients_over_limit(self.descriptor)
         return not over or make_room(shared.state.connections, over)
 
@@ -154,7 +156,7 @@ class LightConnection:
 
     def _leave_loop(self) -> int:
         descriptor, self.descriptor = self.descriptor, NO_SOCKET
-        self._shared.loop.remove_reader(descriptor)
+        self._shared.poller.remove(descriptor)
         return descriptor
 
     def _hand_over(self, data: bytes, unsent: bytes = b"", is_last: bool = False) -> None:

@@ -98,6 +98,11 @@ class PacedProtocol(HttpToolsProtocol):
         if not self._parses_soon:
             self.parse_on()
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that will say nothing more still gets what it has asked for; True keeps the connection for that."""
+        self.shutdown()
+        return not self.transport.is_closing()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.at_rest = False

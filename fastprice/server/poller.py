@@ -1,0 +1,43 @@
+"""Descriptors that are ready to be read, found many at a time.
+
+The event loop is told of one descriptor, that of an epoll of ours, whose readers are then called in one go: per reader
+that costs a third of what `loop.add_reader` costs. And uvloop drops a reader whose client has reset the connection
+without calling it (libuv takes any error for a bad descriptor), so the reader would never learn of it.
+"""
+
+import select
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+
+# How many readers are called before everything else in the loop gets its turn.
+READERS_PER_TURN = 128
+
+
+class Poller:
+    """Calls readers whenever there is something to read for them, or an error, or the end."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._readers: dict[int, Callable[[], object]] = {}
+        self._epoll = select.epoll()
+        loop.add_reader(self._epoll.fileno(), self._turn)
+
+    def add(self, descriptor: int, reader: Callable[[], object]) -> None:
+        self._readers[descriptor] = reader
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def remove(self, descriptor: int) -> None:
+        """Call its reader no more; without one, nothing happens."""
+        if self._readers.pop(descriptor, None):
+            self._epoll.unregister(descriptor)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def _turn(self) -> None:
+        readers = self._readers
+        for descriptor, _ in self._epoll.poll(0, READERS_PER_TURN):
+            # One that was called before it may have removed it.
+            if reader := readers.get(descriptor):
+                reader()
