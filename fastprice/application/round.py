@@ -14,7 +14,7 @@ from fastprice.application.belief import Evidence, Tolerance
 from fastprice.application.events import Event, SourceBack, SourceCooling, SourceLost, SourceSkipped
 from fastprice.application.ports import Answers, Call, Clock
 from fastprice.application.source_health import SourceHealth
-from fastprice.domain.errors import InvalidQuote, InvalidReply, NoSource, SourceError, SourceTimeout
+from fastprice.domain.errors import InvalidQuote, InvalidReply, SourceError, SourceTimeout
 from fastprice.domain.quote import Pair, Quote
 
 logger = logging.getLogger(__name__)
@@ -112,11 +112,18 @@ class Round:
         self.events += [SourceLost(name, pairs, reason) for name, reason, pairs in lost]
         self.events += [SourceBack(name, tuple(pairs)) for name, pairs in self._back.items()]
 
-    def why(self, pair: Pair) -> NoSource:
-        """Why a pair is missing, by source."""
+    def reasons(self, pair: Pair) -> dict[str, str]:
+        """Why a pair is missing, by source, the preferred one first."""
         evidence = self._evidence.get(pair)
         reasons = self._reasons | (evidence.reasons if evidence else {})
-        return NoSource({name: reasons.get(name) or health.last_error(pair) for name, health in self._sources.items()})
+        return {name: reasons.get(name) or health.last_error(pair) for name, health in self._sources.items()}
+
+    def why(self, pair: Pair) -> str:
+        """The first of the reasons, which is that of the preferred source; the others mostly say the same."""
+        if not (reasons := self.reasons(pair)):
+            return "no source to ask"
+        (source, reason), *others = reasons.items()
+        return f"{source}: {reason}" + (f"; and {len(others)} more" if others else "")
 
     def _first_calls(self, health: SourceHealth, now: float) -> list[Call]:
         """The calls with which a source is asked for the first time in this round; none where it is left out."""

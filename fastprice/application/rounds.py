@@ -139,7 +139,7 @@ class Rounds:
         if missing:
             self._events(Refreshed("failed", len(missing)))
         if failing:
-            self._events(RefreshFailing(failing, str(round_.why(failing[0]))))
+            self._events(RefreshFailing(failing, round_.why(failing[0])))
         if recovered:
             self._events(RefreshRecovered(recovered))
 

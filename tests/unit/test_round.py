@@ -80,7 +80,7 @@ class World:
         """Why a round found no quote of a pair."""
         round_ = self.round(pair)
         assert not round_.accepted
-        return round_.why(pair).reasons
+        return round_.reasons(pair)
 
     @property
     def calls(self) -> str:
@@ -530,7 +530,7 @@ def test_a_pair_that_the_answer_leaves_out_is_missing_and_no_other_one_is() -> N
     world = World([{ETH: "100"}])
     round_ = world.round(ETH, BTC)
     assert list(round_.missing) == [BTC]
-    assert round_.why(BTC).reasons == {"a": "the answer says nothing of this pair"}
+    assert round_.reasons(BTC) == {"a": "the answer says nothing of this pair"}
 
 
 def test_reports_hold_the_last_error_its_time_the_last_quote_and_the_breakers_state() -> None:
@@ -550,4 +550,4 @@ def test_reports_hold_the_last_error_its_time_the_last_quote_and_the_breakers_st
 
 
 def test_without_a_source_there_is_no_price_and_a_reason() -> None:
-    assert str(World().round().why(ETH)) == "no source to ask"
+    assert World().round().why(ETH) == "no source to ask"
