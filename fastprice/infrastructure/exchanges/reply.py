@@ -36,7 +36,7 @@ class Reply:
     """An HTTP reply read to its end: header names in lower case.
 
     `many` says that it is about many pairs, so that a flaw in one row must not cost the others; `resets_in` how many
-    seconds are left of a rate limit by the exchange's own header.
+    seconds are left of a rate limit by the exchange's own header; `gzip` that the body is still compressed.
     """
 
     status: int
@@ -45,6 +45,7 @@ class Reply:
     received_at_ms: int
     many: bool = False
     resets_in: float | None = None
+    gzip: bool = False
 
 
 def read_body(reply: Reply) -> Any:
