@@ -4,21 +4,21 @@ import re
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, complaint, names_a_place, retry_after, whole
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, names_a_place, retry_after, whole
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
+_ERRORS: Errors = {
     # Officially any wrong parameter; the symbol is the only one that can be wrong.
-    **dict.fromkeys(("10001", "10029", "170121"), UnknownSymbol),
-    **dict.fromkeys(("10006", "10018", "10429", "170222"), RateLimited),
+    UnknownSymbol: ("10001", "10029", "170121"),
+    RateLimited: ("10006", "10018", "10429", "170222"),
     # The region, and rules of compliance.
-    **dict.fromkeys(("10009", "10024"), Blocked),
+    Blocked: ("10009", "10024"),
     # Timeout, internal error, timeout of the backend.
-    **dict.fromkeys(("10000", "10016", "170001", "170007"), SourceDown),
-    **dict.fromkeys(("10005", "10010", "10017"), SourceRefused),
+    SourceDown: ("10000", "10016", "170001", "170007"),
+    SourceRefused: ("10005", "10010", "10017"),
 }
 _TOO_FREQUENT_SECONDS = 600.0
 _BLOCK_CODE = re.compile(rb'"retCode"\s*:\s*"?(?:10009|10024)\b')

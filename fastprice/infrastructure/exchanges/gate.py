@@ -1,21 +1,19 @@
 """Gate spot, from its public documentation (API v4: list tickers, rate limits, error labels)."""
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, decimal_seconds
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, decimal_seconds
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
-    "INVALID_CURRENCY_PAIR": UnknownSymbol,
-    # A delisted currency.
-    "INVALID_CURRENCY": UnknownSymbol,
-    **dict.fromkeys(("TOO_MANY_REQUESTS", "TOO_FAST"), RateLimited),
-    **dict.fromkeys(("SERVER_ERROR", "TOO_BUSY", "INTERNAL"), SourceDown),
-    **dict.fromkeys(
-        ("FORBIDDEN", "IP_FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "INVALID_PROTOCOL"),
-        SourceRefused,
+_ERRORS: Errors = {
+    # INVALID_CURRENCY is a delisted one.
+    UnknownSymbol: ("INVALID_CURRENCY_PAIR", "INVALID_CURRENCY"),
+    RateLimited: ("TOO_MANY_REQUESTS", "TOO_FAST"),
+    SourceDown: ("SERVER_ERROR", "TOO_BUSY", "INTERNAL"),
+    SourceRefused: (
+        "FORBIDDEN", "IP_FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "INVALID_PROTOCOL"
     ),
 }
 _TICKER = Ticker(

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, check_status, read_body, refuse
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, read_body, refuse
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, rows_by
 from fastprice.infrastructure.exchanges.strict_json import field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, without_exponent
 
-_ERRORS: dict[str, type[SourceError]] = {
+_ERRORS: Errors = {
     # Officially any wrong parameter; the symbol is the only one sent.
-    **dict.fromkeys(("invalid-parameter", "base-symbol-error"), UnknownSymbol),
-    **dict.fromkeys(
-        ("base-request-exceed-frequency-limit", "too-many-requests", "api-request-too-frequent"), RateLimited
-    ),
-    **dict.fromkeys(
-        ("system-maintenance", "gateway-internal-error", "internal-server-error", "timeout"), SourceDown
-    ),
-    "invalid-command": SourceRefused,
+    UnknownSymbol: ("invalid-parameter", "base-symbol-error"),
+    RateLimited: ("base-request-exceed-frequency-limit", "too-many-requests", "api-request-too-frequent"),
+    SourceDown: ("system-maintenance", "gateway-internal-error", "internal-server-error", "timeout"),
+    SourceRefused: ("invalid-command",),
 }
 _MERGED = Ticker(
     price="close", bid=("bid", 0), ask=("ask", 0), volume="amount", high="high", low="low", open="open",

@@ -4,34 +4,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import (
-    Banned, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
-)
+from fastprice.domain.errors import Banned, InvalidQuote, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Reply, check_status, cool_down, decimal_seconds, one_line, read_body, refuse
+    Errors, Reply, check_status, cool_down, decimal_seconds, one_line, read_body, refuse
 )
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, unique
 from fastprice.infrastructure.exchanges.strict_json import field
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
-    "EQuery:Unknown asset pair": UnknownSymbol,
-    "EQuery:Invalid asset pair": UnknownSymbol,
-    "EQuery:Unknown asset": UnknownSymbol,
-    "EGeneral:Too many requests": RateLimited,
-    "EAPI:Rate limit exceeded": RateLimited,
-    "EService:Throttled": RateLimited,
-    "EGeneral:Temporary lockout": Banned,
-    "EGeneral:Internal error": SourceDown,
-    "EDatabase:Internal error": SourceDown,
-    "EService:Unavailable": SourceDown,
-    "EService:Busy": SourceDown,
-    "EService:Timeout": SourceDown,
-    "EService:Deadline elapsed": SourceDown,
-    "EGeneral:Unknown method": SourceRefused,
-    "EGeneral:Permission denied": SourceRefused,
-}
+_ERRORS: Errors = {
+    UnknownSymbol: ("EQuery:Unknown asset pair", "EQuery:Invalid asset pair", "EQuery:Unknown asset"),
+    RateLimited: ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EService:Throttled"),
+    Banned: ("EGeneral:Temporary lockout",),
+    SourceDown: (
+        "EGeneral:Internal error", "EDatabase:Internal error", "EService:Unavailable", "EService:Busy",
+        "EService:Timeout", "EService:Deadline elapsed",
+    ),
+    SourceRefused: ("EGeneral:Unknown method", "EGeneral:Permission denied"),
+}  # fmt: skip
 _CODES = {"BTC": "XBT", "DOGE": "XDG"}
 # Only the assets of the first years carry a prefix, and only in the key of the answer: XXBTZUSD for XBTUSD.
 _X_ASSETS = {"ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC"}

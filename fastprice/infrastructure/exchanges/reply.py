@@ -1,7 +1,7 @@
 """An exchange's raw reply, and what its status, its code and its words mean to us."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -21,6 +21,9 @@ BLOCK_SECONDS = 6 * 3600.0
 MIN_COOL_DOWN_SECONDS, MAX_COOL_DOWN_SECONDS = 1.0, 3 * 86400.0
 
 MAX_LINE = 160
+
+# An exchange's error codes, by what they are to us.
+Errors = Mapping[type[SourceError], Collection[str]]
 
 _STATUS: Mapping[int, type[SourceError]] = {418: Banned, 429: RateLimited, 451: Blocked}
 # The pair is all that differs between our questions, so an explained refusal under these is about it.
@@ -70,13 +73,14 @@ def check_status(reply: Reply, message: str = "") -> None:
         raise complaint(PairRefused if explained else _meaning(reply), reply, f"HTTP {reply.status} {message}")
 
 
-def refuse(reply: Reply, code: str, message: str, known: Mapping[str, type[SourceError]]) -> NoReturn:
+def refuse(reply: Reply, code: str, message: str, known: Errors) -> NoReturn:
     """Raise what an exchange's error code means; where that is not known, what the status means, else PairRefused.
 
     A 2xx body without any code is no complaint but nonsense: InvalidReply.
     """
-    if code in known:
-        raise complaint(known[code], reply, f"{code} {message}")
+    for kind, codes in known.items():
+        if code in codes:
+            raise complaint(kind, reply, f"{code} {message}")
     check_status(reply, f"{code} {message}")
     if not code:
         raise InvalidReply("the body has no result code")

@@ -7,7 +7,7 @@ from typing import Any
 from fastprice.application.ports import Answers, Limit
 from fastprice.domain.errors import InvalidQuote, InvalidReply, PairRefused, SourceError, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, check_status, one_line, read_body, refuse
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, one_line, read_body, refuse
 from fastprice.infrastructure.exchanges.strict_json import Path, field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, milliseconds
 
@@ -65,9 +65,7 @@ class Exchange:
         return self.whole if self.whole is not None and len(pairs) >= self.whole_from else self.single
 
 
-def envelope(
-    code: str, success: str, message: str, known: Mapping[str, type[SourceError]]
-) -> Callable[[Reply], Any]:
+def envelope(code: str, success: str, message: str, known: Errors) -> Callable[[Reply], Any]:
     """How to open a body that has a result code, under whatever HTTP status; `success` is empty where only complaints
     have one."""
 
