@@ -77,15 +77,15 @@ class Leader:
 
     async def turn(self) -> None:
         """Look at the store, lead if it falls to us, and begin a round when it is time for one."""
-        asked_at = self._clock.monotonic()
+        asked_at, failure = self._clock.monotonic(), None
         try:
             leads = await self._look(asked_at)
         except StoreUnavailable as error:
             # With no store at all nobody can be asked: a caller too many is better than a price too old.
-            leads = True
-            self._is_alone(str(error))
-        else:
-            self._is_alone(None)
+            leads, failure = True, str(error)
+        if self._alone is not (failure is not None):
+            self._alone = failure is not None
+            self._events(CoordinationBack() if failure is None else CoordinationLost(failure))
         self._lease_until = asked_at + self._pace.claim_seconds if leads else 0.0
         if leads is not self.leads:
             self.leads = leads
@@ -98,7 +98,9 @@ class Leader:
         """Take over what is stored; whether we lead."""
         holder, stored = await self._store.read()
         self._rounds.adopt(stored, self.leads)
-        if holder not in (None, self._pace.holder) and not self._is_silent(asked_at):
+        # Where nothing was stored for so long, the claim that we see cannot be one of a living leader.
+        silence_seconds = 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)
+        if holder not in (None, self._pace.holder) and asked_at - self._rounds.seen_at <= silence_seconds:
             return False
         if not await self._store.claim(self._pace.holder, self._pace.claim_seconds):
             return False
@@ -117,10 +119,6 @@ class Leader:
             return 0
         return math.ceil((self._pace.interval_seconds - since) / self._pace.turn_seconds)
 
-    def _is_silent(self, now: float) -> bool:
-        """Whether nothing was stored for so long that the claim we see cannot be one of a living leader."""
-        return now - self._rounds.seen_at > 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)
-
     async def _lead(self) -> None:
         if self._rounds.is_under_way:
             # A source is slow: what others have answered meanwhile does not wait for it.
@@ -129,17 +127,7 @@ class Leader:
             self._turns_to_round -= 1
         else:
             self._turns_to_round = self._pace.turns - 1
-            self._rounds.begin(self._may_ask)
-
-    def _may_ask(self) -> bool:
-        return self._clock.monotonic() < self._lease_until
-
-    def _is_alone(self, reason: str | None) -> None:
-        if reason is not None and not self._alone:
-            self._events(CoordinationLost(reason))
-        if reason is None and self._alone:
-            self._events(CoordinationBack())
-        self._alone = reason is not None
+            self._rounds.begin(lambda: self._clock.monotonic() < self._lease_until)
 
     def _watch_freshness(self) -> None:
         moved: dict[Freshness, list[Pair]] = {}

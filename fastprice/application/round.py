@@ -177,15 +177,14 @@ class Round:
                 self._believed(quote)
 
     def _believed(self, quote: Quote) -> None:
-        if self._sources[quote.source].believed(quote) and not self._lost_in_this_round(quote):
-            self._back.setdefault(quote.source, []).append(quote.pair)
-
-    def _lost_in_this_round(self, quote: Quote) -> bool:
-        """Whether it was lost by an earlier attempt of this round; then neither the loss nor the return is told."""
-        lost = [pairs for (name, _), (_, pairs) in self._lost.items() if name == quote.source and quote.pair in pairs]
-        for pairs in lost:
-            del pairs[quote.pair]
-        return bool(lost)
+        if not self._sources[quote.source].believed(quote):
+            return
+        for (name, _), (_, pairs) in self._lost.items():
+            if name == quote.source and quote.pair in pairs:
+                # Lost by an earlier attempt of this round: neither the loss nor the return is told.
+                del pairs[quote.pair]
+                return
+        self._back.setdefault(quote.source, []).append(quote.pair)
 
     def _failed(self, health: SourceHealth, pair: Pair, error: SourceError, now: float, wall_ms: int) -> None:
         evidence = self._evidence.setdefault(pair, Evidence(self._held(pair)))

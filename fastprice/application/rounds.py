@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -112,7 +112,9 @@ class Rounds:
         new = [quote for pair, quote in round_.accepted.items() if pair not in self._published]
         self._published.update(quote.pair for quote in new)
         now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
-        served = _newest((*filter(None, map(self._latest.held, self._latest.pairs)), *new))
+        held = filter(None, map(self._latest.held, self._latest.pairs))
+        # The newest of each pair, and of two as new the one of this round.
+        served = {quote.pair: quote for quote in sorted((*held, *new), key=lambda quote: quote.fetched_at_ms)}
         self.reports = tuple(health.report(now, wall_ms, served) for health in self._sources)
         stored = Stored(
             made_at_ms=max(wall_ms, self._seen_ms + 1),
@@ -150,15 +152,6 @@ async def survived(turn: Awaitable[None]) -> None:
         await turn
     except Exception:
         logger.exception("a defect ended a turn of the beat; the next one starts afresh")
-
-
-def _newest(quotes: Iterable[Quote]) -> dict[Pair, Quote]:
-    newest: dict[Pair, Quote] = {}
-    for quote in quotes:
-        held = newest.get(quote.pair)
-        if held is None or quote.fetched_at_ms >= held.fetched_at_ms:
-            newest[quote.pair] = quote
-    return newest
 
 
 def _completed(source: str, said: PairReport, held: Quote | None) -> PairReport:

@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from fastprice.application.events import StoreAsked
 from fastprice.application.ports import LEADER, Clock, Events, Stored
@@ -14,6 +14,8 @@ from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store.link import RedisLink
+
+Result = TypeVar("Result")
 
 # Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
 LAYOUT = "v2"
@@ -81,7 +83,7 @@ class RedisStore:
             leader, *records = found
             return _text(leader), self._records.load(records)
 
-        return cast(tuple[str | None, Stored], await self._do("read", look))
+        return await self._do("read", look)
 
     async def write(self, holder: str, stored: Stored) -> bool:
         now_ms = self._clock.wall_ms()
@@ -95,10 +97,9 @@ class RedisStore:
         return bool(await self._do("claim", lambda: self._claim([self._claim_key(name)], args)))
 
     async def holder(self, name: str) -> str | None:
-        async def look() -> str | None:
-            return _text(await self._untyped(self._redis.get(self._claim_key(name))))
-
-        return cast(str | None, await self._do("holder", look))
+        # MGET, because to GET a key of another type is an error.
+        found: list[Any] = await self._do("holder", lambda: self._redis.mget([self._claim_key(name)]))
+        return _text(found[0])
 
     async def release(self, holder: str, name: str = LEADER) -> None:
         await self._do("release", lambda: self._release([self._claim_key(name)], [holder]))
@@ -130,15 +131,7 @@ class RedisStore:
     def _claim_key(self, name: str) -> str:
         return f"{self._prefix}:claim:{name}"
 
-    async def _untyped(self, reading: Awaitable[Any]) -> Any:
-        try:
-            return await reading
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            return None  # Not a record of ours: our next one overwrites it.
-
-    async def _do(self, op: str, operation: Callable[[], Awaitable[Any]]) -> Any:
+    async def _do(self, op: str, operation: Callable[[], Awaitable[Result]]) -> Result:
         started = self._clock.monotonic()
         try:
             # The client's own limit is per read and per write; this one is for the operation, its connect included.
