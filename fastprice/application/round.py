@@ -48,14 +48,9 @@ class Round:
     """
 
     def __init__(
-        self,
-        pairs: Iterable[Pair],
-        sources: Sequence[SourceHealth],
-        held: Callable[[Pair], Quote | None],
-        tolerance: Tolerance,
-        limits: RoundLimits,
-        now: float,
-    ) -> None:
+        self, pairs: Iterable[Pair], sources: Sequence[SourceHealth], held: Callable[[Pair], Quote | None],
+        tolerance: Tolerance, limits: RoundLimits, now: float,
+    ) -> None:  # fmt: skip
         self.accepted: dict[Pair, Quote] = {}
         self.missing = dict.fromkeys(pairs)
         self.events: list[Event] = []

@@ -26,16 +26,9 @@ class Rounds:
     """
 
     def __init__(
-        self,
-        sources: Sequence[SourceHealth],
-        store: PriceStore,
-        latest: LatestPrice[Any],
-        tolerance: Tolerance,
-        limits: RoundLimits,
-        holder: str,
-        clock: Clock,
-        events: Events,
-    ) -> None:
+        self, sources: Sequence[SourceHealth], store: PriceStore, latest: LatestPrice[Any], tolerance: Tolerance,
+        limits: RoundLimits, holder: str, clock: Clock, events: Events,
+    ) -> None:  # fmt: skip
         self.reports: tuple[SourceReport, ...] = ()
         self.seen_at = clock.monotonic()
         self._sources = sources

@@ -72,8 +72,7 @@ class SourceHealth:
 
     def lists(self, pair: Pair, now: float) -> bool:
         """Whether it may be asked for a pair; False for a while after it said that it does not list the pair."""
-        word = self._words.get(pair)
-        return word is None or now >= word.unlisted_until
+        return now >= self._words[pair].unlisted_until
 
     def affordable(self, pairs: Sequence[Pair], now: float) -> list[Call]:
         """The calls for these pairs that its documented limit has room for now; they count as made."""
@@ -142,16 +141,14 @@ class SourceHealth:
         One that lies ahead of our clock by more than clocks differ is left out: were it remembered, every honest one
         after it would seem to run backwards until the time that it tells has come.
         """
-        word, latest_ms = self._words.get(quote.pair), quote.fetched_at_ms + MAX_SKEW_MS
-        stamps = [word.stamp_ms if word else 0]
+        stamps, latest_ms = [self._words[quote.pair].stamp_ms], quote.fetched_at_ms + MAX_SKEW_MS
         if held is not None and held.source == self.name:
             stamps.append(held.source_time_ms or 0)
         return max((stamp_ms for stamp_ms in stamps if stamp_ms <= latest_ms), default=0)
 
     def last_error(self, pair: Pair) -> str:
         """Why it last gave no quote of a pair."""
-        word = self._words.get(pair)
-        return (word and word.error) or "not asked"
+        return self._words[pair].error or "not asked"
 
     def believed(self, quote: Quote) -> bool:
         """It gave a quote that is believed; whether it had been lost for this pair."""

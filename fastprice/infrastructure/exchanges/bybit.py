@@ -6,7 +6,7 @@ from typing import Any
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, names_a_place, retry_after, whole
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, decimal, names_a_place, retry_after
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
@@ -41,7 +41,7 @@ def _open(reply: Reply) -> Any:
 
 
 def _resets_in(reply: Reply) -> float | None:
-    until_ms = whole(reply.headers.get("x-bapi-limit-reset-timestamp", ""))
+    until_ms = decimal(reply.headers.get("x-bapi-limit-reset-timestamp", ""))
     return None if until_ms is None else (until_ms - reply.received_at_ms) / 1000
 
 

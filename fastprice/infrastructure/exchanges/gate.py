@@ -3,7 +3,7 @@
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, decimal_seconds
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, decimal
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
@@ -24,7 +24,7 @@ _TICKERS = "/api/v4/spot/tickers"
 
 
 def _resets_in(reply: Reply) -> float | None:
-    until = decimal_seconds(reply.headers.get("x-gate-ratelimit-reset-timestamp", ""))
+    until = decimal(reply.headers.get("x-gate-ratelimit-reset-timestamp", ""))
     return None if until is None else until - reply.received_at_ms / 1000
 
 

@@ -25,10 +25,6 @@ CANNOT_ASK = "this machine cannot ask it"
 FindProxy = Callable[[str], str | None]
 
 
-def no_proxy(url: str) -> str | None:
-    return None
-
-
 class Session:
     """The HTTP connections of one event loop, between `async with` and its end.
 
@@ -37,7 +33,7 @@ class Session:
     """
 
     def __init__(
-        self, user_agent: str, find_proxy: FindProxy = no_proxy, resolver: AbstractResolver | None = None
+        self, user_agent: str, find_proxy: FindProxy = lambda url: None, resolver: AbstractResolver | None = None
     ) -> None:
         self._find_proxy = find_proxy
         self._headers = {"User-Agent": user_agent, "Accept": "application/json"}

@@ -1,13 +1,13 @@
 """Kraken spot, from its public documentation (docs.kraken.com: ticker information, API errors, asset codes)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Banned, InvalidQuote, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Errors, Reply, check_status, cool_down, decimal_seconds, one_line, read_body, refuse
+    Errors, Reply, check_status, cool_down, decimal, one_line, read_body, refuse
 )
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, unique
 from fastprice.infrastructure.exchanges.strict_json import field
@@ -34,7 +34,11 @@ def _open(reply: Reply) -> Any:
     body = read_body(reply)
     # Errors come with HTTP 200.
     if error := _error(body):
-        _refuse(reply, error)
+        code, _, detail = error.rpartition(":") if error.count(":") > 1 else (error, "", "")
+        until = decimal(detail.strip())
+        if code == "EService:Throttled" and until is not None:
+            raise RateLimited(one_line(error), cool_down(until - reply.received_at_ms / 1000))
+        refuse(reply, code, detail, _ERRORS)
     check_status(reply)
     return body
 
@@ -44,14 +48,6 @@ def _error(body: Any) -> str:
     errors = body.get("error", []) if isinstance(body, dict) else []
     lines = [line if isinstance(line, str) else "" for line in errors] if isinstance(errors, list) else [""]
     return next((line or "an unreadable error" for line in lines if not line.startswith("W")), "")
-
-
-def _refuse(reply: Reply, error: str) -> NoReturn:
-    code, _, detail = error.rpartition(":") if error.count(":") > 1 else (error, "", "")
-    until = decimal_seconds(detail.strip())
-    if code == "EService:Throttled" and until is not None:
-        raise RateLimited(one_line(error), cool_down(until - reply.received_at_ms / 1000))
-    refuse(reply, code, detail, _ERRORS)
 
 
 def _rows(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:

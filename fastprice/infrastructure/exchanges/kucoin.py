@@ -6,7 +6,7 @@ from typing import Any
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, whole
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, decimal
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.strict_json import field
 from fastprice.infrastructure.exchanges.ticker import Ticker
@@ -43,7 +43,7 @@ def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _resets_in(reply: Reply) -> float | None:
-    left_ms = whole(reply.headers.get("gw-ratelimit-reset", ""))
+    left_ms = decimal(reply.headers.get("gw-ratelimit-reset", ""))
     return None if left_ms is None else left_ms / 1000
 
 

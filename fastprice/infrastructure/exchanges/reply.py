@@ -13,10 +13,6 @@ from fastprice.domain.errors import (
 )
 from fastprice.infrastructure.exchanges.strict_json import read_json
 
-# Where an exchange names no time itself; Kraken's penalty lasts this long, and the others forgive sooner.
-RATE_LIMIT_SECONDS = 15.0
-BAN_SECONDS = 120.0
-BLOCK_SECONDS = 6 * 3600.0
 # Staying away for less would be no cool-down; for longer than three days (Binance's longest ban), a mistake.
 MIN_COOL_DOWN_SECONDS, MAX_COOL_DOWN_SECONDS = 1.0, 3 * 86400.0
 
@@ -28,10 +24,11 @@ Errors = Mapping[type[SourceError], Collection[str]]
 _STATUS: Mapping[int, type[SourceError]] = {418: Banned, 429: RateLimited, 451: Blocked}
 # The pair is all that differs between our questions, so an explained refusal under these is about it.
 _ABOUT_THE_PAIR = {400, 404, 410, 422}
-_COOL_DOWN: Mapping[type[SourceError], float] = {RateLimited: RATE_LIMIT_SECONDS, Banned: BAN_SECONDS}
+# Seconds, where an exchange names none itself; Kraken's penalty lasts this long, and the others forgive sooner.
+_COOL_DOWN: Mapping[type[SourceError], float] = {RateLimited: 15.0, Banned: 120.0, Blocked: 6 * 3600.0}
 _PLACE = re.compile(rb"\bcountry\b|\bjurisdiction\b|\b(?:your|restricted) (?:location|region)\b", re.IGNORECASE)
 # HTTP and Kraken write whole seconds; a fraction is understood all the same, because to return early is punished.
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +88,12 @@ def complaint(kind: type[SourceError], reply: Reply, message: str) -> SourceErro
     """An exchange's complaint as our error, with the seconds to stay away where its kind has them."""
     if not issubclass(kind, CoolDown):
         return kind(one_line(message))
+    seconds = _COOL_DOWN[kind]
+    if kind is RateLimited and reply.resets_in is not None:
+        seconds = cool_down(reply.resets_in)
     # A block is a matter of place: a Retry-After beside it is the edge's habit, not the end of the block.
-    seconds = BLOCK_SECONDS if kind is Blocked else retry_after(reply, _cool_down(kind, reply))
+    if kind is not Blocked:
+        seconds = retry_after(reply, seconds)
     return kind(one_line(message), seconds)
 
 
@@ -104,7 +105,7 @@ def names_a_place(reply: Reply) -> bool:
 def retry_after(reply: Reply, default: float) -> float:
     """Seconds until what the Retry-After header says, a number or a date; `default` where it is missing or neither."""
     value = reply.headers.get("retry-after", "").strip()
-    seconds = decimal_seconds(value)
+    seconds = decimal(value)
     if seconds is None:
         try:
             until = parsedate_to_datetime(value)
@@ -120,26 +121,15 @@ def cool_down(seconds: float) -> float:
     return min(max(seconds, MIN_COOL_DOWN_SECONDS), MAX_COOL_DOWN_SECONDS)
 
 
-def decimal_seconds(text: str) -> float | None:
-    """Seconds written without a sign, whole or with a fraction; None for any other text."""
-    return float(text) if _SECONDS.fullmatch(text) else None
-
-
-def whole(digits: str) -> float | None:
-    """The value of plain digits, None for any other text; a float, because int refuses very long ones."""
-    return float(digits) if digits.isascii() and digits.isdigit() else None
+def decimal(text: str) -> float | None:
+    """A number written without a sign, whole or with a fraction; None for any other text."""
+    return float(text) if _DECIMAL.fullmatch(text) else None
 
 
 def one_line(message: str) -> str:
     """Words from outside made fit for a log: printable, one line, not long."""
     printable = "".join(letter if letter.isprintable() else " " for letter in message)
     return " ".join(printable.split())[:MAX_LINE]
-
-
-def _cool_down(kind: type[SourceError], reply: Reply) -> float:
-    """How long to stay away where there is no Retry-After."""
-    known = reply.resets_in if kind is RateLimited else None
-    return _COOL_DOWN[kind] if known is None else cool_down(known)
 
 
 def _meaning(reply: Reply) -> type[SourceError]:

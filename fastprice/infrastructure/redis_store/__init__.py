@@ -52,15 +52,9 @@ class RedisStore:
     """
 
     def __init__(
-        self,
-        url: str,
-        prefix: str,
-        records: Records,
-        timeout_seconds: float,
-        keep_seconds: float,
-        clock: Clock,
+        self, url: str, prefix: str, records: Records, timeout_seconds: float, keep_seconds: float, clock: Clock,
         events: Events,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._link = RedisLink(url, timeout_seconds)
         self._prefix = f"{prefix}:{LAYOUT}"
         self._records = records
