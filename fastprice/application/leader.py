@@ -4,6 +4,7 @@ A turn reads the store once and takes over what is newer. Where nobody holds the
 the claim leads, under a lease that ends no later than the claim does.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +74,11 @@ class Leader:
                 due = self.next_due(due)
                 await self._wait(due)
         finally:
-            await self._stop()
+            await self._rounds.stop()
+            if self.leads:
+                self._events(LeaderMoved(False))
+                with contextlib.suppress(StoreUnavailable):  # The claim ends by itself.
+                    await self._store.release(self._pace.holder)
 
     async def turn(self) -> None:
         """Look at the store, lead if it falls to us, and begin a round when it is time for one."""
@@ -161,12 +166,3 @@ class Leader:
             await self._store.news(seconds)
         except StoreUnavailable:
             await self._clock.sleep(due - self._clock.monotonic())
-
-    async def _stop(self) -> None:
-        await self._rounds.stop()
-        if self.leads:
-            self._events(LeaderMoved(False))
-            try:
-                await self._store.release(self._pace.holder)
-            except StoreUnavailable:
-                pass  # The claim ends by itself.

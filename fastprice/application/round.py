@@ -73,12 +73,11 @@ class Round:
         if self._again is not None:
             (health, pause), self._again = self._again, None
             if now + pause <= self._last_start and (calls := self._affordable(health, now)):
-                return self._begin(health, calls, now, pause)
+                return self._begin(health, calls, now, pause, again=True)
         while self._left and self.missing:
             health = self._left.pop(0)
             if calls := self._first_calls(health, now):
-                health.begin_round()
-                return self._begin(health, calls, now, 0.0)
+                return self._begin(health, calls, now)
         return None
 
     def answered(self, ask: Ask, outcomes: Sequence[Outcome], now: float, wall_ms: int) -> None:
@@ -92,11 +91,14 @@ class Round:
                 except SourceError as error:
                     errors.append(error)
                     self._failed(health, pair, error, now, wall_ms)
-        pause = health.record(None if useful else _whole_error(errors), now, wall_ms)
+        # Where nothing came of it: rather an error of a call than one of a single pair.
+        worst = None if useful else min(errors, key=lambda error: error.concerns_pair)
+        ban = health.active_ban(now)
+        pause = health.record(worst, now, wall_ms)
         if pause is not None:
             self._again = health, pause
-        if (ban := health.new_ban()) is not None:
-            self.events.append(SourceCooling(ban.source, ban.until_ms))
+        if (new_ban := health.active_ban(now)) is not None and new_ban is not ban:
+            self.events.append(SourceCooling(new_ban.source, new_ban.until_ms))
 
     def close(self, now: float, wall_ms: int) -> None:
         """Serve what was kept in reserve where it is acceptable, and say who is to blame for what is missing."""
@@ -137,9 +139,11 @@ class Round:
     def _affordable(self, health: SourceHealth, now: float) -> list[Call]:
         return health.affordable([pair for pair in self.missing if health.lists(pair, now)], now)
 
-    def _begin(self, health: SourceHealth, calls: list[Call], now: float, pause: float) -> Ask:
+    def _begin(
+        self, health: SourceHealth, calls: list[Call], now: float, pause: float = 0.0, again: bool = False
+    ) -> Ask:
         self._has_asked = True
-        health.begin(now)
+        health.begin(now, again)
         return Ask(health, calls, pause)
 
     def _skip(self, health: SourceHealth, reason: str) -> None:
@@ -226,8 +230,3 @@ def _answer(outcome: Outcome, pair: Pair) -> Quote:
     if isinstance(answer, Quote):
         return answer
     raise answer or InvalidQuote("the answer says nothing of this pair")
-
-
-def _whole_error(errors: Sequence[SourceError]) -> SourceError:
-    """What a round that brought nothing says of its source: rather an error of a call than one of a single pair."""
-    return min(errors, key=lambda error: error.concerns_pair)

@@ -13,7 +13,7 @@ from fastprice.application.ports import Clock, Events, PairReport, PriceStore, S
 from fastprice.application.round import Round, RoundLimits, carry_out
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import Pair, Quote
+from fastprice.domain.quote import Pair
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,13 @@ class Rounds:
 
     def standing(self, pair: Pair) -> list[tuple[SourceReport, PairReport]]:
         """How every source stands, and what it last said of a pair."""
-        held = self._latest.held(pair)
-        return [(report, _completed(report.source, report.of(pair), held)) for report in self.reports]
+        standing, held = [], self._latest.held(pair)
+        for report in self.reports:
+            said = report.of(pair)
+            # The stored report leaves out the quote that is served.
+            is_served = said.quote is None and held is not None and held.source == report.source
+            standing.append((report, replace(said, quote=held) if is_served else said))
+        return standing
 
     def adopt(self, stored: Stored, leads: bool) -> None:
         """Take over what is stored, if it is new to us; who leads knows better than the store how the sources stand."""
@@ -145,8 +150,3 @@ async def survived(turn: Awaitable[None]) -> None:
         await turn
     except Exception:
         logger.exception("a defect ended a turn of the beat; the next one starts afresh")
-
-
-def _completed(source: str, said: PairReport, held: Quote | None) -> PairReport:
-    """The stored report leaves out the quote that is served."""
-    return replace(said, quote=held) if said.quote is None and held and held.source == source else said

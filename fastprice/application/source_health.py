@@ -49,7 +49,6 @@ class SourceHealth:
     ) -> None:
         self.source, self.name = source, source.name
         self._ban: Ban | None = None
-        self._new_ban: Ban | None = None
         self._breaker = breaker
         self._patience = patience
         self._random = random
@@ -66,8 +65,8 @@ class SourceHealth:
 
     def refusal(self, now: float) -> str | None:
         """Why the source must not be asked now, or None."""
-        if self._ban is not None and now < self._banned_until:
-            return f"left alone for {self._banned_until - now:.0f} s more: {self._ban.reason}"
+        if ban := self.active_ban(now):
+            return f"left alone for {self._banned_until - now:.0f} s more: {ban.reason}"
         return self._breaker.refusal(now)
 
     def lists(self, pair: Pair, now: float) -> bool:
@@ -87,13 +86,10 @@ class SourceHealth:
             taken.append(call)
         return taken
 
-    def begin_round(self) -> None:
-        self._attempts = 0
-
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, again: bool) -> None:
         """It is asked now; only the first attempt of a round needs the breaker's admission."""
-        self._attempts += 1
-        if self._attempts == 1:
+        self._attempts = self._attempts + 1 if again else 1
+        if not again:
             self._breaker.admit(now)
 
     def record(self, error: SourceError | None, now: float, wall_ms: int) -> float | None:
@@ -109,8 +105,7 @@ class SourceHealth:
         if isinstance(error, SourceTimeout):
             self._stalled_until = now + self._patience.stall_seconds
         if isinstance(error, CoolDown):
-            ban = Ban(self.name, wall_ms + round(error.seconds * 1000), str(error))
-            self._new_ban = ban if self.take(ban, now, wall_ms) else None
+            self.take(Ban(self.name, wall_ms + round(error.seconds * 1000), str(error)), now, wall_ms)
         if error.retryable and self._attempts < self._patience.attempts:
             return self._random() * self._patience.base_seconds * 2.0 ** (self._attempts - 1)
         if isinstance(error, CoolDown | LocalFailure | UnlistedAmong):
@@ -122,18 +117,11 @@ class SourceHealth:
             self._breaker.record(False, now)  # What it says of single pairs shows at least that it answers again.
         return None
 
-    def take(self, ban: Ban, now: float, wall_ms: int) -> bool:
+    def take(self, ban: Ban, now: float, wall_ms: int) -> None:
         """Obey a ban that the source spoke, to us or to another worker; the longest one holds."""
         left = (ban.until_ms - wall_ms) / 1000
-        if not 0 < left <= MAX_BAN_SECONDS or now + left <= self._banned_until:
-            return False
-        self._ban, self._banned_until = ban, now + left
-        return True
-
-    def new_ban(self) -> Ban | None:
-        """The ban that the source spoke since this was asked last."""
-        ban, self._new_ban = self._new_ban, None
-        return ban
+        if 0 < left <= MAX_BAN_SECONDS and now + left > self._banned_until:
+            self._ban, self._banned_until = ban, now + left
 
     def newest_stamp_ms(self, quote: Quote, held: Quote | None) -> int:
         """The newest stamp that it has shown for a pair, here or in the held quote, and that can be true now.

@@ -69,11 +69,9 @@ class RedisLink:
             return
         try:
             told = await self.redis.execute_command("HELLO")  # type: ignore[no-untyped-call]
-        except NoPermissionError:
-            told = None
         except ResponseError as error:
-            # Older than 6.0, or something in between that does not know it.
-            if "unknown command" not in str(error):
+            # Not permitted; or older than 6.0, or something in between that does not know it.
+            if not isinstance(error, NoPermissionError) and "unknown command" not in str(error):
                 raise
             told = None
         for kind, words in _KINDS.items():
