@@ -88,9 +88,9 @@ class Records:
         source, breaker, until_ms, reason, error, error_at_ms, pairs = row
         if breaker not in BREAKER_STATES:
             raise ValueError(breaker)
-        words = {self._pairs[slug]: self._pair_report(*rest) for slug, *rest in pairs if slug in self._pairs}
-        times = _optional_time(until_ms), _optional_time(error_at_ms)
-        return SourceReport(source, breaker, times[0], _words(reason), _words(error), times[1], words)
+        said = {self._pairs[slug]: self._pair_report(*rest) for slug, *rest in pairs if slug in self._pairs}
+        until_ms, error_at_ms = _optional_time(until_ms), _optional_time(error_at_ms)
+        return SourceReport(source, breaker, until_ms, _words(reason), _words(error), error_at_ms, said)
 
     def _pair_report(self, quote: Any, error: Any, error_at_ms: Any, unlisted_until_ms: Any) -> PairReport:
         found = None if quote is None else self._quote(quote)

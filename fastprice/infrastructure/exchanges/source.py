@@ -56,10 +56,11 @@ class ExchangeSource:
         outcome = "timeout"  # A cancelled call ran out of its caller's time.
         try:
             answers = await self._answers(call.pairs)
-            outcome = _outcome(answers)
-            for answer in answers.values():
-                if isinstance(answer, SourceError):
-                    self._keep_secrets(answer)
+            errors = [answer for answer in answers.values() if isinstance(answer, SourceError)]
+            # Where the answers concern single pairs, one quote makes the call a good one.
+            outcome = "ok" if len(errors) < len(answers) else errors[0].outcome
+            for error in errors:
+                self._keep_secrets(error)
             return answers
         except SourceError as error:
             outcome = error.outcome
@@ -142,12 +143,6 @@ def _read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -
             raise
         body = b""
     return read(exchange, form, pairs, replace(reply, body=body, gzip=False))
-
-
-def _outcome(answers: Answers) -> str:
-    """What a call counts as whose answers concern single pairs: `ok` where one of them is a quote."""
-    errors = [answer for answer in answers.values() if isinstance(answer, SourceError)]
-    return "ok" if len(errors) < len(answers) else errors[0].outcome
 
 
 def _secrets(url: str) -> set[str]:
