@@ -31,7 +31,6 @@ OURS: dict[str, tuple[str, ...]] = {
 # Who may import what is neither ours nor the standard library's: one client per module.
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "infrastructure.exchanges.http": ("aiohttp", "yarl"),
-    "infrastructure.exchanges.source": ("aiohttp",),
     "infrastructure.exchanges.body": ("aiohttp",),
     "infrastructure.exchanges.local_failures": ("aiohttp",),
     "infrastructure.redis_store": ("redis",),

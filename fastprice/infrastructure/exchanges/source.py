@@ -5,19 +5,14 @@ import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
-
-import aiohttp
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Answers, Call, Clock, Events
-from fastprice.domain.errors import (
-    InvalidReply, SourceError, SourceRefused, SourceTimeout, UnknownSymbol, UnlistedAmong
-)
+from fastprice.domain.errors import InvalidReply, SourceError, SourceTimeout, UnknownSymbol, UnlistedAmong
 from fastprice.domain.quote import Pair
-from fastprice.infrastructure.exchanges.body import LARGE, SMALL, Size, inflated, read_body
-from fastprice.infrastructure.exchanges.http import Session, refused_by_proxy
+from fastprice.infrastructure.exchanges.body import LARGE, SMALL, inflated
+from fastprice.infrastructure.exchanges.http import Session
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, read
 from fastprice.infrastructure.exchanges.watch import Watch
@@ -39,7 +34,6 @@ class ExchangeSource:
         self._base_url = base_url.rstrip("/")
         self._secrets = _secrets(base_url) - {exchange.name}
         self._timeout_seconds = timeout_seconds
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session = session
         self._clock = clock
         self._events = events
@@ -82,7 +76,7 @@ class ExchangeSource:
         target = form.target([self._exchange.symbol(pair) for pair in pairs])
         async with Watch(self._clock) as watch:
             size = SMALL if form is self._exchange.single else LARGE
-            reply = await self._get(self._base_url + target, size, watch)
+            reply = await self._session.get(self._base_url + target, self._timeout_seconds, size, watch)
         if self._clock.monotonic() - started > self._timeout_seconds:
             # It came in time but was read later: this process, or its machine, was asleep meanwhile.
             raise SourceTimeout(f"its answer was read more than {self._timeout_seconds:g} s after the question")
@@ -104,34 +98,6 @@ class ExchangeSource:
             self._doubted = self._doubted.union(pairs)
             raise UnlistedAmong(f"{error} (one of {len(pairs)} pairs, not said which)") from None
         raise error
-
-    async def _get(self, url: str, size: Size, watch: Watch) -> Reply:
-        try:
-            async with self._session.get(url, self._timeout, size.encoding) as response:
-                return await self._receive(url, response, size, watch)
-        except TimeoutError:
-            raise self._session.out_of_time(url, self._timeout_seconds) from None
-        except aiohttp.ClientPayloadError:
-            raise InvalidReply("the answer broke off") from None
-        except aiohttp.InvalidURL:
-            # Not shown, because it may carry a password.
-            raise SourceRefused("its address is not a URL to ask") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._session.failure(error, self._session.find_proxy(url)) from None
-
-    async def _receive(self, url: str, response: aiohttp.ClientResponse, size: Size, watch: Watch) -> Reply:
-        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise refused_by_proxy(self._session.find_proxy(url), response.status)
-        if 300 <= response.status < 400:
-            raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
-        try:
-            body, gzip = await read_body(response, size)
-        except (InvalidReply, aiohttp.ClientPayloadError):
-            if response.status < 400:
-                raise
-            body, gzip = b"", False  # A ban is a ban, however odd the page that comes with it.
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status, headers, body, watch.answered_at_ms(), gzip=gzip)
 
 
 def _read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -> Answers:
