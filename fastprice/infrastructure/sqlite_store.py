@@ -141,7 +141,10 @@ class SqliteStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    _own_directory(path.parent)
+    # In a directory of another user somebody else could have laid a price for us.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.lstat().st_uid != os.getuid():
+        raise OSError(f"{path.parent} belongs to another user; set STORE_DIR to a directory of your own")
     found = _identity(path)
     try:
         return _prepared(path)
@@ -167,13 +170,6 @@ def _remove(path: Path, found: tuple[int, int]) -> None:
             for suffix in ("-wal", "-shm", ""):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(f"{path}{suffix}")
-
-
-def _own_directory(directory: Path) -> None:
-    """Make the directory, or refuse one in which somebody else could have laid a price for us."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.lstat().st_uid != os.getuid():
-        raise OSError(f"{directory} belongs to another user; set STORE_DIR to a directory of your own")
 
 
 def _prepared(path: Path) -> sqlite3.Connection:

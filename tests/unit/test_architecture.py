@@ -51,7 +51,6 @@ LONG_MODULES = {
     "bootstrap": "everything is wired here",
     "settings": "one variable after the other, and how each is read",
     "infrastructure.prometheus": "one definition for each metric of the contract",
-    "infrastructure.sqlite_store": "half of it is what makes a shared file outlive damage, removal and siblings",
     "interface.openapi": "a document, not code",
 }
 

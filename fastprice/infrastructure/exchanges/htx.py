@@ -6,8 +6,8 @@ from typing import Any
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, read_body, refuse
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, rows_by
+from fastprice.infrastructure.exchanges.reply import Errors
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.strict_json import field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, without_exponent
 
@@ -26,14 +26,6 @@ _MERGED = Ticker(
 _TICKER = Ticker(price="close", bid="bid", ask="ask", digits=without_exponent)
 
 
-def _open(reply: Reply) -> Any:
-    body = read_body(reply)
-    if said(body, "status") != "ok":
-        refuse(reply, said(body, "err-code"), said(body, "err-msg"), _ERRORS)
-    check_status(reply)
-    return body
-
-
 def _merged_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
     """The ticker by the symbol in the name of its channel: market.ethusdt.detail.merged."""
     return {said(body, "ch").removeprefix("market.").removesuffix(".detail.merged"): field(body, "tick")}
@@ -46,7 +38,7 @@ EXCHANGE = Exchange(
     # 4,500 calls in 5 minutes.
     limit=Limit(burst=10.0, per_second=10.0),
     symbol=lambda pair: (pair.base + pair.quote).lower(),
-    open=_open,
+    open=envelope("err-code", "ok", "err-msg", _ERRORS, verdict="status"),
     # The only time is that of the reply.
     single=Form(lambda symbols: f"/market/detail/merged?symbol={symbols[0]}", _merged_row, _MERGED, time="ts"),
     whole=Form(lambda symbols: "/market/tickers", rows_by("symbol", "data"), _TICKER, time="ts"),

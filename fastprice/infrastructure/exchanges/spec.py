@@ -65,14 +65,17 @@ class Exchange:
         return self.whole if self.whole is not None and len(pairs) >= self.whole_from else self.single
 
 
-def envelope(code: str, success: str, message: str, known: Errors) -> Callable[[Reply], Any]:
-    """How to open a body that has a result code, under whatever HTTP status; `success` is empty where only complaints
-    have one."""
+def envelope(code: str, success: str, message: str, known: Errors, verdict: str = "") -> Callable[[Reply], Any]:
+    """How to open a body that has a result code, under whatever HTTP status.
+
+    `success` is empty where only complaints have a code; `verdict` is the member that says it where that is not the
+    code's.
+    """
 
     def open_body(reply: Reply) -> Any:
         body = read_body(reply)
-        if (result := said(body, code)) != success:
-            refuse(reply, result, said(body, message), known)
+        if said(body, verdict or code) != success:
+            refuse(reply, said(body, code), said(body, message), known)
         check_status(reply)
         return body
 
