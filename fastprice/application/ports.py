@@ -49,14 +49,9 @@ class Call:
 class PriceSource(Protocol):
     """Where quotes come from."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def source_time(self) -> SourceTime: ...
-
-    @property
-    def limit(self) -> Limit: ...
+    name: str
+    source_time: SourceTime
+    limit: Limit
 
     def calls(self, pairs: Sequence[Pair]) -> Sequence[Call]:
         """The requests that ask for these pairs in the cheapest way, in the order in which they matter."""

@@ -66,6 +66,8 @@ class RedisStore:
         self._write = self._redis.register_script(_WRITE)
         self._claim = self._redis.register_script(_CLAIM)
         self._release = self._redis.register_script(_RELEASE)
+        # Keys are apart in databases of different numbers; channels are not.
+        self._channel = f"{self._prefix}:news:{self._redis.connection_pool.connection_kwargs.get('db') or 0}"
         self._keys = [self._claim_key(LEADER), *(f"{self._prefix}:{name}" for name in ("round", "reports", "bans"))]
         self._subscription: PubSub | None = None
         self._doubtful = False
@@ -102,12 +104,23 @@ class RedisStore:
         """See PriceStore; a lost subscription costs nothing but instant notifications until it stands again."""
         started = self._clock.monotonic()
         try:
-            message = await self._listen(seconds)
+            # After an operation that failed the subscription's own connection may have died too, and would be silent
+            # about it for ever. After a pause, as of a worker that led, each message of that time would be taken for
+            # news.
+            if self._doubtful or started - self._listened_at > MAX_PAUSE_SECONDS:
+                await self._unsubscribe()
+                self._doubtful = False
+            if self._subscription is None:
+                self._subscription = self._redis.pubsub()
+                async with asyncio.timeout(self._timeout):
+                    await self._subscription.subscribe(self._channel)
+            message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
         except Exception:  # As in _do.
             self._events(StoreAsked("news", "error", self._clock.monotonic() - started))
             await self._unsubscribe()
             await self._clock.sleep(seconds)
             return False
+        self._listened_at = self._clock.monotonic()
         return message is not None and message["type"] == "message"
 
     async def close(self) -> None:
@@ -116,11 +129,6 @@ class RedisStore:
                 await self._unsubscribe()
                 await self._redis.aclose()
                 await self._redis.connection_pool.disconnect()
-
-    @property
-    def _channel(self) -> str:
-        # Keys are apart in databases of different numbers; channels are not.
-        return f"{self._prefix}:news:{self._link.db}"
 
     def _claim_key(self, name: str) -> str:
         return f"{self._prefix}:claim:{name}"
@@ -138,20 +146,6 @@ class RedisStore:
             raise StoreUnavailable(f"Redis at {self._link.place}: {await self._link.failed(error)}") from None
         self._events(StoreAsked(op, "ok", self._clock.monotonic() - started))
         return result
-
-    async def _listen(self, seconds: float) -> dict[str, Any] | None:
-        # After an operation that failed the subscription's own connection may have died too, and would be silent about
-        # it for ever. After a pause, as of a worker that led, each message of that time would be taken for news.
-        if self._doubtful or self._clock.monotonic() - self._listened_at > MAX_PAUSE_SECONDS:
-            await self._unsubscribe()
-            self._doubtful = False
-        if self._subscription is None:
-            self._subscription = self._redis.pubsub()
-            async with asyncio.timeout(self._timeout):
-                await self._subscription.subscribe(self._channel)
-        message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
-        self._listened_at = self._clock.monotonic()
-        return message
 
     async def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None

@@ -59,10 +59,6 @@ class RedisLink:
         self.redis = Redis.from_pool(self._new_pool())
         self._checked = False
 
-    @property
-    def db(self) -> int:
-        return int(self.redis.connection_pool.connection_kwargs.get("db") or 0)
-
     async def check(self) -> None:
         """Ask once, and again after every failure, what kind of server this is; raises WrongKind."""
         if self._checked:
