@@ -44,13 +44,12 @@ class Evidence:
     """What is known of one pair in a round: the price that is served, and the quotes that are kept in reserve.
 
     `outliers` are far from the held price and wait for a second source to agree. `laggards` are old by their own
-    stamp and are served only if no source has a newer one. `reasons` says, by source, why it gave no quote to serve.
+    stamp and are served only if no source has a newer one.
     """
 
     held: Quote | None
     outliers: list[Quote] = field(default_factory=list)
     laggards: list[Quote] = field(default_factory=list)
-    reasons: dict[str, str] = field(default_factory=dict)
 
     def agreed(self, quote: Quote, tolerance: Tolerance) -> Quote | None:
         """What to serve now that this quote has come: itself, an earlier outlier that it confirms, or nothing yet."""

@@ -64,7 +64,7 @@ class Round:
         self._held = held
         self._tolerance = tolerance
         self._evidence: dict[Pair, Evidence] = {}
-        self._reasons: dict[str, str] = {}
+        self._left_out: dict[str, str] = {}
         self._lost: dict[tuple[str, type[SourceError]], tuple[str, dict[Pair, None]]] = {}
         self._back: dict[str, list[Pair]] = {}
 
@@ -111,9 +111,7 @@ class Round:
 
     def reasons(self, pair: Pair) -> dict[str, str]:
         """Why a pair is missing, by source, the preferred one first."""
-        evidence = self._evidence.get(pair)
-        reasons = self._reasons | (evidence.reasons if evidence else {})
-        return {name: reasons.get(name) or health.last_error(pair) for name, health in self._sources.items()}
+        return {name: self._left_out.get(name) or health.last_error(pair) for name, health in self._sources.items()}
 
     def why(self, pair: Pair) -> str:
         """The first of the reasons, which is that of the preferred source; the others mostly say the same."""
@@ -129,7 +127,7 @@ class Round:
         if refusal := health.refusal(now):
             self._skip(health, refusal)
         elif self._has_asked and now > self._last_start:
-            self._reasons[health.name] = "no time left in this round"
+            self._left_out[health.name] = "no time left in this round"
         elif calls := self._affordable(health, now):
             return calls
         else:
@@ -147,7 +145,7 @@ class Round:
         return Ask(health, calls, pause)
 
     def _skip(self, health: SourceHealth, reason: str) -> None:
-        self._reasons[health.name] = reason
+        self._left_out[health.name] = reason
         self.events.append(SourceSkipped(health.name))
 
     def _consider(self, health: SourceHealth, quote: Quote, now: float, wall_ms: int) -> None:
@@ -186,9 +184,7 @@ class Round:
         self._back.setdefault(quote.source, []).append(quote.pair)
 
     def _failed(self, health: SourceHealth, pair: Pair, error: SourceError, now: float, wall_ms: int) -> None:
-        evidence = self._evidence.setdefault(pair, Evidence(self._held(pair)))
-        evidence.reasons[health.name] = str(error)
-        if health.failed(pair, error, evidence.held, now, wall_ms):
+        if health.failed(pair, error, self._held(pair), now, wall_ms):
             # One line for all pairs that are lost for the same reason.
             self._lost.setdefault((health.name, type(error)), (str(error), {}))[1][pair] = None
 
