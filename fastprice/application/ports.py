@@ -30,8 +30,7 @@ class Clock(Protocol):
 class Limit:
     """What may be asked of a source, in its own units: so many at once, and so many a second on average.
 
-    Chosen by each exchange's module so that its documented limit holds in every window, even when a new leader
-    starts with the whole burst.
+    Its documented limit then holds in every window, even when a new leader starts with the whole burst.
     """
 
     burst: float

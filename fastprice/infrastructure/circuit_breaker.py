@@ -22,8 +22,7 @@ class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no type
 
 
 class SourceBreaker:
-    """A Breaker: after `fail_max` failed rounds in a row its source is left out for `reset_seconds`, then one probe
-    decides.
+    """Leaves its source out for `reset_seconds` after `fail_max` failed rounds in a row; then one probe decides.
 
     A source is asked by one round at a time, so that outcomes come in the order of their admissions.
     """

@@ -6,7 +6,7 @@ from typing import Any
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, decimal, names_a_place, retry_after
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, names_a_place, retry_after, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
@@ -40,11 +40,6 @@ def _open(reply: Reply) -> Any:
     raise RateLimited("HTTP 403: access too frequent", max(_TOO_FREQUENT_SECONDS, retry_after(reply, 0)))
 
 
-def _resets_in(reply: Reply) -> float | None:
-    until_ms = decimal(reply.headers.get("x-bapi-limit-reset-timestamp", ""))
-    return None if until_ms is None else (until_ms - reply.received_at_ms) / 1000
-
-
 EXCHANGE = Exchange(
     name="bybit",
     base_url="https://api.bybit.com",
@@ -56,5 +51,5 @@ EXCHANGE = Exchange(
     # The only time is that of the reply.
     single=Form(lambda symbols: f"{_TICKERS}&symbol={symbols[0]}", _ROWS, _TICKER, time="time"),
     whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER, time="time"),
-    resets_in=_resets_in,
+    resets_in=seconds_left("x-bapi-limit-reset-timestamp", per_second=1000, is_time=True),
 )

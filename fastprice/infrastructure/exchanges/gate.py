@@ -3,7 +3,7 @@
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, decimal
+from fastprice.infrastructure.exchanges.reply import Errors, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
@@ -22,12 +22,6 @@ _TICKER = Ticker(
 _ROWS = rows_by("currency_pair")
 _TICKERS = "/api/v4/spot/tickers"
 
-
-def _resets_in(reply: Reply) -> float | None:
-    until = decimal(reply.headers.get("x-gate-ratelimit-reset-timestamp", ""))
-    return None if until is None else until - reply.received_at_ms / 1000
-
-
 EXCHANGE = Exchange(
     name="gate",
     base_url="https://api.gateio.ws",
@@ -38,5 +32,5 @@ EXCHANGE = Exchange(
     open=envelope("label", "", "message", _ERRORS),
     single=Form(lambda symbols: f"{_TICKERS}?currency_pair={symbols[0]}", _ROWS, _TICKER),
     whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER),
-    resets_in=_resets_in,
+    resets_in=seconds_left("x-gate-ratelimit-reset-timestamp", is_time=True),
 )

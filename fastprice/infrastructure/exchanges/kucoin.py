@@ -6,7 +6,7 @@ from typing import Any
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, decimal
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.strict_json import field
 from fastprice.infrastructure.exchanges.ticker import Ticker
@@ -42,11 +42,6 @@ def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
     return {symbols[0]: ticker}
 
 
-def _resets_in(reply: Reply) -> float | None:
-    left_ms = decimal(reply.headers.get("gw-ratelimit-reset", ""))
-    return None if left_ms is None else left_ms / 1000
-
-
 EXCHANGE = Exchange(
     name="kucoin",
     base_url="https://api.kucoin.com",
@@ -64,5 +59,5 @@ EXCHANGE = Exchange(
         lambda symbols: "/api/v1/market/allTickers", rows_by("symbol", ("data", "ticker")), _TICKER,
         time=("data", "time"), units=lambda count: 15.0,
     ),
-    resets_in=_resets_in,
+    resets_in=seconds_left("gw-ratelimit-reset", per_second=1000),
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """An exchange's raw reply, and what its status, its code and its words mean to us."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -124,6 +124,16 @@ def cool_down(seconds: float) -> float:
 def decimal(text: str) -> float | None:
     """A number written without a sign, whole or with a fraction; None for any other text."""
     return float(text) if _DECIMAL.fullmatch(text) else None
+
+
+def seconds_left(header: str, per_second: float = 1.0, is_time: bool = False) -> Callable[[Reply], float | None]:
+    """How to read when a rate limit ends from a header: after so many units, or at that time in them."""
+
+    def left(reply: Reply) -> float | None:
+        value = decimal(reply.headers.get(header, ""))
+        return None if value is None else value / per_second - (reply.received_at_ms / 1000 if is_time else 0.0)
+
+    return left
 
 
 def one_line(message: str) -> str:
