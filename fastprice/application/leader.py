@@ -88,9 +88,11 @@ class Leader:
         except StoreUnavailable as error:
             # With no store at all nobody can be asked: a caller too many is better than a price too old.
             leads, failure = True, str(error)
-        if self._alone is not (failure is not None):
-            self._alone = failure is not None
-            self._events(CoordinationBack() if failure is None else CoordinationLost(failure))
+        if self._alone and failure is None:
+            self._events(CoordinationBack())
+        if not self._alone and failure is not None:
+            self._events(CoordinationLost(failure))
+        self._alone = failure is not None
         self._lease_until = asked_at + self._pace.claim_seconds if leads else 0.0
         if leads is not self.leads:
             self.leads = leads
