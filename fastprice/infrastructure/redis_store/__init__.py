@@ -93,9 +93,12 @@ class RedisStore:
         return bool(await self._do("claim", lambda: self._claim([self._claim_key(name)], args)))
 
     async def holder(self, name: str) -> str | None:
-        # MGET, because to GET a key of another type is an error.
-        found: list[Any] = await self._do("holder", lambda: self._redis.mget([self._claim_key(name)]))
-        return _text(found[0])
+        async def look() -> str | None:
+            # MGET, because to GET a key of another type is an error.
+            found: list[Any] = await self._redis.mget([self._claim_key(name)])
+            return _text(found[0])
+
+        return await self._do("holder", look)
 
     async def release(self, holder: str, name: str = LEADER) -> None:
         await self._do("release", lambda: self._release([self._claim_key(name)], [holder]))
