@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from bench.fleet.virtual_time import START_MS
 from fastprice.application.ports import LEADER
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.infrastructure.memory_store import MemoryStore
+from tests.memory_store import MemoryStore
 
 # What is to be done in Redis; it never waits there.
 Run = Callable[[MemoryStore], Coroutine[Any, Any, Any]]

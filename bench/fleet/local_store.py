@@ -6,7 +6,7 @@ from random import Random
 from bench.fleet.virtual_time import Process
 from fastprice.application.ports import LEADER, Clock, Stored
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.infrastructure.memory_store import MemoryStore, Shelf
+from tests.memory_store import MemoryStore, Shelf
 
 # sqlite_store.py looks for news so often.
 POLL_SECONDS = 0.02

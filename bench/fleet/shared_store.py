@@ -7,7 +7,7 @@ from bench.fleet.fake_redis import Link, Run, answer
 from bench.fleet.virtual_time import Process
 from fastprice.application.ports import LEADER, Clock, Stored
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.infrastructure.memory_store import MemoryStore
+from tests.memory_store import MemoryStore
 
 
 class SharedStore:

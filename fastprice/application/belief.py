@@ -9,8 +9,6 @@ from fastprice.domain.quote import Quote, SourceTime
 # A last trade may be this old on a quiet pair while bid and ask are live.
 MAX_TRADE_LAG_MS = 3_600_000
 
-Judged = tuple[Quote, InvalidQuote | None]
-
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
@@ -46,13 +44,12 @@ class Evidence:
     """What is known of one pair in a round: the price that is served, and the quotes that are kept in reserve.
 
     `outliers` are far from the held price and wait for a second source to agree. `laggards` are old by their own
-    stamp and are served only if no source has a newer one. `reasons` says, by source, why it gave no quote to serve.
+    stamp and are served only if no source has a newer one.
     """
 
     held: Quote | None
     outliers: list[Quote] = field(default_factory=list)
     laggards: list[Quote] = field(default_factory=list)
-    reasons: dict[str, str] = field(default_factory=dict)
 
     def agreed(self, quote: Quote, tolerance: Tolerance) -> Quote | None:
         """What to serve now that this quote has come: itself, an earlier outlier that it confirms, or nothing yet."""
@@ -65,22 +62,13 @@ class Evidence:
         newest_first = sorted(self.laggards, key=lambda quote: quote.source_time_ms or 0, reverse=True)
         return next((quote for quote in newest_first if self.agreed(quote, tolerance) is quote), None)
 
-    def judged(self, accepted: Quote | None, tolerance: Tolerance) -> Iterator[Judged]:
+    def judged(self, accepted: Quote | None, tolerance: Tolerance) -> Iterator[tuple[Quote, InvalidQuote | None]]:
         """Every quote in reserve and what is wrong with it, now that it is known which one is served, if any."""
+        far = "what another source says" if accepted else "the held price and no second source agrees"
         for quote in self.outliers:
-            yield quote, _verdict(quote, accepted, tolerance)
+            fits = accepted is not None and tolerance.fits(quote, accepted)
+            yield quote, None if fits else InvalidQuote(f"{quote.price} is far from {far}")
         for quote in self.laggards:
-            yield quote, None if quote is accepted else InvalidQuote(_age_by_stamp(quote))
-
-
-def _verdict(quote: Quote, accepted: Quote | None, tolerance: Tolerance) -> InvalidQuote | None:
-    if accepted is None:
-        return InvalidQuote(f"{quote.price} is far from the held price and no second source agrees")
-    if tolerance.fits(quote, accepted):
-        return None
-    return InvalidQuote(f"{quote.price} is far from what another source says")
-
-
-def _age_by_stamp(quote: Quote) -> str:
-    lag_ms = quote.fetched_at_ms - (quote.source_time_ms or quote.fetched_at_ms)
-    return f"its price is {lag_ms / 1000:.0f} s old by its own time stamp"
+            lag_ms = quote.fetched_at_ms - (quote.source_time_ms or quote.fetched_at_ms)
+            old = f"its price is {lag_ms / 1000:.0f} s old by its own time stamp"
+            yield quote, None if quote is accepted else InvalidQuote(old)

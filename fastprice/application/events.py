@@ -57,8 +57,7 @@ class BreakerMoved:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """So many pairs were refreshed: `fetched` from a source or `adopted` from the store; or no source had them:
-    `failed`."""
+    """So many pairs were `fetched` from a source, `adopted` from the store, or `failed`: no source had them."""
 
     result: str
     pairs: int
@@ -140,21 +139,7 @@ class CoordinationBack:
 
 
 Event = (
-    SourceAsked
-    | SourceSkipped
-    | SourceLost
-    | SourceBack
-    | SourceCooling
-    | BreakerMoved
-    | Refreshed
-    | RefreshFailing
-    | RefreshRecovered
-    | FreshnessMoved
-    | LeaderMoved
-    | CacheRead
-    | StoreAsked
-    | StoreLost
-    | StoreBack
-    | CoordinationLost
-    | CoordinationBack
-)
+    SourceAsked | SourceSkipped | SourceLost | SourceBack | SourceCooling | BreakerMoved | Refreshed | RefreshFailing
+    | RefreshRecovered | FreshnessMoved | LeaderMoved | CacheRead | StoreAsked | StoreLost | StoreBack
+    | CoordinationLost | CoordinationBack
+)  # fmt: skip

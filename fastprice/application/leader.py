@@ -4,6 +4,7 @@ A turn reads the store once and takes over what is newer. Where nobody holds the
 the claim leads, under a lease that ends no later than the claim does.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,19 +74,25 @@ class Leader:
                 due = self.next_due(due)
                 await self._wait(due)
         finally:
-            await self._stop()
+            await self._rounds.stop()
+            if self.leads:
+                self._events(LeaderMoved(False))
+                with contextlib.suppress(StoreUnavailable):  # The claim ends by itself.
+                    await self._store.release(self._pace.holder)
 
     async def turn(self) -> None:
         """Look at the store, lead if it falls to us, and begin a round when it is time for one."""
-        asked_at = self._clock.monotonic()
+        asked_at, failure = self._clock.monotonic(), None
         try:
             leads = await self._look(asked_at)
         except StoreUnavailable as error:
             # With no store at all nobody can be asked: a caller too many is better than a price too old.
-            leads = True
-            self._is_alone(str(error))
-        else:
-            self._is_alone(None)
+            leads, failure = True, str(error)
+        if self._alone and failure is None:
+            self._events(CoordinationBack())
+        if not self._alone and failure is not None:
+            self._events(CoordinationLost(failure))
+        self._alone = failure is not None
         self._lease_until = asked_at + self._pace.claim_seconds if leads else 0.0
         if leads is not self.leads:
             self.leads = leads
@@ -98,7 +105,9 @@ class Leader:
         """Take over what is stored; whether we lead."""
         holder, stored = await self._store.read()
         self._rounds.adopt(stored, self.leads)
-        if holder not in (None, self._pace.holder) and not self._is_silent(asked_at):
+        # Where nothing was stored for so long, the claim that we see cannot be one of a living leader.
+        silence_seconds = 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)
+        if holder not in (None, self._pace.holder) and asked_at - self._rounds.seen_at <= silence_seconds:
             return False
         if not await self._store.claim(self._pace.holder, self._pace.claim_seconds):
             return False
@@ -117,10 +126,6 @@ class Leader:
             return 0
         return math.ceil((self._pace.interval_seconds - since) / self._pace.turn_seconds)
 
-    def _is_silent(self, now: float) -> bool:
-        """Whether nothing was stored for so long that the claim we see cannot be one of a living leader."""
-        return now - self._rounds.seen_at > 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)
-
     async def _lead(self) -> None:
         if self._rounds.is_under_way:
             # A source is slow: what others have answered meanwhile does not wait for it.
@@ -129,17 +134,7 @@ class Leader:
             self._turns_to_round -= 1
         else:
             self._turns_to_round = self._pace.turns - 1
-            self._rounds.begin(self._may_ask)
-
-    def _may_ask(self) -> bool:
-        return self._clock.monotonic() < self._lease_until
-
-    def _is_alone(self, reason: str | None) -> None:
-        if reason is not None and not self._alone:
-            self._events(CoordinationLost(reason))
-        if reason is None and self._alone:
-            self._events(CoordinationBack())
-        self._alone = reason is not None
+            self._rounds.begin(lambda: self._clock.monotonic() < self._lease_until)
 
     def _watch_freshness(self) -> None:
         moved: dict[Freshness, list[Pair]] = {}
@@ -173,12 +168,3 @@ class Leader:
             await self._store.news(seconds)
         except StoreUnavailable:
             await self._clock.sleep(due - self._clock.monotonic())
-
-    async def _stop(self) -> None:
-        await self._rounds.stop()
-        if self.leads:
-            self._events(LeaderMoved(False))
-            try:
-                await self._store.release(self._pace.holder)
-            except StoreUnavailable:
-                pass  # The claim ends by itself.

@@ -30,8 +30,7 @@ class Clock(Protocol):
 class Limit:
     """What may be asked of a source, in its own units: so many at once, and so many a second on average.
 
-    Chosen by each exchange's module so that its documented limit holds in every window, even when a new leader
-    starts with the whole burst.
+    Its documented limit then holds in every window, even when a new leader starts with the whole burst.
     """
 
     burst: float
@@ -49,22 +48,15 @@ class Call:
 class PriceSource(Protocol):
     """Where quotes come from."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def source_time(self) -> SourceTime: ...
-
-    @property
-    def limit(self) -> Limit: ...
+    name: str
+    source_time: SourceTime
+    limit: Limit
 
     def calls(self, pairs: Sequence[Pair]) -> Sequence[Call]:
         """The requests that ask for these pairs in the cheapest way, in the order in which they matter."""
-        ...
 
     async def fetch(self, call: Call) -> Answers:
         """Make one request: a quote or an error for each of its pairs; SourceError where the whole request failed."""
-        ...
 
 
 # The least worrying state first.
@@ -72,24 +64,22 @@ BREAKER_STATES = ("closed", "half_open", "open")
 
 
 class Breaker(Protocol):
-    """A circuit breaker for one source: counts failed rounds, and lets one probe through after its pause."""
+    """A circuit breaker for one source: counts failed rounds, and lets one probe through after its pause.
+
+    `state` is one of BREAKER_STATES.
+    """
 
     @property
-    def state(self) -> str:
-        """One of BREAKER_STATES."""
-        ...
+    def state(self) -> str: ...
 
     def refusal(self, now: float) -> str | None:
         """Why the source must not be asked now, or None."""
-        ...
 
     def admit(self, now: float) -> None:
         """The source is about to be asked."""
-        ...
 
     def record(self, failed: bool | None, now: float) -> None:
         """The outcome of what was admitted; None where it proves nothing."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,26 +158,20 @@ class PriceStore(Protocol):
 
     async def read(self) -> tuple[str | None, Stored]:
         """Who leads, None where nobody does, and what is stored, validated again: one exchange with the store."""
-        ...
 
     async def write(self, holder: str, stored: Stored) -> bool:
         """Replace what is stored and tell the others; False, and nothing is written, where another one leads."""
-        ...
 
     async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
         """Take or renew a right that one holder has at a time; False while another one has it."""
-        ...
 
     async def holder(self, name: str) -> str | None:
         """Who has a right now."""
-        ...
 
     async def release(self, holder: str, name: str = LEADER) -> None:
         """Give a right back, if it is the holder's, so that a successor need not wait for its end."""
-        ...
 
     async def news(self, seconds: float) -> bool:
         """Wait up to `seconds` until something new is stored; a hint: `read` is the truth."""
-        ...
 
     async def close(self) -> None: ...

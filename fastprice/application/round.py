@@ -14,7 +14,7 @@ from fastprice.application.belief import Evidence, Tolerance
 from fastprice.application.events import Event, SourceBack, SourceCooling, SourceLost, SourceSkipped
 from fastprice.application.ports import Answers, Call, Clock
 from fastprice.application.source_health import SourceHealth
-from fastprice.domain.errors import InvalidQuote, InvalidReply, NoSource, SourceError, SourceTimeout
+from fastprice.domain.errors import InvalidQuote, InvalidReply, SourceError, SourceTimeout
 from fastprice.domain.quote import Pair, Quote
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,9 @@ class Round:
     """
 
     def __init__(
-        self,
-        pairs: Iterable[Pair],
-        sources: Sequence[SourceHealth],
-        held: Callable[[Pair], Quote | None],
-        tolerance: Tolerance,
-        limits: RoundLimits,
-        now: float,
-    ) -> None:
+        self, pairs: Iterable[Pair], sources: Sequence[SourceHealth], held: Callable[[Pair], Quote | None],
+        tolerance: Tolerance, limits: RoundLimits, now: float,
+    ) -> None:  # fmt: skip
         self.accepted: dict[Pair, Quote] = {}
         self.missing = dict.fromkeys(pairs)
         self.events: list[Event] = []
@@ -69,7 +64,7 @@ class Round:
         self._held = held
         self._tolerance = tolerance
         self._evidence: dict[Pair, Evidence] = {}
-        self._reasons: dict[str, str] = {}
+        self._left_out: dict[str, str] = {}
         self._lost: dict[tuple[str, type[SourceError]], tuple[str, dict[Pair, None]]] = {}
         self._back: dict[str, list[Pair]] = {}
 
@@ -78,12 +73,11 @@ class Round:
         if self._again is not None:
             (health, pause), self._again = self._again, None
             if now + pause <= self._last_start and (calls := self._affordable(health, now)):
-                return self._begin(health, calls, now, pause)
+                return self._begin(health, calls, now, pause, again=True)
         while self._left and self.missing:
             health = self._left.pop(0)
             if calls := self._first_calls(health, now):
-                health.begin_round()
-                return self._begin(health, calls, now, 0.0)
+                return self._begin(health, calls, now)
         return None
 
     def answered(self, ask: Ask, outcomes: Sequence[Outcome], now: float, wall_ms: int) -> None:
@@ -97,11 +91,14 @@ class Round:
                 except SourceError as error:
                     errors.append(error)
                     self._failed(health, pair, error, now, wall_ms)
-        pause = health.record(None if useful else _whole_error(errors), now, wall_ms)
+        # Where nothing came of it: rather an error of a call than one of a single pair.
+        worst = None if useful else min(errors, key=lambda error: error.concerns_pair)
+        ban = health.active_ban(now)
+        pause = health.record(worst, now, wall_ms)
         if pause is not None:
             self._again = health, pause
-        if (ban := health.new_ban()) is not None:
-            self.events.append(SourceCooling(ban.source, ban.until_ms))
+        if (new_ban := health.active_ban(now)) is not None and new_ban is not ban:
+            self.events.append(SourceCooling(new_ban.source, new_ban.until_ms))
 
     def close(self, now: float, wall_ms: int) -> None:
         """Serve what was kept in reserve where it is acceptable, and say who is to blame for what is missing."""
@@ -112,11 +109,16 @@ class Round:
         self.events += [SourceLost(name, pairs, reason) for name, reason, pairs in lost]
         self.events += [SourceBack(name, tuple(pairs)) for name, pairs in self._back.items()]
 
-    def why(self, pair: Pair) -> NoSource:
-        """Why a pair is missing, by source."""
-        evidence = self._evidence.get(pair)
-        reasons = self._reasons | (evidence.reasons if evidence else {})
-        return NoSource({name: reasons.get(name) or health.last_error(pair) for name, health in self._sources.items()})
+    def reasons(self, pair: Pair) -> dict[str, str]:
+        """Why a pair is missing, by source, the preferred one first."""
+        return {name: self._left_out.get(name) or health.last_error(pair) for name, health in self._sources.items()}
+
+    def why(self, pair: Pair) -> str:
+        """The first of the reasons, which is that of the preferred source; the others mostly say the same."""
+        if not (reasons := self.reasons(pair)):
+            return "no source to ask"
+        (source, reason), *others = reasons.items()
+        return f"{source}: {reason}" + (f"; and {len(others)} more" if others else "")
 
     def _first_calls(self, health: SourceHealth, now: float) -> list[Call]:
         """The calls with which a source is asked for the first time in this round; none where it is left out."""
@@ -125,7 +127,7 @@ class Round:
         if refusal := health.refusal(now):
             self._skip(health, refusal)
         elif self._has_asked and now > self._last_start:
-            self._reasons[health.name] = "no time left in this round"
+            self._left_out[health.name] = "no time left in this round"
         elif calls := self._affordable(health, now):
             return calls
         else:
@@ -135,13 +137,15 @@ class Round:
     def _affordable(self, health: SourceHealth, now: float) -> list[Call]:
         return health.affordable([pair for pair in self.missing if health.lists(pair, now)], now)
 
-    def _begin(self, health: SourceHealth, calls: list[Call], now: float, pause: float) -> Ask:
+    def _begin(
+        self, health: SourceHealth, calls: list[Call], now: float, pause: float = 0.0, again: bool = False
+    ) -> Ask:
         self._has_asked = True
-        health.begin(now)
+        health.begin(now, again)
         return Ask(health, calls, pause)
 
     def _skip(self, health: SourceHealth, reason: str) -> None:
-        self._reasons[health.name] = reason
+        self._left_out[health.name] = reason
         self.events.append(SourceSkipped(health.name))
 
     def _consider(self, health: SourceHealth, quote: Quote, now: float, wall_ms: int) -> None:
@@ -170,20 +174,17 @@ class Round:
                 self._believed(quote)
 
     def _believed(self, quote: Quote) -> None:
-        if self._sources[quote.source].believed(quote) and not self._lost_in_this_round(quote):
-            self._back.setdefault(quote.source, []).append(quote.pair)
-
-    def _lost_in_this_round(self, quote: Quote) -> bool:
-        """Whether it was lost by an earlier attempt of this round; then neither the loss nor the return is told."""
-        lost = [pairs for (name, _), (_, pairs) in self._lost.items() if name == quote.source and quote.pair in pairs]
-        for pairs in lost:
-            del pairs[quote.pair]
-        return bool(lost)
+        if not self._sources[quote.source].believed(quote):
+            return
+        for (name, _), (_, pairs) in self._lost.items():
+            if name == quote.source and quote.pair in pairs:
+                # Lost by an earlier attempt of this round: neither the loss nor the return is told.
+                del pairs[quote.pair]
+                return
+        self._back.setdefault(quote.source, []).append(quote.pair)
 
     def _failed(self, health: SourceHealth, pair: Pair, error: SourceError, now: float, wall_ms: int) -> None:
-        evidence = self._evidence.setdefault(pair, Evidence(self._held(pair)))
-        evidence.reasons[health.name] = str(error)
-        if health.failed(pair, error, evidence.held, now, wall_ms):
+        if health.failed(pair, error, self._held(pair), now, wall_ms):
             # One line for all pairs that are lost for the same reason.
             self._lost.setdefault((health.name, type(error)), (str(error), {}))[1][pair] = None
 
@@ -225,8 +226,3 @@ def _answer(outcome: Outcome, pair: Pair) -> Quote:
     if isinstance(answer, Quote):
         return answer
     raise answer or InvalidQuote("the answer says nothing of this pair")
-
-
-def _whole_error(errors: Sequence[SourceError]) -> SourceError:
-    """What a round that brought nothing says of its source: rather an error of a call than one of a single pair."""
-    return min(errors, key=lambda error: error.concerns_pair)

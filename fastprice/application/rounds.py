@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from fastprice.application.ports import Clock, Events, PairReport, PriceStore, S
 from fastprice.application.round import Round, RoundLimits, carry_out
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import Pair, Quote
+from fastprice.domain.quote import Pair
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +26,9 @@ class Rounds:
     """
 
     def __init__(
-        self,
-        sources: Sequence[SourceHealth],
-        store: PriceStore,
-        latest: LatestPrice[Any],
-        tolerance: Tolerance,
-        limits: RoundLimits,
-        holder: str,
-        clock: Clock,
-        events: Events,
-    ) -> None:
+        self, sources: Sequence[SourceHealth], store: PriceStore, latest: LatestPrice[Any], tolerance: Tolerance,
+        limits: RoundLimits, holder: str, clock: Clock, events: Events,
+    ) -> None:  # fmt: skip
         self.reports: tuple[SourceReport, ...] = ()
         self.seen_at = clock.monotonic()
         self._sources = sources
@@ -58,8 +51,13 @@ class Rounds:
 
     def standing(self, pair: Pair) -> list[tuple[SourceReport, PairReport]]:
         """How every source stands, and what it last said of a pair."""
-        held = self._latest.held(pair)
-        return [(report, _completed(report.source, report.of(pair), held)) for report in self.reports]
+        standing, held = [], self._latest.held(pair)
+        for report in self.reports:
+            said = report.of(pair)
+            # The stored report leaves out the quote that is served.
+            is_served = said.quote is None and held is not None and held.source == report.source
+            standing.append((report, replace(said, quote=held) if is_served else said))
+        return standing
 
     def adopt(self, stored: Stored, leads: bool) -> None:
         """Take over what is stored, if it is new to us; who leads knows better than the store how the sources stand."""
@@ -112,7 +110,9 @@ class Rounds:
         new = [quote for pair, quote in round_.accepted.items() if pair not in self._published]
         self._published.update(quote.pair for quote in new)
         now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
-        served = _newest((*filter(None, map(self._latest.held, self._latest.pairs)), *new))
+        held = filter(None, map(self._latest.held, self._latest.pairs))
+        # The newest of each pair, and of two as new the one of this round.
+        served = {quote.pair: quote for quote in sorted((*held, *new), key=lambda quote: quote.fetched_at_ms)}
         self.reports = tuple(health.report(now, wall_ms, served) for health in self._sources)
         stored = Stored(
             made_at_ms=max(wall_ms, self._seen_ms + 1),
@@ -139,7 +139,7 @@ class Rounds:
         if missing:
             self._events(Refreshed("failed", len(missing)))
         if failing:
-            self._events(RefreshFailing(failing, str(round_.why(failing[0]))))
+            self._events(RefreshFailing(failing, round_.why(failing[0])))
         if recovered:
             self._events(RefreshRecovered(recovered))
 
@@ -150,17 +150,3 @@ async def survived(turn: Awaitable[None]) -> None:
         await turn
     except Exception:
         logger.exception("a defect ended a turn of the beat; the next one starts afresh")
-
-
-def _newest(quotes: Iterable[Quote]) -> dict[Pair, Quote]:
-    newest: dict[Pair, Quote] = {}
-    for quote in quotes:
-        held = newest.get(quote.pair)
-        if held is None or quote.fetched_at_ms >= held.fetched_at_ms:
-            newest[quote.pair] = quote
-    return newest
-
-
-def _completed(source: str, said: PairReport, held: Quote | None) -> PairReport:
-    """The stored report leaves out the quote that is served."""
-    return replace(said, quote=held) if said.quote is None and held and held.source == source else said

@@ -49,7 +49,6 @@ class SourceHealth:
     ) -> None:
         self.source, self.name = source, source.name
         self._ban: Ban | None = None
-        self._new_ban: Ban | None = None
         self._breaker = breaker
         self._patience = patience
         self._random = random
@@ -66,14 +65,13 @@ class SourceHealth:
 
     def refusal(self, now: float) -> str | None:
         """Why the source must not be asked now, or None."""
-        if self._ban is not None and now < self._banned_until:
-            return f"left alone for {self._banned_until - now:.0f} s more: {self._ban.reason}"
+        if ban := self.active_ban(now):
+            return f"left alone for {self._banned_until - now:.0f} s more: {ban.reason}"
         return self._breaker.refusal(now)
 
     def lists(self, pair: Pair, now: float) -> bool:
         """Whether it may be asked for a pair; False for a while after it said that it does not list the pair."""
-        word = self._words.get(pair)
-        return word is None or now >= word.unlisted_until
+        return now >= self._words[pair].unlisted_until
 
     def affordable(self, pairs: Sequence[Pair], now: float) -> list[Call]:
         """The calls for these pairs that its documented limit has room for now; they count as made."""
@@ -88,13 +86,10 @@ class SourceHealth:
             taken.append(call)
         return taken
 
-    def begin_round(self) -> None:
-        self._attempts = 0
-
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, again: bool) -> None:
         """It is asked now; only the first attempt of a round needs the breaker's admission."""
-        self._attempts += 1
-        if self._attempts == 1:
+        self._attempts = self._attempts + 1 if again else 1
+        if not again:
             self._breaker.admit(now)
 
     def record(self, error: SourceError | None, now: float, wall_ms: int) -> float | None:
@@ -110,8 +105,7 @@ class SourceHealth:
         if isinstance(error, SourceTimeout):
             self._stalled_until = now + self._patience.stall_seconds
         if isinstance(error, CoolDown):
-            ban = Ban(self.name, wall_ms + round(error.seconds * 1000), str(error))
-            self._new_ban = ban if self.take(ban, now, wall_ms) else None
+            self.take(Ban(self.name, wall_ms + round(error.seconds * 1000), str(error)), now, wall_ms)
         if error.retryable and self._attempts < self._patience.attempts:
             return self._random() * self._patience.base_seconds * 2.0 ** (self._attempts - 1)
         if isinstance(error, CoolDown | LocalFailure | UnlistedAmong):
@@ -123,18 +117,11 @@ class SourceHealth:
             self._breaker.record(False, now)  # What it says of single pairs shows at least that it answers again.
         return None
 
-    def take(self, ban: Ban, now: float, wall_ms: int) -> bool:
+    def take(self, ban: Ban, now: float, wall_ms: int) -> None:
         """Obey a ban that the source spoke, to us or to another worker; the longest one holds."""
         left = (ban.until_ms - wall_ms) / 1000
-        if not 0 < left <= MAX_BAN_SECONDS or now + left <= self._banned_until:
-            return False
-        self._ban, self._banned_until = ban, now + left
-        return True
-
-    def new_ban(self) -> Ban | None:
-        """The ban that the source spoke since this was asked last."""
-        ban, self._new_ban = self._new_ban, None
-        return ban
+        if 0 < left <= MAX_BAN_SECONDS and now + left > self._banned_until:
+            self._ban, self._banned_until = ban, now + left
 
     def newest_stamp_ms(self, quote: Quote, held: Quote | None) -> int:
         """The newest stamp that it has shown for a pair, here or in the held quote, and that can be true now.
@@ -142,16 +129,14 @@ class SourceHealth:
         One that lies ahead of our clock by more than clocks differ is left out: were it remembered, every honest one
         after it would seem to run backwards until the time that it tells has come.
         """
-        word, latest_ms = self._words.get(quote.pair), quote.fetched_at_ms + MAX_SKEW_MS
-        stamps = [word.stamp_ms if word else 0]
+        stamps, latest_ms = [self._words[quote.pair].stamp_ms], quote.fetched_at_ms + MAX_SKEW_MS
         if held is not None and held.source == self.name:
             stamps.append(held.source_time_ms or 0)
         return max((stamp_ms for stamp_ms in stamps if stamp_ms <= latest_ms), default=0)
 
     def last_error(self, pair: Pair) -> str:
         """Why it last gave no quote of a pair."""
-        word = self._words.get(pair)
-        return (word and word.error) or "not asked"
+        return self._words[pair].error or "not asked"
 
     def believed(self, quote: Quote) -> bool:
         """It gave a quote that is believed; whether it had been lost for this pair."""

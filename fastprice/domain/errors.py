@@ -1,6 +1,5 @@
 """Everything that can go wrong with a price, named once; no other exception crosses a layer."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -101,22 +100,6 @@ class Blocked(CoolDown):
     """The source does not serve this place (451, geographic 403): only hours or another address help."""
 
     outcome = "blocked"
-
-
-class NoSource(FastpriceError):
-    """No source gave an acceptable quote; `reasons` says why, by source."""
-
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__(reasons)
-        self.reasons = dict(reasons)
-
-    def __str__(self) -> str:
-        """The first reason, which is that of the preferred source; the others mostly say the same."""
-        if not self.reasons:
-            return "no source to ask"
-        source, reason = next(iter(self.reasons.items()))
-        others = len(self.reasons) - 1
-        return f"{source}: {reason}" + (f"; and {others} more" if others else "")
 
 
 class StoreUnavailable(FastpriceError):

@@ -9,12 +9,6 @@ from aiobreaker.state import CircuitBreakerState
 from fastprice.application.events import BreakerMoved
 from fastprice.application.ports import Events
 
-STATES = {
-    CircuitBreakerState.CLOSED: "closed",
-    CircuitBreakerState.HALF_OPEN: "half_open",
-    CircuitBreakerState.OPEN: "open",
-}
-
 
 class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no types
     """aiobreaker counting outcomes and moving between its states, with its wall clock taken out."""
@@ -28,8 +22,7 @@ class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no type
 
 
 class SourceBreaker:
-    """A Breaker: after `fail_max` failed rounds in a row its source is left out for `reset_seconds`, then one probe
-    decides.
+    """Leaves its source out for `reset_seconds` after `fail_max` failed rounds in a row; then one probe decides.
 
     A source is asked by one round at a time, so that outcomes come in the order of their admissions.
     """
@@ -43,7 +36,7 @@ class SourceBreaker:
 
     @property
     def state(self) -> str:
-        return STATES[self._breaker.current_state]
+        return str(self._breaker.current_state.name).lower()
 
     def refusal(self, now: float) -> str | None:
         """None in half-open state too: the probe before was abandoned without an outcome."""

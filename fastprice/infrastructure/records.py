@@ -5,6 +5,8 @@ bans. Each is JSON of arrays in a fixed order; quotes repeat no names, because t
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -16,6 +18,9 @@ from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, Pair, Quote
 # Raised when the form changes: a record of another version counts as none.
 VERSION = 2
 MAX_TEXT = 400
+
+# The members of a quote in its own order, but for the pair.
+_quote_row = attrgetter("pair.slug", *(member.name for member in fields(Quote)[1:]))
 
 # Whatever a stranger's record makes the reading raise.
 _STRANGE = (ValueError, TypeError, LookupError, FastpriceError)
@@ -88,9 +93,9 @@ class Records:
         source, breaker, until_ms, reason, error, error_at_ms, pairs = row
         if breaker not in BREAKER_STATES:
             raise ValueError(breaker)
-        words = {self._pairs[slug]: self._pair_report(*rest) for slug, *rest in pairs if slug in self._pairs}
-        times = _optional_time(until_ms), _optional_time(error_at_ms)
-        return SourceReport(source, breaker, times[0], _words(reason), _words(error), times[1], words)
+        said = {self._pairs[slug]: self._pair_report(*rest) for slug, *rest in pairs if slug in self._pairs}
+        until_ms, error_at_ms = _optional_time(until_ms), _optional_time(error_at_ms)
+        return SourceReport(source, breaker, until_ms, _words(reason), _words(error), error_at_ms, said)
 
     def _pair_report(self, quote: Any, error: Any, error_at_ms: Any, unlisted_until_ms: Any) -> PairReport:
         found = None if quote is None else self._quote(quote)
@@ -106,13 +111,6 @@ class Records:
             )
         except _STRANGE:
             return ()
-
-
-def _quote_row(quote: Quote) -> list[Any]:
-    return [
-        quote.pair.slug, quote.price, quote.bid, quote.ask, quote.volume_24h, quote.high_24h, quote.low_24h,
-        quote.open_24h, quote.source, quote.source_time_ms, quote.fetched_at_ms,
-    ]  # fmt: skip
 
 
 def _report_row(report: SourceReport) -> list[Any]:

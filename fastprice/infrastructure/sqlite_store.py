@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,7 +70,8 @@ class SqliteStore:
         rows = [(name.decode(), content) for name, content in zip(NAMES, self._records.dump(stored), strict=True)]
 
         def put(db: sqlite3.Connection) -> bool:
-            with _transaction(db):
+            with db:  # One transaction.
+                db.execute("begin immediate")
                 if self._holder(db, LEADER) not in (None, holder):
                     return False
                 db.executemany("insert or replace into record values (?, ?)", rows)
@@ -112,29 +113,25 @@ class SqliteStore:
         deadline = self._clock.monotonic() + BUSY_SECONDS
         while True:
             try:
-                with self._open() as db:
-                    return operation(db)
-            except StoreUnavailable as error:
-                if not _busy(error.__cause__) or self._clock.monotonic() >= deadline:
-                    raise
+                return operation(self._open())
+            except (sqlite3.Error, OSError) as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy:
+                    self._close()
+                if _damaged(error):
+                    with contextlib.suppress(OSError):  # A full disk, say: it is tried again at the next use.
+                        _remove(self._path, self._found)
+                if not busy or self._clock.monotonic() >= deadline:
+                    raise StoreUnavailable(f"the embedded store {self._path} failed: {error}") from error
             await self._clock.sleep(RETRY_SECONDS)
 
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            # A file that was removed or begun anew by another worker is left, or we would go on alone in the old one.
-            found = _identity(self._path)
-            if self._connection is None or self._found[0] != found[0]:
-                self._close()
-                self._found, self._connection = found, _connect(self._path)
-            yield self._connection
-        except (sqlite3.Error, OSError) as error:
-            if not _busy(error):
-                self._close()
-            if _damaged(error):
-                with contextlib.suppress(OSError):  # A full disk, say: it is tried again at the next use.
-                    _remove(self._path, self._found)
-            raise StoreUnavailable(f"the embedded store {self._path} failed: {error}") from error
+    def _open(self) -> sqlite3.Connection:
+        # A file that was removed or begun anew by another worker is left, or we would go on alone in the old one.
+        found = _identity(self._path)
+        if self._connection is None or self._found[0] != found[0]:
+            self._close()
+            self._found, self._connection = found, _connect(self._path)
+        return self._connection
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -144,7 +141,10 @@ class SqliteStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    _own_directory(path.parent)
+    # In a directory of another user somebody else could have laid a price for us.
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.lstat().st_uid != os.getuid():
+        raise OSError(f"{path.parent} belongs to another user; set STORE_DIR to a directory of your own")
     found = _identity(path)
     try:
         return _prepared(path)
@@ -153,21 +153,6 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise
         _remove(path, found)
         return _prepared(path)
-
-
-def _busy(error: BaseException | None) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-@contextlib.contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("begin immediate")
-    try:
-        yield
-    except BaseException:
-        db.execute("rollback")
-        raise
-    db.execute("commit")
 
 
 def _damaged(error: Exception) -> bool:
@@ -187,32 +172,20 @@ def _remove(path: Path, found: tuple[int, int]) -> None:
                     os.unlink(f"{path}{suffix}")
 
 
-def _own_directory(directory: Path) -> None:
-    """Make the directory, or refuse one in which somebody else could have laid a price for us."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory.lstat().st_uid != os.getuid():
-        raise OSError(f"{directory} belongs to another user; set STORE_DIR to a directory of your own")
-
-
 def _prepared(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-    # Decoding would fail at a text that is none.
-    connection.text_factory = bytes
+    connection.text_factory = bytes  # Decoding would fail at a text that is none.
     try:
         connection.execute("pragma synchronous = off")
         if (version := connection.execute("pragma user_version").fetchone()[0]) == 0:
-            _create(connection)
+            connection.execute("pragma journal_mode = wal")
+            connection.executescript(_SCHEMA)
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError("another version")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("pragma journal_mode = wal")
-    connection.executescript(_SCHEMA)
 
 
 def _identity(path: Path) -> tuple[int, int]:

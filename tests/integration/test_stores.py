@@ -20,13 +20,13 @@ from fastprice.application.fallback_store import FallbackStore
 from fastprice.application.ports import Ban, PairReport, PriceStore, SourceReport, Stored
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.infrastructure.clock import SystemClock
-from fastprice.infrastructure.memory_store import MemoryStore, Shelf
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.redis_store.link import place
 from fastprice.infrastructure.sqlite_store import SqliteStore
 from tests.conftest import RedisServer, free_port
 from tests.fakes import BTC, ETH, FakeClock, RecordingEvents, a_quote
+from tests.memory_store import MemoryStore, Shelf
 
 pytestmark = pytest.mark.anyio
 

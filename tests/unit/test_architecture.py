@@ -31,7 +31,6 @@ OURS: dict[str, tuple[str, ...]] = {
 # Who may import what is neither ours nor the standard library's: one client per module.
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "infrastructure.exchanges.http": ("aiohttp", "yarl"),
-    "infrastructure.exchanges.source": ("aiohttp",),
     "infrastructure.exchanges.body": ("aiohttp",),
     "infrastructure.exchanges.local_failures": ("aiohttp",),
     "infrastructure.redis_store": ("redis",),
@@ -52,7 +51,6 @@ LONG_MODULES = {
     "bootstrap": "everything is wired here",
     "settings": "one variable after the other, and how each is read",
     "infrastructure.prometheus": "one definition for each metric of the contract",
-    "infrastructure.sqlite_store": "half of it is what makes a shared file outlive damage, removal and siblings",
 }
 
 

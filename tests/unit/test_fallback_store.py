@@ -12,8 +12,8 @@ from fastprice.application.fallback_store import (
 )
 from fastprice.application.ports import LEADER, PriceStore, Stored
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.infrastructure.memory_store import MemoryStore, Shelf
 from tests.fakes import FakeClock, RecordingEvents, a_quote, settle
+from tests.memory_store import MemoryStore, Shelf
 
 pytestmark = pytest.mark.anyio
 

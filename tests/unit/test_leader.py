@@ -17,9 +17,9 @@ from fastprice.application.ports import LEADER, Limit, Stored
 from fastprice.bootstrap import engine
 from fastprice.domain.errors import RateLimited, SourceDown, StoreUnavailable, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote
-from fastprice.infrastructure.memory_store import MemoryStore, Shelf
 from fastprice.settings import Settings
 from tests.fakes import BTC, ETH, FakeClock, FakeSource, RecordingEvents, a_quote, settle
+from tests.memory_store import MemoryStore, Shelf
 
 pytestmark = pytest.mark.anyio
 

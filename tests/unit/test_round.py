@@ -80,7 +80,7 @@ class World:
         """Why a round found no quote of a pair."""
         round_ = self.round(pair)
         assert not round_.accepted
-        return round_.why(pair).reasons
+        return round_.reasons(pair)
 
     @property
     def calls(self) -> str:
@@ -213,9 +213,9 @@ def test_a_cool_down_is_obeyed_to_the_second_for_every_pair_and_ended(kind: type
 def test_the_longest_ban_holds_whoever_learned_of_it() -> None:
     world = World(["100"], ["101"])
     health, wall_ms = world.healths[0], world.clock.wall_ms()
-    assert health.take(Ban("a", START_MS + 60_000, "far too often"), world.clock.now, wall_ms)
-    assert not health.take(Ban("a", START_MS + 1_000, "too often"), world.clock.now, wall_ms)
-    assert not health.take(Ban("a", START_MS + 10**10, "for ever"), world.clock.now, wall_ms)
+    health.take(Ban("a", START_MS + 60_000, "far too often"), world.clock.now, wall_ms)
+    health.take(Ban("a", START_MS + 1_000, "too often"), world.clock.now, wall_ms)
+    health.take(Ban("a", START_MS + 10**10, "for ever"), world.clock.now, wall_ms)
     world.sources[1].answers = [SourceDown("refused")]
     assert world.reasons() == {"a": "left alone for 60 s more: far too often", "b": "refused"}
     world.clock.step_wall(-3600)
@@ -530,7 +530,7 @@ def test_a_pair_that_the_answer_leaves_out_is_missing_and_no_other_one_is() -> N
     world = World([{ETH: "100"}])
     round_ = world.round(ETH, BTC)
     assert list(round_.missing) == [BTC]
-    assert round_.why(BTC).reasons == {"a": "the answer says nothing of this pair"}
+    assert round_.reasons(BTC) == {"a": "the answer says nothing of this pair"}
 
 
 def test_reports_hold_the_last_error_its_time_the_last_quote_and_the_breakers_state() -> None:
@@ -550,4 +550,4 @@ def test_reports_hold_the_last_error_its_time_the_last_quote_and_the_breakers_st
 
 
 def test_without_a_source_there_is_no_price_and_a_reason() -> None:
-    assert str(World().round().why(ETH)) == "no source to ask"
+    assert World().round().why(ETH) == "no source to ask"

@@ -5,28 +5,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import (
-    Banned, PairRefused, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
-)
+from fastprice.domain.errors import Banned, PairRefused, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Reply, check_status, complaint, cool_down, one_line, read_body, refuse, retry_after
+    Errors, Reply, check_status, complaint, cool_down, one_line, read_body, refuse, retry_after
 )
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol
 from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
-    "-1121": UnknownSymbol,
-    # Characters that no symbol has, or too many of them: the symbol is the only thing in the question that varies.
-    "-1100": UnknownSymbol,
+_ERRORS: Errors = {
+    # -1100: characters that no symbol has, or too many; the symbol is the only thing in the question that varies.
+    UnknownSymbol: ("-1121", "-1100"),
     # The symbol exists but is halted: no mistake of the configuration, and no price until it trades again.
-    "-1220": PairRefused,
-    "-1003": RateLimited,
-    "-1015": RateLimited,
-    **dict.fromkeys(("-1000", "-1001", "-1004", "-1006", "-1007", "-1008", "-1016"), SourceDown),
+    PairRefused: ("-1220",),
+    RateLimited: ("-1003", "-1015"),
+    SourceDown: ("-1000", "-1001", "-1004", "-1006", "-1007", "-1008", "-1016"),
     # Not allowed, not supported, no such parameter: so it would be for any symbol.
-    **dict.fromkeys(("-1002", "-1020", "-1101", "-1103", "-1104", "-1106", "-1122", "-1139"), SourceRefused),
+    SourceRefused: ("-1002", "-1020", "-1101", "-1103", "-1104", "-1106", "-1122", "-1139"),
 }
 _BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})\b", re.ASCII)
 _TICKERS = "/api/v3/ticker/24hr"

@@ -1,19 +1,19 @@
 """Bitget spot, from its public documentation (API v2: spot tickers, error codes)."""
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Errors
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
-    "40034": UnknownSymbol,
-    "40309": UnknownSymbol,
-    **dict.fromkeys(("429", "1001", "30007", "30014", "30026"), RateLimited),
-    "40000": Blocked,
+_ERRORS: Errors = {
+    UnknownSymbol: ("40034", "40309"),
+    RateLimited: ("429", "1001", "30007", "30014", "30026"),
+    Blocked: ("40000",),
     # Timeout, system, upgrade, busy, unknown.
-    **dict.fromkeys(("500", "40010", "40015", "40200", "40604", "40725", "45001"), SourceDown),
-    **dict.fromkeys(("404", "405", "40018", "40404"), SourceRefused),
+    SourceDown: ("500", "40010", "40015", "40200", "40604", "40725", "45001"),
+    SourceRefused: ("404", "405", "40018", "40404"),
 }
 _TICKER = Ticker(
     price="lastPr", bid="bidPr", ask="askPr", volume="baseVolume", high="high24h", low="low24h", open="open", time="ts"

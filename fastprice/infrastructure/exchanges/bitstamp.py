@@ -4,19 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, UnknownSymbol
+from fastprice.domain.errors import RateLimited, SourceDown, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, check_status, complaint, read_body, refuse
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, complaint, read_body, refuse
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol
 from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker, seconds
 
 # By the number before the dot of a code, but for one.
-_FAMILIES: dict[str, type[SourceError]] = {
-    "404": UnknownSymbol, "429": RateLimited, "500": SourceDown, "502": SourceDown, "503": SourceDown,
-    "504": SourceDown,
+_ERRORS: Errors = {
+    UnknownSymbol: ("404",), RateLimited: ("429", "400.002"), SourceDown: ("500", "502", "503", "504")
 }  # fmt: skip
-_ERRORS: dict[str, type[SourceError]] = {"400.002": RateLimited}
 # The trailing slash belongs to it, and a query parameter would be refused.
 _TICKERS = "/api/v2/ticker/"
 _TICKER = Ticker(
@@ -31,9 +29,9 @@ def _open(reply: Reply) -> Any:
     body = read_body(reply)
     # Codes are documented, the name of their field is not: both in use are read.
     if code := said(body, "response_code") or said(body, "code"):
-        family = _FAMILIES.get(code.partition(".")[0])
-        message = said(body, "response_explanation") or said(body, "reason")
-        refuse(reply, code, message, {code: family} if family else _ERRORS)
+        message, family = said(body, "response_explanation") or said(body, "reason"), code.partition(".")[0]
+        known = {kind: (code,) for kind, codes in _ERRORS.items() if code in codes or family in codes}
+        refuse(reply, code, message, known)
     if "maintenance" in (words := said(body, "error")):
         raise complaint(SourceDown, reply, words)
     check_status(reply)

@@ -1,4 +1,4 @@
-"""Reading the body of a reply within its cap, also where it is compressed."""
+"""Reading the body of a reply within its cap, compressed or not."""
 
 import zlib
 from dataclasses import dataclass
@@ -19,21 +19,8 @@ class Size:
 SMALL, LARGE = Size(256 * 1024, "identity"), Size(2 * 1024 * 1024, "gzip")
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A body as it came."""
-
-    content: bytes
-    compressed: bool = False
-    most: int = 0
-
-    def plain(self) -> bytes:
-        """The content, never more of it than `most`: a few compressed bytes may stand for a gigabyte."""
-        return _inflated(self.content, self.most) if self.compressed else self.content
-
-
-async def read_body(response: aiohttp.ClientResponse, size: Size) -> Body:
-    """The body as it came, up to the cap; raises InvalidReply."""
+async def read_body(response: aiohttp.ClientResponse, size: Size) -> tuple[bytes, bool]:
+    """The body as it came, up to the cap, and whether it is compressed; raises InvalidReply."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", size.encoding):
         raise InvalidReply("the body is compressed in a way that was not asked for")
@@ -42,17 +29,18 @@ async def read_body(response: aiohttp.ClientResponse, size: Size) -> Body:
         content += chunk
         if len(content) > size.most:
             raise _too_long(size.most)
-    return Body(bytes(content), encoding != "identity", size.most)
+    return bytes(content), encoding != "identity"
 
 
-def _inflated(body: bytes, most: int) -> bytes:
+def inflated(body: bytes) -> bytes:
+    """The content of a compressed body, never more than the cap: a few bytes of it may stand for a gigabyte."""
     gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
-        content = gzip.decompress(body, most + 1)
+        content = gzip.decompress(body, LARGE.most + 1)
     except zlib.error:
         raise InvalidReply("the body is not gzip") from None
-    if len(content) > most:
-        raise _too_long(most)
+    if len(content) > LARGE.most:
+        raise _too_long(LARGE.most)
     if not gzip.eof:
         raise InvalidReply("the answer broke off")
     if gzip.unused_data:

@@ -4,21 +4,21 @@ import re
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, complaint, names_a_place, retry_after, whole
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, names_a_place, retry_after, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
+_ERRORS: Errors = {
     # Officially any wrong parameter; the symbol is the only one that can be wrong.
-    **dict.fromkeys(("10001", "10029", "170121"), UnknownSymbol),
-    **dict.fromkeys(("10006", "10018", "10429", "170222"), RateLimited),
+    UnknownSymbol: ("10001", "10029", "170121"),
+    RateLimited: ("10006", "10018", "10429", "170222"),
     # The region, and rules of compliance.
-    **dict.fromkeys(("10009", "10024"), Blocked),
+    Blocked: ("10009", "10024"),
     # Timeout, internal error, timeout of the backend.
-    **dict.fromkeys(("10000", "10016", "170001", "170007"), SourceDown),
-    **dict.fromkeys(("10005", "10010", "10017"), SourceRefused),
+    SourceDown: ("10000", "10016", "170001", "170007"),
+    SourceRefused: ("10005", "10010", "10017"),
 }
 _TOO_FREQUENT_SECONDS = 600.0
 _BLOCK_CODE = re.compile(rb'"retCode"\s*:\s*"?(?:10009|10024)\b')
@@ -40,11 +40,6 @@ def _open(reply: Reply) -> Any:
     raise RateLimited("HTTP 403: access too frequent", max(_TOO_FREQUENT_SECONDS, retry_after(reply, 0)))
 
 
-def _resets_in(reply: Reply) -> float | None:
-    until_ms = whole(reply.headers.get("x-bapi-limit-reset-timestamp", ""))
-    return None if until_ms is None else (until_ms - reply.received_at_ms) / 1000
-
-
 EXCHANGE = Exchange(
     name="bybit",
     base_url="https://api.bybit.com",
@@ -56,5 +51,5 @@ EXCHANGE = Exchange(
     # The only time is that of the reply.
     single=Form(lambda symbols: f"{_TICKERS}&symbol={symbols[0]}", _ROWS, _TICKER, time="time"),
     whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER, time="time"),
-    resets_in=_resets_in,
+    resets_in=seconds_left("x-bapi-limit-reset-timestamp", per_second=1000, is_time=True),
 )

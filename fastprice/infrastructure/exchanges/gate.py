@@ -1,21 +1,19 @@
 """Gate spot, from its public documentation (API v4: list tickers, rate limits, error labels)."""
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, decimal_seconds
+from fastprice.infrastructure.exchanges.reply import Errors, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
-    "INVALID_CURRENCY_PAIR": UnknownSymbol,
-    # A delisted currency.
-    "INVALID_CURRENCY": UnknownSymbol,
-    **dict.fromkeys(("TOO_MANY_REQUESTS", "TOO_FAST"), RateLimited),
-    **dict.fromkeys(("SERVER_ERROR", "TOO_BUSY", "INTERNAL"), SourceDown),
-    **dict.fromkeys(
-        ("FORBIDDEN", "IP_FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "INVALID_PROTOCOL"),
-        SourceRefused,
+_ERRORS: Errors = {
+    # INVALID_CURRENCY is a delisted one.
+    UnknownSymbol: ("INVALID_CURRENCY_PAIR", "INVALID_CURRENCY"),
+    RateLimited: ("TOO_MANY_REQUESTS", "TOO_FAST"),
+    SourceDown: ("SERVER_ERROR", "TOO_BUSY", "INTERNAL"),
+    SourceRefused: (
+        "FORBIDDEN", "IP_FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "NOT_ACCEPTABLE", "INVALID_PROTOCOL"
     ),
 }
 _TICKER = Ticker(
@@ -23,12 +21,6 @@ _TICKER = Ticker(
 )
 _ROWS = rows_by("currency_pair")
 _TICKERS = "/api/v4/spot/tickers"
-
-
-def _resets_in(reply: Reply) -> float | None:
-    until = decimal_seconds(reply.headers.get("x-gate-ratelimit-reset-timestamp", ""))
-    return None if until is None else until - reply.received_at_ms / 1000
-
 
 EXCHANGE = Exchange(
     name="gate",
@@ -40,5 +32,5 @@ EXCHANGE = Exchange(
     open=envelope("label", "", "message", _ERRORS),
     single=Form(lambda symbols: f"{_TICKERS}?currency_pair={symbols[0]}", _ROWS, _TICKER),
     whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER),
-    resets_in=_resets_in,
+    resets_in=seconds_left("x-gate-ratelimit-reset-timestamp", is_time=True),
 )

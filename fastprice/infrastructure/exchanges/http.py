@@ -1,9 +1,11 @@
-"""The connections to exchanges, with aiohttp: one GET under one deadline, never on a connection used before."""
+"""The connections to exchanges, with aiohttp: one GET under one deadline, never on a connection used before.
+
+No exception of aiohttp leaves this module.
+"""
 
 import os
 import ssl
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -12,8 +14,11 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from fastprice.domain.errors import LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
+from fastprice.domain.errors import InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
+from fastprice.infrastructure.exchanges.body import Size, read_body
 from fastprice.infrastructure.exchanges.local_failures import Names, is_local
+from fastprice.infrastructure.exchanges.reply import Reply
+from fastprice.infrastructure.exchanges.watch import Watch
 
 MAX_HEADER_BYTES = 8 * 1024
 # Waiting for a free one would count against the deadline of the answer.
@@ -25,10 +30,6 @@ CANNOT_ASK = "this machine cannot ask it"
 FindProxy = Callable[[str], str | None]
 
 
-def no_proxy(url: str) -> str | None:
-    return None
-
-
 class Session:
     """The HTTP connections of one event loop, between `async with` and its end.
 
@@ -37,7 +38,7 @@ class Session:
     """
 
     def __init__(
-        self, user_agent: str, find_proxy: FindProxy = no_proxy, resolver: AbstractResolver | None = None
+        self, user_agent: str, find_proxy: FindProxy = lambda url: None, resolver: AbstractResolver | None = None
     ) -> None:
         self._find_proxy = find_proxy
         self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
@@ -63,18 +64,28 @@ class Session:
             await self._client.close()
             await self._names.close()
 
-    def get(
-        self, url: str, timeout: aiohttp.ClientTimeout, encoding: str
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """One GET, redirects not followed; the body comes as it is or in this encoding."""
+    async def get(self, url: str, seconds: float, size: Size, watch: Watch) -> Reply:
+        """The answer to one GET, redirects not followed, in so many seconds; raises SourceError."""
         if self._client is None:
             raise RuntimeError("no source may be asked before the session is open")
-        headers, proxy = {"Accept-Encoding": encoding}, self.find_proxy(url)
-        return self._client.get(url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy)
+        headers, timeout = {"Accept-Encoding": size.encoding}, aiohttp.ClientTimeout(total=seconds)
+        proxy = URL(found) if (found := self._find_proxy(url)) else None
+        try:
+            asked = self._client.get(url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy)
+            async with asked as response:
+                return await _reply(response, size, watch, proxy)
+        except TimeoutError:
+            raise self._out_of_time(url, seconds, proxy) from None
+        except aiohttp.ClientPayloadError:
+            raise InvalidReply("the answer broke off") from None
+        except aiohttp.InvalidURL:
+            # Not shown, because it may carry a password.
+            raise SourceRefused("its address is not a URL to ask") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self.failure(error, proxy) from None
 
-    def out_of_time(self, url: str, seconds: float) -> SourceError:
+    def _out_of_time(self, url: str, seconds: float, proxy: URL | None) -> SourceError:
         """What to say of a source that has not answered in time: nothing, where its name was still being looked up."""
-        proxy = self.find_proxy(url)
         host = (proxy.host if proxy else urlsplit(url).hostname) or ""
         if self._names.is_unknown(host) and not self._names.is_to_blame(host):
             return LocalFailure(f"{CANNOT_ASK}: cannot find {host} within {seconds:g} s")
@@ -83,7 +94,7 @@ class Session:
     def failure(self, error: Exception, proxy: URL | None = None) -> SourceError:
         """What an error of the connection says, of the source, of the proxy or of this machine."""
         if isinstance(error, aiohttp.ClientHttpProxyError):
-            return refused_by_proxy(proxy, error.status)
+            return _refused_by_proxy(proxy, error.status)
         system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         local = isinstance(system, OSError) and is_local(system)
         if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -100,12 +111,23 @@ class Session:
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             raise self.failure(error, request.proxy) from None
 
-    def find_proxy(self, url: str) -> URL | None:
-        proxy = self._find_proxy(url)
-        return URL(proxy) if proxy else None
+
+async def _reply(response: aiohttp.ClientResponse, size: Size, watch: Watch, proxy: URL | None) -> Reply:
+    if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise _refused_by_proxy(proxy, response.status)
+    if 300 <= response.status < 400:
+        raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
+    try:
+        body, gzip = await read_body(response, size)
+    except (InvalidReply, aiohttp.ClientPayloadError):
+        if response.status < 400:
+            raise
+        body, gzip = b"", False  # A ban is a ban, however odd the page that comes with it.
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status, headers, body, watch.answered_at_ms(), gzip=gzip)
 
 
-def refused_by_proxy(proxy: URL | None, status: int) -> SourceRefused:
+def _refused_by_proxy(proxy: URL | None, status: int) -> SourceRefused:
     wrong_key = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED
     words = "it wants another name and password" if wrong_key else "it does not connect us"
     return SourceRefused(_by_way_of(proxy, f"HTTP {status}: {words}"))

@@ -4,23 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, check_status, read_body, refuse
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, rows_by
+from fastprice.infrastructure.exchanges.reply import Errors
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.strict_json import field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, without_exponent
 
-_ERRORS: dict[str, type[SourceError]] = {
+_ERRORS: Errors = {
     # Officially any wrong parameter; the symbol is the only one sent.
-    **dict.fromkeys(("invalid-parameter", "base-symbol-error"), UnknownSymbol),
-    **dict.fromkeys(
-        ("base-request-exceed-frequency-limit", "too-many-requests", "api-request-too-frequent"), RateLimited
-    ),
-    **dict.fromkeys(
-        ("system-maintenance", "gateway-internal-error", "internal-server-error", "timeout"), SourceDown
-    ),
-    "invalid-command": SourceRefused,
+    UnknownSymbol: ("invalid-parameter", "base-symbol-error"),
+    RateLimited: ("base-request-exceed-frequency-limit", "too-many-requests", "api-request-too-frequent"),
+    SourceDown: ("system-maintenance", "gateway-internal-error", "internal-server-error", "timeout"),
+    SourceRefused: ("invalid-command",),
 }
 _MERGED = Ticker(
     price="close", bid=("bid", 0), ask=("ask", 0), volume="amount", high="high", low="low", open="open",
@@ -28,14 +24,6 @@ _MERGED = Ticker(
 )  # fmt: skip
 # Here volume, high, low and open are those of a day in Singapore, not of the last 24 hours.
 _TICKER = Ticker(price="close", bid="bid", ask="ask", digits=without_exponent)
-
-
-def _open(reply: Reply) -> Any:
-    body = read_body(reply)
-    if said(body, "status") != "ok":
-        refuse(reply, said(body, "err-code"), said(body, "err-msg"), _ERRORS)
-    check_status(reply)
-    return body
 
 
 def _merged_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
@@ -50,7 +38,7 @@ EXCHANGE = Exchange(
     # 4,500 calls in 5 minutes.
     limit=Limit(burst=10.0, per_second=10.0),
     symbol=lambda pair: (pair.base + pair.quote).lower(),
-    open=_open,
+    open=envelope("err-code", "ok", "err-msg", _ERRORS, verdict="status"),
     # The only time is that of the reply.
     single=Form(lambda symbols: f"/market/detail/merged?symbol={symbols[0]}", _merged_row, _MERGED, time="ts"),
     whole=Form(lambda symbols: "/market/tickers", rows_by("symbol", "data"), _TICKER, time="ts"),

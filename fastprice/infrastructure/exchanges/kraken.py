@@ -1,37 +1,28 @@
 """Kraken spot, from its public documentation (docs.kraken.com: ticker information, API errors, asset codes)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import (
-    Banned, InvalidQuote, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
-)
+from fastprice.domain.errors import Banned, InvalidQuote, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import (
-    Reply, check_status, cool_down, decimal_seconds, one_line, read_body, refuse
+    Errors, Reply, check_status, cool_down, decimal, one_line, read_body, refuse
 )
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, unique
 from fastprice.infrastructure.exchanges.strict_json import field
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
-    "EQuery:Unknown asset pair": UnknownSymbol,
-    "EQuery:Invalid asset pair": UnknownSymbol,
-    "EQuery:Unknown asset": UnknownSymbol,
-    "EGeneral:Too many requests": RateLimited,
-    "EAPI:Rate limit exceeded": RateLimited,
-    "EService:Throttled": RateLimited,
-    "EGeneral:Temporary lockout": Banned,
-    "EGeneral:Internal error": SourceDown,
-    "EDatabase:Internal error": SourceDown,
-    "EService:Unavailable": SourceDown,
-    "EService:Busy": SourceDown,
-    "EService:Timeout": SourceDown,
-    "EService:Deadline elapsed": SourceDown,
-    "EGeneral:Unknown method": SourceRefused,
-    "EGeneral:Permission denied": SourceRefused,
-}
+_ERRORS: Errors = {
+    UnknownSymbol: ("EQuery:Unknown asset pair", "EQuery:Invalid asset pair", "EQuery:Unknown asset"),
+    RateLimited: ("EGeneral:Too many requests", "EAPI:Rate limit exceeded", "EService:Throttled"),
+    Banned: ("EGeneral:Temporary lockout",),
+    SourceDown: (
+        "EGeneral:Internal error", "EDatabase:Internal error", "EService:Unavailable", "EService:Busy",
+        "EService:Timeout", "EService:Deadline elapsed",
+    ),
+    SourceRefused: ("EGeneral:Unknown method", "EGeneral:Permission denied"),
+}  # fmt: skip
 _CODES = {"BTC": "XBT", "DOGE": "XDG"}
 # Only the assets of the first years carry a prefix, and only in the key of the answer: XXBTZUSD for XBTUSD.
 _X_ASSETS = {"ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC"}
@@ -43,7 +34,11 @@ def _open(reply: Reply) -> Any:
     body = read_body(reply)
     # Errors come with HTTP 200.
     if error := _error(body):
-        _refuse(reply, error)
+        code, _, detail = error.rpartition(":") if error.count(":") > 1 else (error, "", "")
+        until = decimal(detail.strip())
+        if code == "EService:Throttled" and until is not None:
+            raise RateLimited(one_line(error), cool_down(until - reply.received_at_ms / 1000))
+        refuse(reply, code, detail, _ERRORS)
     check_status(reply)
     return body
 
@@ -53,14 +48,6 @@ def _error(body: Any) -> str:
     errors = body.get("error", []) if isinstance(body, dict) else []
     lines = [line if isinstance(line, str) else "" for line in errors] if isinstance(errors, list) else [""]
     return next((line or "an unreadable error" for line in lines if not line.startswith("W")), "")
-
-
-def _refuse(reply: Reply, error: str) -> NoReturn:
-    code, _, detail = error.rpartition(":") if error.count(":") > 1 else (error, "", "")
-    until = decimal_seconds(detail.strip())
-    if code == "EService:Throttled" and until is not None:
-        raise RateLimited(one_line(error), cool_down(until - reply.received_at_ms / 1000))
-    refuse(reply, code, detail, _ERRORS)
 
 
 def _rows(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:

@@ -4,20 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, cool_down, whole
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.strict_json import field
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-_ERRORS: dict[str, type[SourceError]] = {
+_ERRORS: Errors = {
     # Officially any wrong parameter; the symbol is the only one sent.
-    **dict.fromkeys(("400000", "400100", "400600", "900001"), UnknownSymbol),
-    "429000": RateLimited,
-    **dict.fromkeys(("400302", "400500"), Blocked),
-    **dict.fromkeys(("500000", "503000"), SourceDown),
-    **dict.fromkeys(("400303", "404000", "415000"), SourceRefused),
+    UnknownSymbol: ("400000", "400100", "400600", "900001"),
+    RateLimited: ("429000",),
+    Blocked: ("400302", "400500"),
+    SourceDown: ("500000", "503000"),
+    SourceRefused: ("400303", "404000", "415000"),
 }
 _EDGE_LIMIT_SECONDS = 30.0
 _LEVEL_1 = Ticker(price="price", bid="bestBid", ask="bestAsk", time="time")
@@ -42,11 +42,6 @@ def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
     return {symbols[0]: ticker}
 
 
-def _resets_in(reply: Reply) -> float | None:
-    left_ms = whole(reply.headers.get("gw-ratelimit-reset", ""))
-    return None if left_ms is None else left_ms / 1000
-
-
 EXCHANGE = Exchange(
     name="kucoin",
     base_url="https://api.kucoin.com",
@@ -64,5 +59,5 @@ EXCHANGE = Exchange(
         lambda symbols: "/api/v1/market/allTickers", rows_by("symbol", ("data", "ticker")), _TICKER,
         time=("data", "time"), units=lambda count: 15.0,
     ),
-    resets_in=_resets_in,
+    resets_in=seconds_left("gw-ratelimit-reset", per_second=1000),
 )  # fmt: skip

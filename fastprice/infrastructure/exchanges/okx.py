@@ -1,20 +1,21 @@
 """OKX spot, from its public documentation (docs-v5: market data, error codes)."""
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import RateLimited, SourceDown, SourceError, SourceRefused, UnknownSymbol
+from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import SourceTime
+from fastprice.infrastructure.exchanges.reply import Errors
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
 # They come with HTTP 200 as well.
-_ERRORS: dict[str, type[SourceError]] = {
+_ERRORS: Errors = {
     # No such instrument, token or index, or one of another type.
-    **dict.fromkeys(("51001", "51002", "51012", "51014", "51015", "51026"), UnknownSymbol),
-    **dict.fromkeys(("50011", "50040", "50061"), RateLimited),
+    UnknownSymbol: ("51001", "51002", "51012", "51014", "51015", "51026"),
+    RateLimited: ("50011", "50040", "50061"),
     # Upgrade, timeout, offline, busy, system error.
-    **dict.fromkeys(("50001", "50004", "50005", "50013", "50026"), SourceDown),
+    SourceDown: ("50001", "50004", "50005", "50013", "50026"),
     # A form of question that it does not take.
-    **dict.fromkeys(("50002", "50006", "50062", "50115"), SourceRefused),
+    SourceRefused: ("50002", "50006", "50062", "50115"),
 }
 _TICKER = Ticker(
     price="last", bid="bidPx", ask="askPx", volume="vol24h", high="high24h", low="low24h", open="open24h", time="ts"

@@ -1,7 +1,7 @@
 """An exchange's raw reply, and what its status, its code and its words mean to us."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -13,22 +13,22 @@ from fastprice.domain.errors import (
 )
 from fastprice.infrastructure.exchanges.strict_json import read_json
 
-# Where an exchange names no time itself; Kraken's penalty lasts this long, and the others forgive sooner.
-RATE_LIMIT_SECONDS = 15.0
-BAN_SECONDS = 120.0
-BLOCK_SECONDS = 6 * 3600.0
 # Staying away for less would be no cool-down; for longer than three days (Binance's longest ban), a mistake.
 MIN_COOL_DOWN_SECONDS, MAX_COOL_DOWN_SECONDS = 1.0, 3 * 86400.0
 
 MAX_LINE = 160
 
+# An exchange's error codes, by what they are to us.
+Errors = Mapping[type[SourceError], Collection[str]]
+
 _STATUS: Mapping[int, type[SourceError]] = {418: Banned, 429: RateLimited, 451: Blocked}
 # The pair is all that differs between our questions, so an explained refusal under these is about it.
 _ABOUT_THE_PAIR = {400, 404, 410, 422}
-_COOL_DOWN: Mapping[type[SourceError], float] = {RateLimited: RATE_LIMIT_SECONDS, Banned: BAN_SECONDS}
+# Seconds, where an exchange names none itself; Kraken's penalty lasts this long, and the others forgive sooner.
+_COOL_DOWN: Mapping[type[SourceError], float] = {RateLimited: 15.0, Banned: 120.0, Blocked: 6 * 3600.0}
 _PLACE = re.compile(rb"\bcountry\b|\bjurisdiction\b|\b(?:your|restricted) (?:location|region)\b", re.IGNORECASE)
 # HTTP and Kraken write whole seconds; a fraction is understood all the same, because to return early is punished.
-_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
+_DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Reply:
     """An HTTP reply read to its end: header names in lower case.
 
     `many` says that it is about many pairs, so that a flaw in one row must not cost the others; `resets_in` how many
-    seconds are left of a rate limit by the exchange's own header.
+    seconds are left of a rate limit by the exchange's own header; `gzip` that the body is still compressed.
     """
 
     status: int
@@ -45,6 +45,7 @@ class Reply:
     received_at_ms: int
     many: bool = False
     resets_in: float | None = None
+    gzip: bool = False
 
 
 def read_body(reply: Reply) -> Any:
@@ -69,13 +70,14 @@ def check_status(reply: Reply, message: str = "") -> None:
         raise complaint(PairRefused if explained else _meaning(reply), reply, f"HTTP {reply.status} {message}")
 
 
-def refuse(reply: Reply, code: str, message: str, known: Mapping[str, type[SourceError]]) -> NoReturn:
+def refuse(reply: Reply, code: str, message: str, known: Errors) -> NoReturn:
     """Raise what an exchange's error code means; where that is not known, what the status means, else PairRefused.
 
     A 2xx body without any code is no complaint but nonsense: InvalidReply.
     """
-    if code in known:
-        raise complaint(known[code], reply, f"{code} {message}")
+    for kind, codes in known.items():
+        if code in codes:
+            raise complaint(kind, reply, f"{code} {message}")
     check_status(reply, f"{code} {message}")
     if not code:
         raise InvalidReply("the body has no result code")
@@ -86,8 +88,12 @@ def complaint(kind: type[SourceError], reply: Reply, message: str) -> SourceErro
     """An exchange's complaint as our error, with the seconds to stay away where its kind has them."""
     if not issubclass(kind, CoolDown):
         return kind(one_line(message))
+    seconds = _COOL_DOWN[kind]
+    if kind is RateLimited and reply.resets_in is not None:
+        seconds = cool_down(reply.resets_in)
     # A block is a matter of place: a Retry-After beside it is the edge's habit, not the end of the block.
-    seconds = BLOCK_SECONDS if kind is Blocked else retry_after(reply, _cool_down(kind, reply))
+    if kind is not Blocked:
+        seconds = retry_after(reply, seconds)
     return kind(one_line(message), seconds)
 
 
@@ -99,7 +105,7 @@ def names_a_place(reply: Reply) -> bool:
 def retry_after(reply: Reply, default: float) -> float:
     """Seconds until what the Retry-After header says, a number or a date; `default` where it is missing or neither."""
     value = reply.headers.get("retry-after", "").strip()
-    seconds = decimal_seconds(value)
+    seconds = decimal(value)
     if seconds is None:
         try:
             until = parsedate_to_datetime(value)
@@ -115,26 +121,25 @@ def cool_down(seconds: float) -> float:
     return min(max(seconds, MIN_COOL_DOWN_SECONDS), MAX_COOL_DOWN_SECONDS)
 
 
-def decimal_seconds(text: str) -> float | None:
-    """Seconds written without a sign, whole or with a fraction; None for any other text."""
-    return float(text) if _SECONDS.fullmatch(text) else None
+def decimal(text: str) -> float | None:
+    """A number written without a sign, whole or with a fraction; None for any other text."""
+    return float(text) if _DECIMAL.fullmatch(text) else None
 
 
-def whole(digits: str) -> float | None:
-    """The value of plain digits, None for any other text; a float, because int refuses very long ones."""
-    return float(digits) if digits.isascii() and digits.isdigit() else None
+def seconds_left(header: str, per_second: float = 1.0, is_time: bool = False) -> Callable[[Reply], float | None]:
+    """How to read when a rate limit ends from a header: after so many units, or at that time in them."""
+
+    def left(reply: Reply) -> float | None:
+        value = decimal(reply.headers.get(header, ""))
+        return None if value is None else value / per_second - (reply.received_at_ms / 1000 if is_time else 0.0)
+
+    return left
 
 
 def one_line(message: str) -> str:
     """Words from outside made fit for a log: printable, one line, not long."""
     printable = "".join(letter if letter.isprintable() else " " for letter in message)
     return " ".join(printable.split())[:MAX_LINE]
-
-
-def _cool_down(kind: type[SourceError], reply: Reply) -> float:
-    """How long to stay away where there is no Retry-After."""
-    known = reply.resets_in if kind is RateLimited else None
-    return _COOL_DOWN[kind] if known is None else cool_down(known)
 
 
 def _meaning(reply: Reply) -> type[SourceError]:

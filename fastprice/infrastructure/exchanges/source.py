@@ -2,22 +2,17 @@
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
-
-import aiohttp
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Answers, Call, Clock, Events
-from fastprice.domain.errors import (
-    InvalidReply, SourceError, SourceRefused, SourceTimeout, UnknownSymbol, UnlistedAmong
-)
+from fastprice.domain.errors import InvalidReply, SourceError, SourceTimeout, UnknownSymbol, UnlistedAmong
 from fastprice.domain.quote import Pair
-from fastprice.infrastructure.exchanges.body import LARGE, SMALL, Body, Size, read_body
-from fastprice.infrastructure.exchanges.http import Session, refused_by_proxy
+from fastprice.infrastructure.exchanges.body import LARGE, SMALL, inflated
+from fastprice.infrastructure.exchanges.http import Session
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, read
 from fastprice.infrastructure.exchanges.watch import Watch
@@ -32,20 +27,13 @@ class ExchangeSource:
     """A PriceSource over one exchange; the session must be open when it is asked."""
 
     def __init__(
-        self,
-        exchange: Exchange,
-        base_url: str,
-        timeout_seconds: float,
-        session: Session,
-        clock: Clock,
-        events: Events,
+        self, exchange: Exchange, base_url: str, timeout_seconds: float, session: Session, clock: Clock, events: Events
     ) -> None:
         self.name, self.source_time, self.limit = exchange.name, exchange.source_time, exchange.limit
         self._exchange = exchange
         self._base_url = base_url.rstrip("/")
         self._secrets = _secrets(base_url) - {exchange.name}
         self._timeout_seconds = timeout_seconds
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session = session
         self._clock = clock
         self._events = events
@@ -62,10 +50,11 @@ class ExchangeSource:
         outcome = "timeout"  # A cancelled call ran out of its caller's time.
         try:
             answers = await self._answers(call.pairs)
-            outcome = _outcome(answers)
-            for answer in answers.values():
-                if isinstance(answer, SourceError):
-                    self._keep_secrets(answer)
+            errors = [answer for answer in answers.values() if isinstance(answer, SourceError)]
+            # Where the answers concern single pairs, one quote makes the call a good one.
+            outcome = "ok" if len(errors) < len(answers) else errors[0].outcome
+            for error in errors:
+                self._keep_secrets(error)
             return answers
         except SourceError as error:
             outcome = error.outcome
@@ -87,16 +76,18 @@ class ExchangeSource:
         target = form.target([self._exchange.symbol(pair) for pair in pairs])
         async with Watch(self._clock) as watch:
             size = SMALL if form is self._exchange.single else LARGE
-            received = await self._get(self._base_url + target, size, watch)
+            reply = await self._session.get(self._base_url + target, self._timeout_seconds, size, watch)
         if self._clock.monotonic() - started > self._timeout_seconds:
             # It came in time but was read later: this process, or its machine, was asleep meanwhile.
             raise SourceTimeout(f"its answer was read more than {self._timeout_seconds:g} s after the question")
-        work = partial(received.read, self._exchange, form, pairs)
+        work = partial(_read, self._exchange, form, pairs, reply)
         try:
-            answers = await asyncio.to_thread(work) if received.is_slow else work()
+            answers = await asyncio.to_thread(work) if reply.gzip or len(reply.body) > SLOW_BYTES else work()
         except SourceError as error:
             answers = self._refused(form, pairs, error)
-        self._learn(answers)
+        # Only pairs that are known to be listed may stand in a list.
+        unlisted = [pair for pair, answer in answers.items() if isinstance(answer, UnknownSymbol)]
+        self._doubted = self._doubted.difference(answers).union(unlisted)
         return answers
 
     def _refused(self, form: Form, pairs: tuple[Pair, ...], error: SourceError) -> Answers:
@@ -108,68 +99,16 @@ class ExchangeSource:
             raise UnlistedAmong(f"{error} (one of {len(pairs)} pairs, not said which)") from None
         raise error
 
-    def _learn(self, answers: Answers) -> None:
-        """Which pairs may stand in a list: those that are known to be listed."""
-        unlisted = [pair for pair, answer in answers.items() if isinstance(answer, UnknownSymbol)]
-        self._doubted = self._doubted.difference(answers).union(unlisted)
 
-    async def _get(self, url: str, size: Size, watch: Watch) -> "_Received":
-        try:
-            async with self._session.get(url, self._timeout, size.encoding) as response:
-                return await self._receive(url, response, size, watch)
-        except TimeoutError:
-            raise self._session.out_of_time(url, self._timeout_seconds) from None
-        except aiohttp.ClientPayloadError:
-            raise InvalidReply("the answer broke off") from None
-        except aiohttp.InvalidURL:
-            # Not shown, because it may carry a password.
-            raise SourceRefused("its address is not a URL to ask") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._session.failure(error, self._session.find_proxy(url)) from None
-
-    async def _receive(self, url: str, response: aiohttp.ClientResponse, size: Size, watch: Watch) -> "_Received":
-        if response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            raise refused_by_proxy(self._session.find_proxy(url), response.status)
-        if 300 <= response.status < 400:
-            raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
-        try:
-            body = await read_body(response, size)
-        except (InvalidReply, aiohttp.ClientPayloadError):
-            if response.status < 400:
-                raise
-            body = Body(b"")  # A ban is a ban, however odd the page that comes with it.
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return _Received(response.status, headers, body, watch.answered_at_ms())
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A reply whose body is still as it came."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Body
-    answered_at_ms: int
-
-    @property
-    def is_slow(self) -> bool:
-        return self.body.compressed or len(self.body.content) > SLOW_BYTES
-
-    def read(self, exchange: Exchange, form: Form, pairs: Sequence[Pair]) -> Answers:
-        """What it says of each pair; slow where it is large, and pure, so that a thread can do it."""
-        try:
-            content = self.body.plain()
-        except InvalidReply:
-            if self.status < 400:
-                raise
-            content = b""
-        return read(exchange, form, pairs, Reply(self.status, self.headers, content, self.answered_at_ms))
-
-
-def _outcome(answers: Answers) -> str:
-    """What a call counts as whose answers concern single pairs: `ok` where one of them is a quote."""
-    errors = [answer for answer in answers.values() if isinstance(answer, SourceError)]
-    return "ok" if len(errors) < len(answers) else errors[0].outcome
+def _read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -> Answers:
+    """What a reply says of each pair; slow where it is large, and pure, so that a thread can do it."""
+    try:
+        body = inflated(reply.body) if reply.gzip else reply.body
+    except InvalidReply:
+        if reply.status < 400:
+            raise
+        body = b""
+    return read(exchange, form, pairs, replace(reply, body=body, gzip=False))
 
 
 def _secrets(url: str) -> set[str]:

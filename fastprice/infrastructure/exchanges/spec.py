@@ -7,7 +7,7 @@ from typing import Any
 from fastprice.application.ports import Answers, Limit
 from fastprice.domain.errors import InvalidQuote, InvalidReply, PairRefused, SourceError, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, check_status, one_line, read_body, refuse
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, one_line, read_body, refuse
 from fastprice.infrastructure.exchanges.strict_json import Path, field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, milliseconds
 
@@ -65,16 +65,17 @@ class Exchange:
         return self.whole if self.whole is not None and len(pairs) >= self.whole_from else self.single
 
 
-def envelope(
-    code: str, success: str, message: str, known: Mapping[str, type[SourceError]]
-) -> Callable[[Reply], Any]:
-    """How to open a body that has a result code, under whatever HTTP status; `success` is empty where only complaints
-    have one."""
+def envelope(code: str, success: str, message: str, known: Errors, verdict: str = "") -> Callable[[Reply], Any]:
+    """How to open a body that has a result code, under whatever HTTP status.
+
+    `success` is empty where only complaints have a code; `verdict` is the member that says it where that is not the
+    code's.
+    """
 
     def open_body(reply: Reply) -> Any:
         body = read_body(reply)
-        if (result := said(body, code)) != success:
-            refuse(reply, result, said(body, message), known)
+        if said(body, verdict or code) != success:
+            refuse(reply, said(body, code), said(body, message), known)
         check_status(reply)
         return body
 

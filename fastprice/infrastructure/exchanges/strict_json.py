@@ -31,7 +31,8 @@ def read_json(body: bytes, many: bool = False) -> Any:
     except RecursionError:
         raise InvalidReply("the body is nested too deeply") from None
     except ValueError as error:
-        raise InvalidReply(f"the body is not acceptable JSON ({_first_line(error)})") from None
+        reason = str(error).splitlines()[0][:120]
+        raise InvalidReply(f"the body is not acceptable JSON ({reason})") from None
 
 
 def field(data: Any, path: Path) -> Any:
@@ -85,7 +86,3 @@ def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
     if isinstance(members, Ambiguous):
         raise ValueError("a duplicate key")
     return members
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:120]

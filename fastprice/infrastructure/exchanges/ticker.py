@@ -8,7 +8,6 @@ from typing import Any
 
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, PRICES, VOLUMES, Pair, Quote, read_amount
-from fastprice.infrastructure.exchanges.reply import whole
 from fastprice.infrastructure.exchanges.strict_json import Path, said, text
 
 # An exponent of more digits would be spelled out as gigabytes of zeros.
@@ -17,12 +16,12 @@ _WITH_EXPONENT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?[eE][+-]?[0-9]{1,2}",
 
 def milliseconds(stamp: str) -> int | None:
     """A time stamp sent as whole milliseconds; None where it is in another unit, or means that there is none."""
-    return sane_time(int(stamp)) if whole(stamp) is not None and len(stamp) <= 16 else None
+    return sane_time(int(stamp)) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 16 else None
 
 
 def seconds(stamp: str) -> int | None:
     """A time stamp sent as whole seconds."""
-    return sane_time(int(stamp) * 1000) if whole(stamp) is not None and len(stamp) <= 16 else None
+    return milliseconds(f"{stamp}000")
 
 
 def sane_time(stamp_ms: int) -> int | None:

@@ -20,15 +20,14 @@ class Watch:
         self._clock = clock
         self._asked_at = self._seen_at = clock.monotonic()
         self._stood_still = False
-        self._beating: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None]
 
     async def __aenter__(self) -> "Watch":
         self._beating = asyncio.create_task(self._beat())
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        if self._beating is not None:
-            self._beating.cancel()
+        self._beating.cancel()
 
     def answered_at_ms(self) -> int:
         """Now, in wall time; or when it was asked, if the loop stood still since then."""

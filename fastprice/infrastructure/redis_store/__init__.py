@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeVar
 
 from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from fastprice.application.events import StoreAsked
 from fastprice.application.ports import LEADER, Clock, Events, Stored
@@ -14,6 +14,8 @@ from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store.link import RedisLink
+
+Result = TypeVar("Result")
 
 # Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
 LAYOUT = "v2"
@@ -50,15 +52,9 @@ class RedisStore:
     """
 
     def __init__(
-        self,
-        url: str,
-        prefix: str,
-        records: Records,
-        timeout_seconds: float,
-        keep_seconds: float,
-        clock: Clock,
+        self, url: str, prefix: str, records: Records, timeout_seconds: float, keep_seconds: float, clock: Clock,
         events: Events,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._link = RedisLink(url, timeout_seconds)
         self._prefix = f"{prefix}:{LAYOUT}"
         self._records = records
@@ -70,6 +66,8 @@ class RedisStore:
         self._write = self._redis.register_script(_WRITE)
         self._claim = self._redis.register_script(_CLAIM)
         self._release = self._redis.register_script(_RELEASE)
+        # Keys are apart in databases of different numbers; channels are not.
+        self._channel = f"{self._prefix}:news:{self._redis.connection_pool.connection_kwargs.get('db') or 0}"
         self._keys = [self._claim_key(LEADER), *(f"{self._prefix}:{name}" for name in ("round", "reports", "bans"))]
         self._subscription: PubSub | None = None
         self._doubtful = False
@@ -81,7 +79,7 @@ class RedisStore:
             leader, *records = found
             return _text(leader), self._records.load(records)
 
-        return cast(tuple[str | None, Stored], await self._do("read", look))
+        return await self._do("read", look)
 
     async def write(self, holder: str, stored: Stored) -> bool:
         now_ms = self._clock.wall_ms()
@@ -96,9 +94,11 @@ class RedisStore:
 
     async def holder(self, name: str) -> str | None:
         async def look() -> str | None:
-            return _text(await self._untyped(self._redis.get(self._claim_key(name))))
+            # MGET, because to GET a key of another type is an error.
+            found: list[Any] = await self._redis.mget([self._claim_key(name)])
+            return _text(found[0])
 
-        return cast(str | None, await self._do("holder", look))
+        return await self._do("holder", look)
 
     async def release(self, holder: str, name: str = LEADER) -> None:
         await self._do("release", lambda: self._release([self._claim_key(name)], [holder]))
@@ -107,12 +107,23 @@ class RedisStore:
         """See PriceStore; a lost subscription costs nothing but instant notifications until it stands again."""
         started = self._clock.monotonic()
         try:
-            message = await self._listen(seconds)
+            # After an operation that failed the subscription's own connection may have died too, and would be silent
+            # about it for ever. After a pause, as of a worker that led, each message of that time would be taken for
+            # news.
+            if self._doubtful or started - self._listened_at > MAX_PAUSE_SECONDS:
+                await self._unsubscribe()
+                self._doubtful = False
+            if self._subscription is None:
+                self._subscription = self._redis.pubsub()
+                async with asyncio.timeout(self._timeout):
+                    await self._subscription.subscribe(self._channel)
+            message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
         except Exception:  # As in _do.
             self._events(StoreAsked("news", "error", self._clock.monotonic() - started))
             await self._unsubscribe()
             await self._clock.sleep(seconds)
             return False
+        self._listened_at = self._clock.monotonic()
         return message is not None and message["type"] == "message"
 
     async def close(self) -> None:
@@ -122,23 +133,10 @@ class RedisStore:
                 await self._redis.aclose()
                 await self._redis.connection_pool.disconnect()
 
-    @property
-    def _channel(self) -> str:
-        # Keys are apart in databases of different numbers; channels are not.
-        return f"{self._prefix}:news:{self._link.db}"
-
     def _claim_key(self, name: str) -> str:
         return f"{self._prefix}:claim:{name}"
 
-    async def _untyped(self, reading: Awaitable[Any]) -> Any:
-        try:
-            return await reading
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            return None  # Not a record of ours: our next one overwrites it.
-
-    async def _do(self, op: str, operation: Callable[[], Awaitable[Any]]) -> Any:
+    async def _do(self, op: str, operation: Callable[[], Awaitable[Result]]) -> Result:
         started = self._clock.monotonic()
         try:
             # The client's own limit is per read and per write; this one is for the operation, its connect included.
@@ -151,20 +149,6 @@ class RedisStore:
             raise StoreUnavailable(f"Redis at {self._link.place}: {await self._link.failed(error)}") from None
         self._events(StoreAsked(op, "ok", self._clock.monotonic() - started))
         return result
-
-    async def _listen(self, seconds: float) -> dict[str, Any] | None:
-        # After an operation that failed the subscription's own connection may have died too, and would be silent about
-        # it for ever. After a pause, as of a worker that led, each message of that time would be taken for news.
-        if self._doubtful or self._clock.monotonic() - self._listened_at > MAX_PAUSE_SECONDS:
-            await self._unsubscribe()
-            self._doubtful = False
-        if self._subscription is None:
-            self._subscription = self._redis.pubsub()
-            async with asyncio.timeout(self._timeout):
-                await self._subscription.subscribe(self._channel)
-        message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
-        self._listened_at = self._clock.monotonic()
-        return message
 
     async def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None

@@ -59,21 +59,15 @@ class RedisLink:
         self.redis = Redis.from_pool(self._new_pool())
         self._checked = False
 
-    @property
-    def db(self) -> int:
-        return int(self.redis.connection_pool.connection_kwargs.get("db") or 0)
-
     async def check(self) -> None:
         """Ask once, and again after every failure, what kind of server this is; raises WrongKind."""
         if self._checked:
             return
         try:
             told = await self.redis.execute_command("HELLO")  # type: ignore[no-untyped-call]
-        except NoPermissionError:
-            told = None
         except ResponseError as error:
-            # Older than 6.0, or something in between that does not know it.
-            if "unknown command" not in str(error):
+            # Not permitted; or older than 6.0, or something in between that does not know it.
+            if not isinstance(error, NoPermissionError) and "unknown command" not in str(error):
                 raise
             told = None
         for kind, words in _KINDS.items():
