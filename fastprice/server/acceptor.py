@@ -88,7 +88,7 @@ class Acceptor:
         if self._is_open:
             self._is_open = False
             self.shared.poller.remove(self._listener.fileno())
-            self._take(10**9)
+            self._take(self._server.config.backlog)
 
     async def wait_closed(self) -> None:
         """There is nothing to wait for."""

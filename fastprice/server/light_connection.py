@@ -1,6 +1,7 @@
 """A connection as a descriptor with a callback: all that one needs which only asks for what is prepared."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -56,11 +57,14 @@ def read(descriptor: int) -> bytes:
     """What has come, nothing at its end; raises BlockingIOError where nothing has come yet."""
     try:
         data = os.read(descriptor, SHORT_BYTES)
-        return data if len(data) < SHORT_BYTES else data + os.read(descriptor, LONG_BYTES)
     except BlockingIOError:
         raise
     except OSError:
         return b""
+    if len(data) == SHORT_BYTES:
+        with contextlib.suppress(OSError):  # There may be nothing more, and an error is found at the next reading.
+            data += os.read(descriptor, LONG_BYTES)
+    return data
 
 
 class LightConnection:

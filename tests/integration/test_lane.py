@@ -37,6 +37,7 @@ from fastprice.server import lane as lane_module
 from fastprice.server.acceptor import AcceptingServer
 from fastprice.server.careful_http import MAX_HEAD_BYTES, refusal
 from fastprice.server.lane import SENT, Lane
+from fastprice.server.light_connection import LONG_BYTES, SHORT_BYTES
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
 
@@ -590,6 +591,14 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "other conditions and ranges": (
         [request(PRICE, b"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", b"If-Match: *", b"Range: bytes=0-1")] * 4, 4
     ),
+    # Sizes at which the lane reads once more, or no more
+    **{
+        f"head of {size} bytes": ([request(PRICE, b"X-A: " + b"a" * (size - len(request(PRICE, b"X-A: "))))] * 3, by_lane)
+        for size, by_lane in {
+            SHORT_BYTES - 1: 3, SHORT_BYTES: 3, SHORT_BYTES + 1: 3, SHORT_BYTES + LONG_BYTES: 3,
+            SHORT_BYTES + LONG_BYTES + 1: 2,
+        }.items()
+    },
     # Everything else that is polled
     "close at once, learned": ([step for _ in range(4) for step in (request(PRICE, b"Connection: close"), RECONNECT)], 4),
     "known, and close": ([step for _ in range(4) for step in (request(PRICE, KNOWN, b"Connection: close"), RECONNECT)], 4),
