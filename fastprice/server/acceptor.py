@@ -14,7 +14,7 @@ import time
 from uvicorn.config import Config
 from uvicorn.server import Server
 
-from fastprice.server.descriptors import make_room
+from fastprice.server.descriptors import grow_table, highest_of_clients, make_room
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.light_connection import Shared, begin
 from fastprice.server.poller import Poller
@@ -48,6 +48,7 @@ class AcceptingServer(Server):
             state["lane"] = None
         if state["lane"] is not None and hasattr(select, "epoll"):
             self._poller = Poller(loop)
+            grow_table()
         for listener in sockets or []:
             if self._poller:
                 self.servers.append(Acceptor(self, listener, loop, self._poller))  # type: ignore[arg-type]
@@ -71,7 +72,8 @@ class Acceptor:
         self, server: AcceptingServer, listener: socket.socket, loop: asyncio.AbstractEventLoop, poller: Poller
     ) -> None:
         lane, keep_alive = server.lifespan.state["lane"], server.config.timeout_keep_alive
-        self.shared = Shared(lane, server.server_state, loop, poller, server.protocol, keep_alive)
+        highest = highest_of_clients()
+        self.shared = Shared(lane, server.server_state, loop, poller, server.protocol, keep_alive, highest)
         self._server, self._listener, self._loop = server, listener, loop
         self._connections = server.server_state.connections
         self._taken, self._window = 0, 0.0

@@ -7,7 +7,7 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from fastprice.server.descriptors import clients_over_limit, make_room
+from fastprice.server.descriptors import highest_of_clients, make_room
 from fastprice.server.paced_http import MAX_PIECE_BYTES, PacedProtocol
 from fastprice.server.sweep import watch_over
 
@@ -60,8 +60,8 @@ class CarefulProtocol(PacedProtocol):
         socket = transport.get_extra_info("socket")
         if socket is not None:
             self.descriptor = socket.fileno()
-            if over := clients_over_limit(self.descriptor):
-                make_room(self.server_state.connections, over)
+            if (over := self.descriptor - highest_of_clients()) > 0:
+                make_room(self.server_state.connections, int(over))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -12,7 +12,7 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from fastprice.server.careful_http import HEAD_SECONDS, NO_SOCKET
-from fastprice.server.descriptors import clients_over_limit, make_room
+from fastprice.server.descriptors import make_room
 from fastprice.server.lane import SENT, SENT_LAST, Lane, Outcome
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.poller import Poller
@@ -25,7 +25,10 @@ SHORT_BYTES, LONG_BYTES = 512 - bytes().__sizeof__(), 4096
 
 @dataclass(slots=True)
 class Shared:
-    """What the connections of one server share; `protocol` makes what takes one over, `keep_alive` is in seconds."""
+    """What the connections of one server share.
+
+    `protocol` makes what takes one over, `keep_alive` is in seconds, `highest` is the last descriptor for clients.
+    """
 
     lane: Lane
     state: ServerState
@@ -33,6 +36,7 @@ class Shared:
     poller: Poller
     protocol: Callable[[], LaneProtocol]
     keep_alive: float
+    highest: float
 
 
 def begin(shared: Shared, descriptor: int) -> bool:
@@ -87,8 +91,8 @@ class LightConnection:
         shared.state.connections.add(self)  # type: ignore[arg-type]
         watch_over(shared.state, shared.loop)
         shared.poller.add(self.descriptor, self.read)
-        over = clients_over_limit(self.descriptor)
-        return not over or make_room(shared.state.connections, over)
+        over = self.descriptor - shared.highest
+        return over <= 0 or make_room(shared.state.connections, int(over))
 
     def read(self) -> None:
         """Read once, and answer it if that is one plain request; whatever else it is, the ordinary way gets it."""
@@ -156,12 +160,9 @@ class LightConnection:
     def abort(self) -> None:
         """Close at once."""
         self._shared.state.connections.discard(self)
-        os.close(self._leave_loop())
-
-    def _leave_loop(self) -> int:
+        self._shared.poller.forget(self.descriptor)
         descriptor, self.descriptor = self.descriptor, NO_SOCKET
-        self._shared.poller.remove(descriptor)
-        return descriptor
+        os.close(descriptor)
 
     def _hand_over(self, data: bytes, unsent: bytes = b"", is_last: bool = False) -> None:
         """Let the ordinary way have the connection, what was read of it, and what the client has not taken yet.
@@ -172,7 +173,9 @@ class LightConnection:
         shared, self._heir = self._shared, self._shared.protocol()
         shared.state.connections.add(self)  # type: ignore[arg-type]
         self._heir.inherit(data, unsent, is_last)
-        heir, accepted = self._heir, socket.socket(fileno=self._leave_loop())
+        shared.poller.remove(self.descriptor)
+        heir, accepted = self._heir, socket.socket(fileno=self.descriptor)
+        self.descriptor = NO_SOCKET
         task = shared.loop.create_task(shared.loop.connect_accepted_socket(lambda: heir, accepted))
         shared.state.tasks.add(task)  # type: ignore[arg-type]
         task.add_done_callback(lambda task: self._handed_over(task, accepted))

@@ -321,7 +321,7 @@ def few_descriptors(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_service(
-    side: Side, few_descriptors: int, caplog: pytest.LogCaptureFixture
+    few_descriptors: int, side: Side, caplog: pytest.LogCaptureFixture
 ) -> None:
     side.patience = 60
     wires = []
@@ -346,7 +346,7 @@ async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_servic
 
 @pytest.mark.parametrize("often", [1, 30], ids=["once", "now and then"])
 async def test_a_client_that_has_asked_does_not_give_way_to_those_that_ask_nothing(
-    side: Side, few_descriptors: int, often: int
+    few_descriptors: int, side: Side, often: int
 ) -> None:
     side.patience = 60
     asking, crowd = Wire(side), []
@@ -381,7 +381,7 @@ async def test_a_client_whose_question_has_come_and_was_not_read_yet_does_not_gi
 
 
 async def test_a_client_that_has_just_connected_does_not_give_way_to_those_that_have_asked_before(
-    side: Side, few_descriptors: int
+    few_descriptors: int, side: Side
 ) -> None:
     side.patience = 60
     loop, asked, just_come = asyncio.get_running_loop(), [Wire(side) for _ in range(8)], Wire(side)
