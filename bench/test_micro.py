@@ -27,6 +27,7 @@ from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_json import price_answer
 from fastprice.interface.price_snapshot import price_snapshots
+from fastprice.interface.streams import Streams
 from fastprice.market.call import Call
 from fastprice.market.floor import Floor
 from tests.fakes import ETH, RecordingEvents, a_quote
@@ -95,7 +96,7 @@ def price_app(metrics: Metrics) -> Starlette:
     parts = Parts(
         version="bench", latest=latest, clock=CLOCK, reports=lambda: (), standing=lambda pair: (),
         redis=lambda: "not_configured", scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1,
-        patience=lambda: 0.0, refresh_interval=1.0,
+        patience=lambda: 0.0, refresh_interval=1.0, streams=Streams(latest, CLOCK, 0.1, 100),
     )  # fmt: skip
     return make_app(parts, None)
 

@@ -47,6 +47,8 @@ from fastprice.interface.middleware import PRICE_ROUTE, PRICES, SOURCES_ROUTE
 from fastprice.interface.parts import Parts
 from fastprice.interface.polled import Polled
 from fastprice.interface.price_snapshot import PriceSnapshot, price_snapshots
+from fastprice.interface.streams import Streams
+from fastprice.server.descriptors import highest_of_clients
 from fastprice.server.lane import Lane
 from fastprice.settings import Settings
 
@@ -60,6 +62,8 @@ FLUSH_SECONDS = 1.0
 # How long a thread that reads an exchange's whole market, 15 ms for a megabyte, may keep the event loop waiting each
 # time that there is something to do. Python's own 5 ms would be felt by every client.
 SWITCH_SECONDS = 0.0005
+# How much of the descriptors that clients may have is for subscribers at most: those who poll need some too.
+SUBSCRIBERS_SHARE = 0.8
 # Room for the embedded store and the metrics of some dozens of workers.
 NEEDED_BYTES = 4 << 20
 
@@ -75,15 +79,14 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
     events = tell_all([metrics, log_event])
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
-
     session = Session(USER_AGENT, settings.proxies.find)
     store, redis_state = _store(settings, memory, holder, service, clock, events)
     sources = _sources(settings, session, clock, events)
     made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
     latest, rounds = made.latest, made.rounds
-
+    streams = Streams(latest, clock, settings.push_interval, _most_subscribers(settings))
     lane = Lane(Polled(latest, clock, settings.refresh_interval).find, clock.monotonic) if settings.fast_lane else None
-    flush = partial(_flush, metrics, lane)
+    flush = partial(_flush, metrics, lane, streams)
     patient_until = clock.monotonic() + settings.cold_wait
     parts = Parts(
         version=__version__,
@@ -97,12 +100,17 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
+        streams=streams,
         simulated=settings.simulated,
     )
     loops: list[Loop] = [made.leader.run, partial(_flush_forever, flush, clock)]
     if isinstance(store, FallbackStore):
         loops.append(store.keep)
-    return make_app(parts, partial(_lifespan, session, store, lane, flush, loops))
+    return make_app(parts, partial(_lifespan, session, store, {"lane": lane, "streams": streams}, flush, loops))
+
+
+def _most_subscribers(settings: Settings) -> int:
+    return int(min(settings.max_subscribers, highest_of_clients() * SUBSCRIBERS_SHARE))
 
 
 def _metrics(settings: Settings) -> Metrics:
@@ -118,12 +126,12 @@ def _metrics(settings: Settings) -> Metrics:
 async def _lifespan(
     session: Session,
     store: PriceStore,
-    lane: Lane | None,
+    state: Mapping[str, Any],
     flush: Callable[[], None],
     loops: Iterable[Loop],
     app: Starlette,
 ) -> AsyncIterator[Mapping[str, Any]]:
-    """From a worker's start to its end; the protocol finds the lane in its state.
+    """From a worker's start to its end; the server finds the lane and the streams in its state.
 
     Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
     """
@@ -131,7 +139,7 @@ async def _lifespan(
     async with session:
         running = [asyncio.create_task(loop()) for loop in loops]
         try:
-            yield {"lane": lane}
+            yield state
         finally:
             for task in running:
                 task.cancel()
@@ -140,9 +148,10 @@ async def _lifespan(
             await store.close()
 
 
-def _flush(metrics: Metrics, lane: Lane | None) -> None:
+def _flush(metrics: Metrics, lane: Lane | None, streams: Streams) -> None:
     if lane:
         metrics.count_lane(*lane.drain())
+    metrics.count_streams(streams.subscribers, streams.drain_counts())
     metrics.flush()
 
 

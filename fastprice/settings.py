@@ -186,6 +186,8 @@ class Settings:
     keep_alive: int = _variable("75", _whole(1, 3600, "whole seconds"))
     graceful_timeout: int = _variable("20", _whole(1, 600, "whole seconds"))
     fast_lane: bool = _variable("1", SWITCH)
+    max_subscribers: int = _variable("10000", _whole(0, 1_000_000))
+    push_interval: float = _variable("0.1", _seconds(0.01))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":

@@ -1,12 +1,15 @@
 """L1: the current snapshot of each pair in this worker; it never goes back in time."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from fastprice.application.ports import Clock, Held
 from fastprice.domain.quote import MAX_SKEW_MS, AgeLimits, Freshness, Pair, Quote
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +67,8 @@ class LatestPrice(Generic[S]):
         self._clock = clock
         # How often any snapshot was replaced.
         self.changes = 0
+        # Told of every place whose snapshot was replaced.
+        self.observers: list[Callable[[Place[S]], None]] = []
 
     def offer(self, quote: Quote) -> bool:
         """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
@@ -82,6 +87,11 @@ class LatestPrice(Generic[S]):
         place.snapshot = self._make(quote, at, at + self._limits.fresh_ms / 1000, at + self._limits.stale_ms / 1000)
         self.changes += 1
         place.arrived.set()
+        for observer in self.observers:
+            try:
+                observer(place)
+            except Exception:
+                logger.exception("an observer fails over a new price of %s", place.pair.symbol)
         return True
 
     def held(self, pair: Pair) -> Quote | None:

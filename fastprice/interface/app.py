@@ -15,21 +15,27 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
-from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES, SOURCES_ROUTE, EveryAnswer
+from fastprice.interface.middleware import (
+    LIVENESS, PRICE_ROUTE, PRICES, SOURCES_ROUTE, STREAM_ROUTE, STREAMS, EveryAnswer
+)
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_endpoint import PriceEndpoint
 from fastprice.interface.price_pages import PricePages
 from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem, unknown_pair
+from fastprice.interface.stream_endpoint import StreamEndpoint
 
 
 def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     """The application over the given parts; the price route comes first because most requests are for it."""
     price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
+    stream = StreamEndpoint(parts.streams)
     routes = [
         Route(PRICE_ROUTE, price),
         Route(PRICES, pages.every_price),
         Route(SOURCES_ROUTE, pages.sources),
+        Route(STREAM_ROUTE, stream),
+        Route(STREAMS, stream),
         Route(LIVENESS, health.liveness),
         Route("/health/readiness", health.readiness),
         Route("/metrics", about.metrics),
@@ -82,6 +88,8 @@ class About:
                 "prices": {slug: f"/api/v1/prices/{slug}" for slug in slugs},
                 "sources": {slug: f"/api/v1/prices/{slug}/sources" for slug in slugs},
                 "all_prices": "/api/v1/prices",
+                "streams": {slug: f"/api/v1/prices/{slug}/stream" for slug in slugs},
+                "stream": "/api/v1/stream",
                 "liveness": "/health/liveness",
                 "readiness": "/health/readiness",
                 "metrics": "/metrics",

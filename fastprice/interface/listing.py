@@ -50,16 +50,20 @@ def listing(places: Iterable[PricePlace], now: float) -> Served | None:
 
 
 def chosen(query: bytes, by_slug: Mapping[str, PricePlace]) -> Sequence[PricePlace]:
-    """The places of the pairs that a query names, each once, in its order; all of them where it names none.
+    """The places of the pairs that a query names. Raises BadParameter, and UnknownPair."""
+    return [by_slug[slug] for slug in named(parameters(query, PAIRS_PARAMETER).get(PAIRS_PARAMETER), by_slug)]
+
+
+def named(text: str | None, by_slug: Mapping[str, PricePlace]) -> Sequence[str]:
+    """The pairs in a list with commas, each once, in its order; all of them where there is no list.
 
     Raises BadParameter, and UnknownPair for a pair that is not served.
     """
-    text = parameters(query, PAIRS_PARAMETER).get(PAIRS_PARAMETER)
     if text is None:
-        return list(by_slug.values())
+        return list(by_slug)
     slugs = list(dict.fromkeys(text.lower().split(",")))
     if slugs == [""]:
         raise BadParameter(f"{PAIRS_PARAMETER} must name one pair or several, separated by commas")
     if unknown := [slug for slug in slugs if slug not in by_slug]:
         raise UnknownPair(unknown[0])
-    return [by_slug[slug] for slug in slugs]
+    return slugs

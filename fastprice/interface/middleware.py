@@ -20,7 +20,8 @@ PREFLIGHT_HEADERS = {
 }
 PRICES, LIVENESS = "/api/v1/prices", "/health/liveness"
 PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
-_OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources)?")
+STREAM_ROUTE, STREAMS = PRICES + "/{pair}/stream", "/api/v1/stream"
+_OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources|/stream)?")
 
 
 class HttpDate:
@@ -59,23 +60,29 @@ class EveryAnswer:
             await self._app(scope, receive, send)
             return
         started = self._clock.monotonic()
-        status = 500
+        has_begun = False
 
-        async def remember(message: Message) -> None:
-            nonlocal status
+        def count(status: int) -> None:
+            nonlocal has_begun
+            has_begun = True
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._count(self._route(scope["path"]), method, status, self._clock.monotonic() - started)
+
+        async def date(message: Message) -> None:
             if message["type"] == "http.response.start":
-                status = message["status"]
+                # Now, because a stream has no end in sight.
+                count(message["status"])
                 message = {**message, "headers": [(b"date", self._date(self._clock.wall_ms())), *message["headers"]]}
             await send(message)
 
         try:
-            await (self._preflight if scope["method"] == "OPTIONS" else self._app)(scope, receive, remember)
+            await (self._preflight if scope["method"] == "OPTIONS" else self._app)(scope, receive, date)
         finally:
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._count(self._route(scope["path"]), method, status, self._clock.monotonic() - started)
+            if not has_begun:
+                count(500)
 
     def _route(self, path: str) -> str:
         if path in self._routes:
             return path
         match = _OF_A_PAIR.fullmatch(path)
-        return "other" if match is None else SOURCES_ROUTE if match[1] else PRICE_ROUTE
+        return "other" if match is None else PRICE_ROUTE + (match[1] or "")

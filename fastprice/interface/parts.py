@@ -9,6 +9,7 @@ from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, PairReport, SourceReport
 from fastprice.domain.quote import Pair, Quote
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
+from fastprice.interface.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Parts:
     tally: dict[str, int]
     patience: Callable[[], float]
     refresh_interval: float
+    streams: Streams
     simulated: tuple[str, ...] = ()
 
     @property

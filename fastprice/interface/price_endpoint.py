@@ -8,14 +8,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastprice.domain.quote import Quote
-from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
+from fastprice.interface.parameters import MAX_MILLISECONDS, UnknownPair, milliseconds, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
 from fastprice.interface.responses import problem
 
 METHODS = ("GET", "HEAD")
 MAX_AGE_PARAMETER = "max_age_ms"
-MAX_AGE_LIMIT_MS = 86_400_000
 
 
 class PriceEndpoint:
@@ -99,7 +98,5 @@ class PriceEndpoint:
 
 def max_age_ms(query: bytes) -> int:
     """The age that the client accepts; by default any age. Raises BadParameter."""
-    text = parameters(query, MAX_AGE_PARAMETER).get(MAX_AGE_PARAMETER, str(MAX_AGE_LIMIT_MS))
-    if not (text.isascii() and text.isdigit() and len(text) <= 8 and int(text) <= MAX_AGE_LIMIT_MS):
-        raise BadParameter(f"{MAX_AGE_PARAMETER} must be a whole number of milliseconds from 0 to {MAX_AGE_LIMIT_MS}")
-    return int(text)
+    given = parameters(query, MAX_AGE_PARAMETER).get(MAX_AGE_PARAMETER)
+    return MAX_MILLISECONDS if given is None else milliseconds(MAX_AGE_PARAMETER, given)

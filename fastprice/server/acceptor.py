@@ -18,6 +18,7 @@ from fastprice.server.descriptors import grow_table, highest_of_clients, make_ro
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.light_connection import Shared, begin
 from fastprice.server.poller import Poller
+from fastprice.server.push import Push
 from fastprice.server.siblings import WINDOW_SECONDS, Siblings
 
 # How many connections are taken before those that are here already get their turn.
@@ -28,6 +29,8 @@ AHEAD, AHEAD_SHARE, STAND_BACK_SECONDS = 8, 1.25, 0.002
 FULL_SECONDS = 0.05
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 BEAT_SECONDS = 1.0
+# Over how much of the time for a graceful end the subscribers are let go.
+DRAIN_SHARE = 0.6
 # Accept gives a connection when its first bytes are here; one that says nothing, after about so many seconds.
 DEFER_SECONDS = 1
 
@@ -48,6 +51,7 @@ class AcceptingServer(Server):
             state["lane"] = None
         if state["lane"] is not None and hasattr(select, "epoll"):
             self._poller = Poller(loop)
+            self.push = Push(state["streams"], state["lane"], self._poller, self.server_state, loop)
             grow_table()
         for listener in sockets or []:
             if self._poller:
@@ -56,6 +60,8 @@ class AcceptingServer(Server):
                 self.servers.append(await loop.create_server(self.protocol, sock=listener, backlog=self.config.backlog))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if streams := self.lifespan.state.get("streams"):
+            streams.drain((self.config.timeout_graceful_shutdown or 0) * DRAIN_SHARE)
         await super().shutdown(sockets)
         if self._poller:
             self._poller.close()
@@ -73,7 +79,9 @@ class Acceptor:
     ) -> None:
         lane, keep_alive = server.lifespan.state["lane"], server.config.timeout_keep_alive
         highest = highest_of_clients()
-        self.shared = Shared(lane, server.server_state, loop, poller, server.protocol, keep_alive, highest)
+        self.shared = Shared(
+            lane, server.server_state, loop, poller, server.protocol, keep_alive, highest, server.push.take
+        )
         self._server, self._listener, self._loop = server, listener, loop
         self._connections = server.server_state.connections
         self._taken, self._window = 0, 0.0

@@ -1,7 +1,10 @@
 """uvicorn's httptools protocol with the limits it lacks: heads that end, in time and in size, and one Host each."""
 
 import asyncio
+import sys
 import time
+from collections.abc import Callable
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 from uvicorn.config import Config
@@ -9,20 +12,16 @@ from uvicorn.server import ServerState
 
 from fastprice.server.descriptors import highest_of_clients, make_room
 from fastprice.server.paced_http import MAX_PIECE_BYTES, PacedProtocol
+from fastprice.server.refusals import HEAD_SECONDS, refusal
 from fastprice.server.sweep import watch_over
 
 MAX_HEAD_BYTES = MAX_PIECE_BYTES
-# Who has connected, or begun a head, must have finished the head by then.
-HEAD_SECONDS = 10.0
 # Who has not taken what was sent by then is cut off.
 UNREAD_SECONDS = 30.0
+# The kernel keeps twice as much for a subscriber that does not read.
+STREAM_SNDBUF = 8192
 # A descriptor that the kernel refuses to write to.
 NO_SOCKET = -1
-REFUSALS = {
-    400: ("Bad Request", "this is not a request that HTTP/1.1 allows"),
-    408: ("Request Timeout", f"the head of the request was not finished within {HEAD_SECONDS:g} s"),
-    431: ("Request Header Fields Too Large", f"the head of the request is longer than {MAX_HEAD_BYTES} bytes"),
-}
 
 
 class Refused(Exception):
@@ -53,6 +52,7 @@ class CarefulProtocol(PacedProtocol):
         self._parts = 0  # Of what the bytes being read are part: messages, and pieces of a body.
         self._unread_since: float | None = None
         self.descriptor = NO_SOCKET
+        self._streams = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -77,16 +77,37 @@ class CarefulProtocol(PacedProtocol):
     def on_headers_complete(self) -> None:
         self._check_head()
         super().on_headers_complete()
+        self.scope["state"]["begin_stream"] = self.begin_stream
         if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive() and not self._asked_again:
             # uvicorn starts the answer in a task, so it has not begun. Every answer here has a length, and may be kept.
             self.cycle.keep_alive = True
             self.cycle.default_headers = [(b"connection", b"keep-alive"), *self.cycle.default_headers]
 
+    def begin_stream(self) -> Callable[[], None]:
+        """The answer under way has no end yet; returns what is to be called before its end.
+
+        uvicorn would send chunks, which a client of HTTP/1.0 does not know.
+        """
+        self._streams, cycle = True, self.cycle
+        socket = self.transport.get_extra_info("socket")
+        if socket is not None:
+            socket.setsockopt(SOL_SOCKET, SO_SNDBUF, STREAM_SNDBUF)
+        if self.scope["http_version"] != "1.0":
+            return lambda: None
+        cycle.keep_alive, cycle.default_headers = False, self.server_state.default_headers
+        cycle.chunked_encoding, cycle.expected_content_length = False, sys.maxsize
+        return lambda: setattr(cycle, "expected_content_length", 0)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        if self._streams:
+            self.transport.close()
+        return super().eof_received()
+
     def on_body(self, body: bytes) -> None:
         self._parts, self._line_bytes = self._parts + 1, 0
 
     def on_response_complete(self) -> None:
-        self.touched = True
+        self.touched, self._streams = True, False
         super().on_response_complete()
         self._unset_keepalive_if_required()  # The sweep does it, without a timer per request.
         if self._refused and not self._unanswered and not self.transport.is_closing():
@@ -177,12 +198,3 @@ class CarefulProtocol(PacedProtocol):
             raise Refused
         if self.parser.get_method() == b"CONNECT":  # Behind it comes what is meant for somebody else.
             raise Refused
-
-
-def refusal(status: int) -> bytes:
-    """A whole response in the shape of the service's other errors, after which the connection is closed."""
-    title, detail = REFUSALS[status]
-    code = title.lower().replace(" ", "_")
-    body = f'{{"type":"about:blank","title":"{title}","status":{status},"code":"{code}","detail":"{detail}"}}'
-    head = f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}"
-    return f"{head}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}".encode()

@@ -90,6 +90,13 @@ class Lane:
         self._learn(data, question)
         return question
 
+    def count(self, route: str, method: str, seconds: float) -> None:
+        """Count an answer with 200 that was given in another way."""
+        self.counts.setdefault((route, method, False), [0, 0, 0, 0])[0] += 1
+        self.seconds += seconds
+        if seconds > QUICK_SECONDS:
+            self.slow.append(seconds)
+
     def drain(self) -> tuple[dict[Counted, list[int]], float, list[float]]:
         """The counts by kind, the sum of all seconds, and each duration beyond QUICK_SECONDS, since the last call."""
         drained = {key: counts.copy() for key, counts in self.counts.items() if any(counts)}, self.seconds, self.slow

@@ -11,11 +11,12 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from fastprice.server.careful_http import HEAD_SECONDS, NO_SOCKET
+from fastprice.server.careful_http import NO_SOCKET
 from fastprice.server.descriptors import make_room
 from fastprice.server.lane import SENT, SENT_LAST, Lane, Outcome
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.poller import Poller
+from fastprice.server.refusals import HEAD_SECONDS
 from fastprice.server.sweep import watch_over
 
 # Most heads are short, and Python keeps objects of up to 512 bytes cheaply. The rest of a very long head is read on the
@@ -28,6 +29,7 @@ class Shared:
     """What the connections of one server share.
 
     `protocol` makes what takes one over, `keep_alive` is in seconds, `highest` is the last descriptor for clients.
+    `subscribe` takes connections that ask for a stream.
     """
 
     lane: Lane
@@ -37,6 +39,7 @@ class Shared:
     protocol: Callable[[], LaneProtocol]
     keep_alive: float
     highest: float
+    subscribe: Callable[[bytes, int], bool]
 
 
 def begin(shared: Shared, descriptor: int) -> bool:
@@ -114,7 +117,12 @@ class LightConnection:
     def go_on(self, data: bytes, served: Outcome | None) -> None:
         """Do what follows from how the lane has served these bytes."""
         if served is None:
-            self._hand_over(data)
+            self._shared.poller.remove(self.descriptor)
+            if self._shared.subscribe(data, self.descriptor):
+                self._shared.state.connections.discard(self)
+                self.descriptor = NO_SOCKET
+            else:
+                self._hand_over(data)
             return
         self._shared.state.total_requests += 1
         self.touched = True

@@ -23,7 +23,7 @@ class PlainRequest:
         self._start()
 
     def read(self, data: bytes) -> bool:
-        """Whether they are one; then `url`, `method` and `headers` are the request's, and `form` is its answer's."""
+        """Whether they are one; then the attributes are the request's, and `form` is its answer's."""
         self._start()
         try:
             self._parser.feed_data(data)
@@ -47,6 +47,7 @@ class PlainRequest:
         self._ended += 1
         parser = self._parser
         names, version = [name for name, _ in self.headers], parser.get_http_version()
+        self.version = version
         self.method, hosts = parser.get_method().decode(), names.count(b"host")
         self._is_plain = (
             self.method in ("GET", "HEAD")
@@ -57,7 +58,7 @@ class PlainRequest:
         self.form = becomes + (FULL if self.method == "GET" else BARE)
 
     def _start(self) -> None:
-        self.url, self.method, self.form = b"", "", KEPT
+        self.url, self.method, self.version, self.form = b"", "", "", KEPT
         self.headers: list[tuple[bytes, bytes]] = []
         self._begun, self._ended = 0, 0
         self._is_plain = False

@@ -19,6 +19,7 @@ class Poller:
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._readers: dict[int, Callable[[], object]] = {}
+        self._writers: dict[int, Callable[[], object]] = {}
         self._epoll = select.epoll()
         loop.add_reader(self._epoll.fileno(), self._turn)
 
@@ -34,6 +35,16 @@ class Poller:
     def forget(self, descriptor: int) -> None:
         """The same for one that is closed now: with that the kernel removes it from the epoll, at no further cost."""
         self._readers.pop(descriptor, None)
+        self._writers.pop(descriptor, None)
+
+    def wait_to_write(self, descriptor: int, writer: Callable[[], object]) -> None:
+        """Call a writer too, whenever there is room for what it has to send."""
+        self._writers[descriptor] = writer
+        self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLOUT)
+
+    def stop_writing(self, descriptor: int) -> None:
+        self._writers.pop(descriptor, None)
+        self._epoll.modify(descriptor, select.EPOLLIN)
 
     def close(self) -> None:
         self._loop.remove_reader(self._epoll.fileno())
@@ -41,7 +52,9 @@ class Poller:
 
     def _turn(self) -> None:
         readers = self._readers
-        for descriptor, _ in self._epoll.poll(0, READERS_PER_TURN):
+        for descriptor, event in self._epoll.poll(0, READERS_PER_TURN):
             # One that was called before it may have removed it.
-            if reader := readers.get(descriptor):
+            if event & select.EPOLLOUT and (writer := self._writers.get(descriptor)):
+                writer()
+            if event != select.EPOLLOUT and (reader := readers.get(descriptor)):
                 reader()

@@ -17,11 +17,10 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from fastprice.interface.responses import problem
-from fastprice.server.careful_http import (
-    HEAD_SECONDS, MAX_HEAD_BYTES, REFUSALS, UNREAD_SECONDS, CarefulProtocol, refusal
-)
+from fastprice.server.careful_http import MAX_HEAD_BYTES, UNREAD_SECONDS, CarefulProtocol
 from fastprice.server.descriptors import ABOUT_TO_ASK_SECONDS, make_room
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
+from fastprice.server.refusals import HEAD_SECONDS, REFUSALS, refusal
 from fastprice.server.sweep import SWEEP_SECONDS, sweep
 from tests.integration.test_lane import (
     BTC_PRICE, CHUNKED, LARGE, ONE_READ, OTHER, PLAIN, POST, PRICE, SLOW, Prices, Side, Wire, client_of, every_byte,

@@ -23,6 +23,7 @@ from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_snapshot import price_snapshots
+from fastprice.interface.streams import Streams
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote, settle
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +75,7 @@ class Service:
         self.refresh_interval = refresh_interval
         limits = AgeLimits(5000, 60_000)
         self.latest = LatestPrice((ETH, BTC), limits, price_snapshots(self.clock, refresh_interval), self.clock)
+        self.streams = Streams(self.latest, self.clock, 0.1, 100)
         self.counted: list[tuple[str, str, int]] = []
         self.tally = {"hit": 0, "stale": 0, "miss": 0}
         self.reports: tuple[SourceReport, ...] = ()
@@ -98,6 +100,7 @@ class Service:
             tally=self.tally,
             patience=self._patience,
             refresh_interval=self.refresh_interval,
+            streams=self.streams,
             simulated=self.simulated,
         )
         return make_app(parts, lambda app: contextlib.nullcontext())
@@ -751,7 +754,7 @@ async def test_index_lists_what_is_here_and_all_of_it_is(service: Service) -> No
     links = [link for entry in index.json.values() for link in (entry.values() if isinstance(entry, dict) else [entry])]
     paths = [link for link in links if str(link).startswith("/")]
     assert {PRICE, "/api/v1/prices/btc-usdt", PRICES, SOURCES, LIVENESS, READINESS, "/openapi.json"} <= set(paths)
-    assert {(await service(path)).status for path in paths} == {200}
+    assert {(await service(path, "HEAD" if path.endswith("stream") else "GET")).status for path in paths} == {200}
 
 
 @pytest.mark.parametrize("sources", [(), ("binance",), ("binance", "okx")])

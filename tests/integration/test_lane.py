@@ -33,12 +33,14 @@ from fastprice.interface.polled import Polled
 from fastprice.interface.prepared import FULL, KEPT
 from fastprice.interface.price_json import price_answer
 from fastprice.interface.price_snapshot import price_snapshots
+from fastprice.interface.streams import Streams
 from fastprice.server import lane as lane_module
 from fastprice.server.acceptor import AcceptingServer
-from fastprice.server.careful_http import MAX_HEAD_BYTES, refusal
+from fastprice.server.careful_http import MAX_HEAD_BYTES
 from fastprice.server.lane import SENT, Lane
 from fastprice.server.light_connection import LONG_BYTES, SHORT_BYTES
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
+from fastprice.server.refusals import refusal
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +109,7 @@ class Side:
         self.lane = lane or Lane(lambda target: None, prices.clock.monotonic)
         self.metrics = Metrics("1.2.3")
         self.patience = 0.0
+        self.streams = Streams(prices.latest, prices.clock, 0.1, 100)
         self.wires: list[Wire] = []
         self.server: uvicorn.Server
         self.serving: asyncio.Task[None]
@@ -177,7 +180,7 @@ class Side:
     def _app(self) -> Starlette:
         @contextlib.asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-            yield {"lane": self._served_by}
+            yield {"lane": self._served_by, "streams": self.streams}
 
         parts = Parts(
             version="1.2.3",
@@ -191,6 +194,7 @@ class Side:
             tally=self.metrics.l1,
             patience=lambda: self.patience,
             refresh_interval=INTERVAL,
+            streams=self.streams,
         )
         return make_app(parts, lifespan)
 
@@ -356,7 +360,7 @@ def client_of(connection: Any) -> Any:
     """The address of the client of one of the server's connections; None while that is being handed over."""
     if hasattr(connection, "client"):
         return connection.client
-    if connection._heir:
+    if getattr(connection, "_heir", None):
         return None
     with socket.socket(fileno=os.dup(connection.descriptor)) as server_side:
         return server_side.getpeername()

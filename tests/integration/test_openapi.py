@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
 from fastprice.interface.responses import CODES
-from fastprice.server.careful_http import REFUSALS, refusal
+from fastprice.server.refusals import REFUSALS, refusal
 from tests.fakes import BTC, ETH
 from tests.integration.test_http import (
     ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, UNLISTED, WELL, Got,
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.anyio
 ALIASES = {"/": "/api/", "/api": "/api/"}
 # Headers that a client acts upon; the rest is HTTP's own business.
 TELLING = {"etag", "last-modified", "retry-after", "allow", "cache-control"}
+STREAM, STREAMS = "/api/v1/prices/eth-usdt/stream", "/api/v1/stream"
 ROOT = Path(__file__).parents[2]
 BTC_PRICE = "/api/v1/prices/btc-usdt"
 
@@ -111,6 +112,7 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
         seen.add((template, hold(content, template, got)))
 
     any_tag = ("If-None-Match", "*")
+    await ask_for_streams(service, ask)
     await ask(PRICE_TEMPLATE, PRICE, 503)
     await ask(PRICES, PRICES, 503)
     await ask(READINESS, READINESS, 503)
@@ -153,6 +155,19 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
     assert seen == {(path, status) for path, item in paths for status in item["get"]["responses"]}
 
 
+async def ask_for_streams(service: Service, ask: Callable[..., Awaitable[None]]) -> None:
+    """The bodies of streams have tests of their own."""
+    for path in STREAM, STREAMS:
+        template = path.replace("eth-usdt", "{pair}")
+        await ask(template, path, 200, method="HEAD")
+        await ask(template, path, 405, method="POST")
+    service.streams.drain(0)
+    for path in STREAM, STREAMS:
+        await ask(path.replace("eth-usdt", "{pair}"), path, 503)
+    await ask(STREAM.replace("eth-usdt", "{pair}"), "/api/v1/prices/no-pair/stream", 404)
+    await ask(STREAMS, f"{STREAMS}?pairs=no-pair", 404)
+
+
 async def test_parameters_accept_what_is_declared_and_no_more(service: Service) -> None:
     service.price()
     content = await document(service)
@@ -171,7 +186,7 @@ async def test_every_code_that_can_come_is_named_and_one_that_comes_later_breaks
     code = content["components"]["schemas"]["Problem"]["properties"]["code"]
     nginx = (ROOT / "docker/nginx/nginx.conf").read_text()
     below = {json.loads(refusal(status).partition(b"\r\n\r\n")[2])["code"] for status in REFUSALS}
-    behind = {"unknown_pair", "price_unavailable", "price_too_old", "price_older_than_asked", *CODES.values()}
+    behind = {"unknown_pair", "price_unavailable", "price_too_old", "price_older_than_asked", "too_many_subscribers", *CODES.values()}
     assert set(code["x-extensible-enum"]) == behind | below | set(re.findall(r'"code":"(\w+)"', nginx))
     for readme in "README.md", "README.ru.md":
         rows = re.findall(r"^\| \d{3} \| `(\w+)` \|", (ROOT / readme).read_text(), re.M)

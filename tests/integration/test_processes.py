@@ -54,7 +54,7 @@ def forked(server, worker):
 async def lifespan(app):
     tell(f"started {age}")
     at_start(age)
-    yield {"lane": None}
+    yield {"lane": None, "streams": None}
 
 async def slow(request):
     "Takes a second, counted from when the test lets it begin."

@@ -20,7 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
     "SOURCE_URLS": {}, "SIMULATED": (), "PROXIES": Proxies({}, ""), "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
     "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
-    "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20, "FAST_LANE": True,
+    "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20, "FAST_LANE": True, "MAX_SUBSCRIBERS": 10_000, "PUSH_INTERVAL": 0.1,
 }  # fmt: skip
 NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5", "1 2", "9" * 400, "9" * 5000)
 NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
@@ -60,6 +60,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "KEEP_ALIVE": (*NO_WHOLE, "0", "3601"),
     "GRACEFUL_TIMEOUT": (*NO_WHOLE, "0", "601"),
     "FAST_LANE": ("yes", "on", "2", "-1"),
+    "MAX_SUBSCRIBERS": ("-1", "many", "1.5", "1000001"),
+    "PUSH_INTERVAL": ("0", "0.009", "soon", "-1"),
     **{name: (*NO_URL, "redis://host", "https://host/?key=1", "https://host/#a") for name in URLS},
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
@@ -94,6 +96,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "KEEP_ALIVE": {"1": 1},
     "GRACEFUL_TIMEOUT": {"600": 600},
     "FAST_LANE": {"0": False},
+    "MAX_SUBSCRIBERS": {"0": 0, "50000": 50_000},
+    "PUSH_INTERVAL": {"0.05": 0.05, "2": 2.0},
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Metrics with prometheus-client: the sums over all workers of a service are right, and counting a request is cheap."""
 
+import collections
 import math
 import platform
 from bisect import bisect_left
@@ -8,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
@@ -23,7 +24,24 @@ from fastprice.infrastructure.prometheus.value_files import ValueFiles
 
 HTTP_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+PUSH_BUCKETS = (1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
 STORE_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25)
+
+
+def _observe(histogram: Histogram, buckets: Sequence[int], seconds: float) -> None:
+    """Add many observations at once, for which the library has no public way; a test holds it to these attributes."""
+    for bucket, count in zip(histogram._buckets, buckets, strict=True):
+        bucket.inc(count)
+    histogram._sum.inc(seconds)
+
+
+class StreamCounts(Protocol):
+    """Events sent, events left out for slow subscribers, streams closed for slowness, seconds of each push."""
+
+    events: int
+    dropped: int
+    closed: int
+    seconds: list[float]
 
 
 def share_between_workers(directory: Path, slot: int) -> None:
@@ -110,6 +128,13 @@ class Metrics:
         self.simulated = own("simulated", "1 while prices are simulated, even if only those of one source.")
         self.refreshes = counter("refreshes", "Pairs refreshed, by result.", ("result",))
 
+        self.subscribers = living("stream_subscribers", "Clients that are subscribed to streams now.")
+        self.stream_events = counter("stream_events", "Events sent to subscribers.")
+        self.stream_dropped = counter("stream_dropped_events", "Events left out for subscribers that were behind.")
+        self.stream_closed = counter("stream_closed_slow", "Streams closed because their clients read nothing.")
+        pushes = "Time from a change to its last subscriber."
+        self.push_duration = histogram("push_duration_seconds", pushes, buckets=PUSH_BUCKETS)
+
         self.redis_operations = counter("redis_operations", "Operations on Redis.", ("op", "result"))
         self.redis_duration = histogram(
             "redis_operation_duration_seconds", "Time of an operation on Redis.", buckets=STORE_BUCKETS
@@ -184,6 +209,15 @@ class Metrics:
             self._http_buckets[bisect_left(HTTP_BUCKETS, duration)] += 1
         self._http_seconds += seconds
 
+    def count_streams(self, subscribers: int, counts: StreamCounts) -> None:
+        """Count what the streams have sent since the last time."""
+        self.subscribers.set(subscribers)
+        self.stream_events.inc(counts.events)
+        self.stream_dropped.inc(counts.dropped)
+        self.stream_closed.inc(counts.closed)
+        buckets = collections.Counter(bisect_left(PUSH_BUCKETS, seconds) for seconds in counts.seconds)
+        _observe(self.push_duration, [buckets[each] for each in range(len(PUSH_BUCKETS) + 1)], sum(counts.seconds))
+
     def flush(self) -> None:
         """Move the ints into the metrics, and show these to all workers."""
         for key, count in self._http.items():
@@ -193,10 +227,7 @@ class Metrics:
             self.cache_requests.labels("l1", result).inc(count)
         self.stale_responses.inc(self.l1["stale"])
         self.l1.update(hit=0, stale=0, miss=0)
-        # The library has no public way to add many observations at once; a test holds it to these two attributes.
-        for bucket, count in zip(self.http_duration._buckets, self._http_buckets, strict=True):
-            bucket.inc(count)
-        self.http_duration._sum.inc(self._http_seconds)
+        _observe(self.http_duration, self._http_buckets, self._http_seconds)
         self._http_buckets, self._http_seconds = [0] * len(self._http_buckets), 0.0
         if self._shared:
             self._shared.save()
