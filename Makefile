@@ -97,17 +97,20 @@ load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the serv
 soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
 	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z $(or $(DURATION),60s) -c $(CLIENTS) $(URL)
 
-# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections takes
-# parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its first POINTS.
+# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections
+# and bench-push take parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its first POINTS.
 SECONDS ?= 4
 
 $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
 	@$(PIP) install --require-hashes --no-deps -r requirements/bench.lock && touch $@ || echo "some peers could not be installed"
 
+NCHAN := /usr/lib/nginx/modules/ngx_nchan_module.so
+
 .PHONY: bench-tools
 bench-tools:
 	@$(call want,wrk,wrk); $(call want,cc,gcc libc6-dev); $(call want,nginx,nginx); $(call want,varnishd,varnish); \
-	$(call want,redis-server,redis-server); $(call want,ab,apache2-utils); $(call want,hey,hey)
+	$(call want,redis-server,redis-server); $(call want,ab,apache2-utils); $(call want,hey,hey); \
+	$(call want,node,nodejs); test -e $(NCHAN) || { echo "installing nchan, to measure against it ..."; .ci/install libnginx-mod-nchan || true; }
 # Where one cannot be installed the measurement says what it leaves out.
 want = command -v $(1) >/dev/null || { echo "installing $(2), to measure against it ..."; .ci/install $(2) || true; }
 
@@ -118,6 +121,10 @@ bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside ngin
 .PHONY: bench-connections
 bench-connections: $(VENV)/bench.done bench-tools  ## what a new connection costs, and the requests that are not for one price
 	@$(BIN)/python -m bench.connections --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-push
+bench-push: $(VENV)/bench.done bench-tools  ## what pushing a price to 10,000 subscribers costs beside nchan and others
+	@$(BIN)/python -m bench.push --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-growth
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers

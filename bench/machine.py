@@ -12,10 +12,10 @@ from pathlib import Path
 from bench.processes import CORES
 
 PACKAGES = ("fastprice", "uvicorn", "uvloop", "httptools", "starlette", "gunicorn", "redis", "fastapi", "pydantic",
-            "granian", "requests")  # fmt: skip
+            "granian", "requests", "sse-starlette")  # fmt: skip
 PROGRAMS = {
     "nginx": ("nginx", "-v"), "varnish": ("varnishd", "-V"), "wrk": ("wrk", "-v"), "ab": ("ab", "-V"),
-    "cc": ("cc", "--version"), "redis-server": ("redis-server", "--version"),
+    "cc": ("cc", "--version"), "node": ("node", "--version"), "redis-server": ("redis-server", "--version"),
 }  # fmt: skip
 QUIET_LOAD = 0.3
 # What a process needs beside its connections.

@@ -62,6 +62,15 @@ class Watched:
                 system += int(fields[12]) + int(fields[14])
         return Cpu(user / TICKS_PER_SECOND, system / TICKS_PER_SECOND)
 
+    def precise_cpu(self) -> float:
+        """Seconds that their living threads have run, by the scheduler; `cpu` counts in hundredths of a second."""
+        nanoseconds = 0
+        for pid in self.pids():
+            for each in PROC.glob(f"{pid}/task/*/schedstat"):
+                with contextlib.suppress(OSError):
+                    nanoseconds += int(each.read_text().split()[0])
+        return nanoseconds / 1e9
+
     def memory_mb(self, kind: str = "Pss") -> float:
         """Resident memory; shared pages are split between those that share them (Pss), or counted in each (Rss)."""
         kilobytes = 0

@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 
 from bench.svg import Bar, bars, groups, panels
@@ -17,6 +18,8 @@ RESULTS = Path(__file__).with_name("results")
 SMOKE = ROOT / "build" / "bench"
 # The parts of bench.connections that compare how connections are kept.
 PICTURED = ("close", "ten", "http10", "http10_keep")
+# Those of bench.push that compare what a message costs.
+PUSHED = ("ten_thousand", "thousand", "flat")
 
 
 def save(name: str, result: Result, enough: bool) -> None:
@@ -67,9 +70,17 @@ def peers_picture(result: Result) -> str:
 
 def connections_picture(result: Result) -> str:
     """What a request costs, its share of the connection included, however long connections are kept."""
+    return _parts_picture("CPU time per request, with its connection", result, PICTURED)
+
+
+def push_picture(result: Result) -> str:
+    return _parts_picture("CPU time per delivered message", result, PUSHED)
+
+
+def _parts_picture(title: str, result: Result, names: Collection[str]) -> str:
     note = f"µs, medians of {result['rounds']} rounds, one process on one core"
-    shown = {part["title"]: _costs(part["rows"]) for part in result["parts"] if part["name"] in PICTURED}
-    return groups("CPU time per request, with its connection", note, shown)
+    shown = {part["title"]: _costs(part["rows"]) for part in result["parts"] if part["name"] in names}
+    return groups(title, note, shown)
 
 
 def _costs(rows: Iterable[Result]) -> list[Bar]:
@@ -116,6 +127,7 @@ SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]]
     "peers": (peers_tables, peers_picture),
     "growth": (growth_tables, growth_picture),
     "connections": (connections_tables, connections_picture),
+    "push": (partial(connections_tables, beside="floor"), push_picture),
     "load": (load_table, load_picture),
     "fleet": (fleet_tables, fleet_picture),
     "soak": (load_table, load_picture),

@@ -49,26 +49,27 @@ def _peer(row: Mapping[str, Any], floor: float | None) -> list[str]:
     ]
 
 
-def connections_tables(result: Result) -> str:
+def connections_tables(result: Result, beside: str = "nginx") -> str:
     """One table for each part, in the order in which its servers are named, and one of all targets."""
     parts, targets = [_machine(result), f"Medians of {result['rounds']} rounds of {result['seconds']:g} s."], []
     for part in result["parts"]:
         skipped = [f"Skipped: {label} (no {', '.join(names)} here)." for label, names in part["skipped"].items()]
-        parts += [" ".join([part["about"], *skipped]), *([_part(part)] if part["rows"] else [])]
+        failed = [f"Failed: {label} ({words})." for label, words in part.get("failed", {}).items()]
+        parts += [" ".join([part["about"], *skipped, *failed]), *([_part(part, beside)] if part["rows"] else [])]
         rows = _targets(part["targets"], _labels(part["rows"]), part["measures"])
         targets += [(f"{part['title']}: {row[0]}", *row[1:]) for row in rows]
     return "\n\n".join([*parts, *([table(TARGETS_HEAD, targets)] if targets else [])])
 
 
-def _part(part: Mapping[str, Any]) -> str:
-    """Costs have their range beside them, and how many times nginx's they are, where that was measured too."""
+def _part(part: Mapping[str, Any], beside: str) -> str:
+    """Costs have their range next to them, and how many times those of `beside` they are, if it was measured too."""
     measures = dict(part["measures"])
-    nginx = next((row["cpu_us"] for row in part["rows"] if row["name"] == "nginx" and "cpu_us" in measures), None)
+    theirs = next((row["cpu_us"] for row in part["rows"] if row["name"] == beside and "cpu_us" in measures), None)
     head, rows = ["", *measures.values()], []
-    head += [*(["range of CPU"] if "cpu_us" in measures else []), *(["× nginx"] if nginx else [])]
+    head += [*(["range of CPU"] if "cpu_us" in measures else []), *([f"× {beside}"] if theirs else [])]
     for row in part["rows"]:
         extremes = [_range(row)] if "cpu_us" in measures else []
-        times = [f"{row['cpu_us'] / nginx:.2f}"] if nginx else []
+        times = [f"{row['cpu_us'] / theirs:.2f}"] if theirs else []
         rows.append([_name(row), *(_figure(row[name]) for name in measures), *extremes, *times])
     return table(head, rows)
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
+from bench import machine
 from bench.peers.catalog import PEERS, Peer, Start, floor
-from bench.peers.rounds import Measure, Subject, cost
-from bench.peers.targets import Target
+from bench.peers.rounds import Measure, Subject, available, cost, in_rounds, row
+from bench.peers.targets import Target, reached
 from bench.wrk import Load
 
 WARM_UP_SECONDS = 1
@@ -60,3 +63,47 @@ def accounted(subject: Subject, run: Callable[[], Load]) -> Measure:
     """Wrong answers are counted and never stop the measurement."""
     measure = cost(subject.server, run)
     return measure | {"errors": measure["failed"] + measure["not_2xx"]}
+
+
+def chosen(parts: Sequence[Part], only: Sequence[str]) -> list[Part]:
+    """The named parts, or all where none is named; of each the named servers likewise."""
+    named = [part for part in parts if part.name in only] or list(parts)
+    servers = {name for name in only if name not in {part.name for part in parts}}
+    if not servers:
+        return named
+    fewer = [replace(part, cases=[case for case in part.cases if case.peer.name in servers]) for part in named]
+    return [part for part in fewer if part.cases]
+
+
+def measured(part: Part, measure: Callable[[Case], Measure], rounds: int, files: int) -> dict[str, Any]:
+    """A part with the medians of every server; what cannot be done here, or fails, is said, never silently left out."""
+    print(f"{part.title} ...", flush=True)
+    here, skipped = available([case.peer for case in part.cases])
+    if part.files + machine.SPARE_FILES > files:
+        here, skipped = [], {part.title: [f"{part.files:,} open files"]}
+        print(f"skipped: {part.title} (only {files:,} open files)")
+    failed: dict[str, str] = {}
+    cases = [case for case in part.cases if case.peer in here]
+    each = in_rounds({case.peer.name: partial(_tried, case, measure, failed) for case in cases}, rounds)
+    measures = {name: taken for name, taken in each.items() if all(taken)}
+    return {
+        "name": part.name,
+        "title": part.title,
+        "about": part.about,
+        "measures": dict(part.measures),
+        "skipped": skipped,
+        "failed": failed,
+        "rows": [row(peer, measures[peer.name]) for peer in here if peer.name in measures],
+        "targets": reached(measures, part.targets),
+    }
+
+
+def _tried(case: Case, measure: Callable[[Case], Measure], failed: dict[str, str]) -> Measure:
+    """A measure, or none from a server that has failed, which is not tried again."""
+    if case.peer.label not in failed:
+        try:
+            return measure(case)
+        except RuntimeError as error:
+            failed[case.peer.label] = str(error).splitlines()[0]
+            print(f"\nerror: {case.peer.label}: {error}", flush=True)
+    return {}

@@ -35,18 +35,20 @@ Start = Callable[[Place], AbstractContextManager[Running]]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`programs` and `modules` are what it needs; `script` holds the variables of wrk.lua."""
+    """`programs`, `modules` and `files` are what it needs; `script` holds the variables of wrk.lua."""
 
     name: str
     label: str
     start: Start
     programs: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
     ours: bool = False
     script: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self) -> list[str]:
-        return missing(*self.programs) + [name for name in self.modules if importlib.util.find_spec(name) is None]
+        modules = [name for name in self.modules if importlib.util.find_spec(name) is None]
+        return [*missing(*self.programs), *modules, *(path.name for path in self.files if not path.exists())]
 
 
 def floor(connection: str = "") -> Start:

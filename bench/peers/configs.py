@@ -49,6 +49,20 @@ CACHED = """
       proxy_cache_background_update on;
     }
 """
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+# Each subscriber gets the messages that come after it.
+PUSHED = """
+    location = {stream} {{
+      nchan_subscriber eventsource;
+      nchan_channel_id price;
+      nchan_subscriber_first_message newest;
+    }}
+    location = {publish} {{
+      nchan_publisher http;
+      nchan_channel_id price;
+      nchan_message_buffer_length 1;
+    }}
+"""
 VARNISH = """vcl 4.1;
 backend app { .host = "127.0.0.1"; .port = "%d"; }
 sub vcl_backend_response {
@@ -66,6 +80,11 @@ def nginx_constant(port: int, answer: Answer, workers: int = 1) -> str:
 
 def nginx_cache(port: int, app: int, memory: Path, files: str) -> str:
     return _nginx(port, CACHE.format(app=app, memory=memory, files=files), CACHED)
+
+
+def nginx_nchan(port: int, stream: str, publish: str) -> str:
+    """Subscribers ask for `stream`; what is posted to `publish` is pushed to them."""
+    return f"load_module {NCHAN};\n{_nginx(port, '', PUSHED.format(stream=stream, publish=publish))}"
 
 
 def _nginx(port: int, http: str, server: str, workers: int = 1) -> str:

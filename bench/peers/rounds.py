@@ -1,5 +1,6 @@
 """What all comparisons share: which peers are here, a peer that runs, rounds in alternating order, their medians."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 from bench.peers.answer import PATH, Answer
 from bench.peers.catalog import PEERS, Peer, Place
 from bench.processes import Running, answer_of, free_port
-from bench.service import running_market
+from bench.service import EXCHANGE_SECONDS, running_market
 from bench.wrk import Load
 from fastprice.bootstrap import memory_directory
 
@@ -50,10 +51,10 @@ def available(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, list[str]]]:
 
 
 @contextmanager
-def surroundings() -> Iterator[Surroundings]:
+def surroundings(latency: float = EXCHANGE_SECONDS) -> Iterator[Surroundings]:
     """Run the exchange, and ask the service once what it says, which all the others will say too."""
     with ExitStack() as cleanup:
-        market = cleanup.enter_context(running_market(_directory(cleanup)))
+        market = cleanup.enter_context(running_market(_directory(cleanup), latency=latency))
         ours = next(peer for peer in PEERS if peer.ours)
         with ExitStack() as first:
             place = _place(first, Surroundings(market, Answer({}, b"")))
@@ -62,15 +63,20 @@ def surroundings() -> Iterator[Surroundings]:
         yield Surroundings(market, answer)
 
 
+def answers(peer: Peer, subject: Subject) -> None:
+    """Wait until a peer answers, and make sure that it says what it should."""
+    _, body = answer_of(subject.url, subject.server, subject.place.directory)
+    if not peer.ours and body != subject.place.answer.body:
+        raise RuntimeError(f"{peer.label} gave another answer: {body!r}")
+
+
 @contextmanager
-def started(peer: Peer, around: Surroundings) -> Iterator[Subject]:
-    """Start a peer, make sure that it says what it should, and stop it in the end."""
+def started(peer: Peer, around: Surroundings, ready: Callable[[Peer, Subject], None] = answers) -> Iterator[Subject]:
+    """Start a peer, wait until it is ready, or RuntimeError says why it is not, and stop it in the end."""
     with ExitStack() as cleanup:
         place = _place(cleanup, around)
         subject = Subject(cleanup.enter_context(peer.start(place)), place)
-        _, body = answer_of(subject.url, subject.server, place.directory)
-        if not peer.ours and body != around.answer.body:
-            raise RuntimeError(f"{peer.label} gave another answer: {body!r}")
+        ready(peer, subject)
         yield subject
 
 
@@ -98,7 +104,7 @@ def in_rounds(measures: Mapping[str, Callable[[], Measure]], rounds: int) -> dic
         print(f"round {number + 1} of {rounds}:", end="", flush=True)
         for name in list(measures)[:: 1 if number % 2 == 0 else -1]:
             taken[name].append(measures[name]())
-            print(f" {name} {next(iter(taken[name][-1].values())):.1f}", end="", flush=True)
+            print(f" {name} {next(iter(taken[name][-1].values()), math.nan):.1f}", end="", flush=True)
         print()
     return taken
 
