@@ -75,7 +75,7 @@ class LatestPrice(Generic[S]):
         if quote.replaces(place.last, now_ms):
             place.last = quote
         age_ms, held = quote.age_ms(now_ms), place.snapshot
-        if self._limits.judge(age_ms) is Freshness.EXPIRED or not quote.replaces(held.quote if held else None, now_ms):
+        if age_ms > self._limits.stale_ms or not quote.replaces(held.quote if held else None, now_ms):
             return False
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
         at = now - age_ms / 1000

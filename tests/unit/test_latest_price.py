@@ -66,6 +66,16 @@ async def test_age_is_counted_from_the_fetch_whatever_tier_it_came_through(
         assert (held.usable, round(held.age_seconds, 3)) == (freshness is not Freshness.EXPIRED, age)
 
 
+async def test_where_both_limits_are_one_a_price_is_never_stale(clock: FakeClock) -> None:
+    latest = LatestPrice((ETH,), AgeLimits(5_000, 5_000), Snapshot, clock)
+    latest.offer(a_quote())
+    freshness = []
+    for seconds in 5, 0.001:
+        await clock.advance(seconds)
+        freshness.append(latest.freshness(ETH))
+    assert freshness == [Freshness.FRESH, Freshness.EXPIRED]
+
+
 def test_a_price_is_never_taken_for_younger_than_it_is_though_the_process_is_stopped_meanwhile() -> None:
     clock = SlowClock()
     latest = LatestPrice((ETH,), AgeLimits(5_000, 60_000), Snapshot, clock)

@@ -15,7 +15,7 @@ from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
 from fastprice.domain.errors import InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
-from fastprice.infrastructure.exchanges.body import Size, read_body
+from fastprice.infrastructure.exchanges.body import Size, inflated, read_body
 from fastprice.infrastructure.exchanges.local_failures import Names, is_local
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.watch import Watch
@@ -119,6 +119,8 @@ async def _reply(response: aiohttp.ClientResponse, size: Size, watch: Watch, pro
         raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
     try:
         body, gzip = await read_body(response, size)
+        if gzip and response.status >= 400:
+            body, gzip = inflated(body), False
     except (InvalidReply, aiohttp.ClientPayloadError):
         if response.status < 400:
             raise
