@@ -13,7 +13,7 @@ from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES
 from fastprice.interface.parameters import BadParameter, UnknownPair
 from fastprice.interface.prepared import NEVER, Prepared, Rendering, Served
 from fastprice.interface.price_endpoint import max_age_ms
-from fastprice.interface.price_json import Answer
+from fastprice.interface.price_json import Answer, Headers
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
 from fastprice.interface.responses import json_answer
 
@@ -112,8 +112,10 @@ class Alive(Prepared):
 class Fixed(Answer):
     """An answer that has neither an ETag nor an age."""
 
-    __slots__ = ()
+    __slots__ = ("_headers",)
 
     def __init__(self, response: Response) -> None:
-        self.body, self.etag = bytes(response.body), b""
-        self._max_age, self._headers = 0, (response.raw_headers, response.raw_headers)
+        self.body, self.etag, self._headers = bytes(response.body), b"", response.raw_headers
+
+    def headers(self, max_age: int) -> tuple[Headers, Headers]:
+        return self._headers, self._headers

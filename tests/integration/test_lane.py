@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import termios
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -999,6 +1000,22 @@ def test_what_is_kept_for_queries_is_bounded_and_nothing_is_kept_twice(anyio_bac
             holders.setdefault(heads[head], set()).add(id(question[0]))
         assert len(holders) <= lane_module.MAX_ASKED
         assert max(map(len, holders.values())) == 1
+
+
+def test_what_is_kept_for_each_pair_that_is_asked_for_is_small(anyio_backend: Any) -> None:
+    names = [Pair(f"C{number}", "USDT") for number in range(500)]
+    heads = [request(b"%s/%s" % (ALL, pair.slug.encode())) for pair in names]
+    with open(os.devnull, "wb") as nowhere:
+        tracemalloc.start()
+        prices = Prices(names)
+        lane = prices.lane()
+        for pair, head in zip(names, heads, strict=True):
+            prices.give(pair=pair)
+            for _ in range(3):
+                assert lane.serve(head, nowhere.fileno()) is SENT
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert kept / len(names) < 3_000
 
 
 def test_target_that_is_too_long_to_be_learned_is_not_kept(anyio_backend: Any) -> None:

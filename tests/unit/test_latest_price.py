@@ -176,19 +176,19 @@ def test_the_time_of_the_fetch_is_told_to_the_millisecond_while_no_clock_is_step
 async def test_the_first_price_wakes_everyone_who_waits_for_that_pair_and_nobody_else(
     latest: LatestPrice[Snapshot],
 ) -> None:
-    waiting = [asyncio.create_task(latest.by_slug["eth-usdt"].arrived.wait()) for _ in range(100)]
-    other = asyncio.create_task(latest.by_slug["btc-usdt"].arrived.wait())
+    waiting = [asyncio.create_task(latest.by_slug["eth-usdt"].first()) for _ in range(100)]
+    other = asyncio.create_task(latest.by_slug["btc-usdt"].first())
     await settle()
     assert not any(task.done() for task in waiting)
     latest.offer(a_quote())
     await settle()
     assert all(task.done() for task in waiting) and not other.done()
-    await latest.by_slug["eth-usdt"].arrived.wait()  # Those who come later do not wait.
+    await latest.by_slug["eth-usdt"].first()  # Those who come later do not wait.
     other.cancel()
 
 
 async def test_a_refused_quote_wakes_nobody(latest: LatestPrice[Snapshot]) -> None:
-    waiting = asyncio.create_task(latest.by_slug["eth-usdt"].arrived.wait())
+    waiting = asyncio.create_task(latest.by_slug["eth-usdt"].first())
     latest.offer(a_quote(at_ms=START_MS - 61_000))
     await settle()
     assert not waiting.done()
