@@ -35,7 +35,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--reload", is_flag=True, help="Start anew whenever a source text changes, for development.")
+@click.option("--reload", is_flag=True, help="Restart whenever a file of the package changes, for development.")
 def serve(reload: bool) -> None:
     """Serve prices over HTTP until told to stop (SIGTERM or Ctrl+C)."""
     if reload:
@@ -156,15 +156,17 @@ def _check_port(settings: Settings) -> None:
 
 def _announce(settings: Settings, addresses: list[str]) -> None:
     """Say what is served, and two things that nobody may overlook: simulated prices, and the way through a proxy."""
-    pairs, sources = ", ".join(pair.slug for pair in settings.pairs), ", ".join(settings.sources)
+    from fastprice.infrastructure.state_log import named
+
     over = f"{settings.workers} workers over {'Redis' if settings.redis_url else 'the embedded store'}"
-    logger.info("serving %s at %s: %s, prices from %s", pairs, ", ".join(addresses), over, sources)
+    where, sources = ", ".join(addresses), ", ".join(settings.sources)
+    logger.info("serving %s at %s: %s, prices from %s", named(settings.pairs), where, over, sources)
     if settings.simulated:
         others = ", ".join(name for name in settings.sources if name not in settings.simulated)
         whose = f"the prices of {', '.join(settings.simulated)}" if others else "all prices"
         real = f"; those of {others} are the exchanges' own" if others else ""
-        where = "come from MARKET_URL or a private address, not from an exchange"
-        logger.warning("SIMULATED: %s %s%s", whose, where, real)
+        origin = "come from MARKET_URL or a private address, not from an exchange"
+        logger.warning("SIMULATED: %s %s%s", whose, origin, real)
     ways = [f"{host_and_port(proxy)} for {scheme}:// URLs" for scheme, proxy in settings.proxies.by_scheme.items()]
     if ways:
         directly = "private addresses and those of NO_PROXY directly"

@@ -40,7 +40,8 @@ async def events() -> AsyncIterator[Event]:
 
 
 async def stream(request: Request) -> Response:
-    return EventSourceResponse(events())
+    response: Response = EventSourceResponse(events())
+    return response
 
 
 @contextlib.asynccontextmanager

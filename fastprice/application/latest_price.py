@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fastprice.application.ports import Clock, Held
@@ -47,7 +47,21 @@ class Place(Generic[S]):
     pair: Pair
     snapshot: S | None = None
     last: Quote | None = None
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    # Made by the first who waits: most pairs have their first price before anybody asks, and it takes 750 bytes.
+    _arrived: asyncio.Event | None = None
+
+    async def first(self) -> None:
+        """Wait until there is a snapshot."""
+        if self.snapshot is None:
+            self._arrived = self._arrived or asyncio.Event()
+            await self._arrived.wait()
+
+    def put(self, snapshot: S) -> None:
+        """Serve this snapshot from now on."""
+        self.snapshot = snapshot
+        if self._arrived:
+            self._arrived.set()
+            self._arrived = None
 
 
 class LatestPrice(Generic[S]):
@@ -80,13 +94,12 @@ class LatestPrice(Generic[S]):
         if quote.replaces(place.last, now_ms):
             place.last = quote
         age_ms, held = quote.age_ms(now_ms), place.snapshot
-        if self._limits.judge(age_ms) is Freshness.EXPIRED or not quote.replaces(held.quote if held else None, now_ms):
+        if age_ms > self._limits.stale_ms or not quote.replaces(held.quote if held else None, now_ms):
             return False
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
         at = now - age_ms / 1000
-        place.snapshot = self._make(quote, at, at + self._limits.fresh_ms / 1000, at + self._limits.stale_ms / 1000)
+        place.put(self._make(quote, at, at + self._limits.fresh_ms / 1000, at + self._limits.stale_ms / 1000))
         self.changes += 1
-        place.arrived.set()
         for observer in self.observers:
             try:
                 observer(place)

@@ -118,6 +118,9 @@ class PairReport:
     unlisted_until_ms: int | None = None
 
 
+NOTHING_SAID = PairReport()
+
+
 @dataclass(frozen=True, slots=True)
 class SourceReport:
     """How one source stands, as the leader sees it; times in wall milliseconds."""
@@ -131,7 +134,7 @@ class SourceReport:
     pairs: Mapping[Pair, PairReport] = field(default_factory=dict)
 
     def of(self, pair: Pair) -> PairReport:
-        return self.pairs.get(pair, PairReport())
+        return self.pairs.get(pair, NOTHING_SAID)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fastprice.application.ports import MAX_BAN_SECONDS, Ban, Breaker, Call, PairReport, PriceSource, SourceReport
+from fastprice.application.ports import (
+    MAX_BAN_SECONDS, NOTHING_SAID, Ban, Breaker, Call, PairReport, PriceSource, SourceReport
+)
 from fastprice.domain.errors import CoolDown, LocalFailure, SourceError, SourceTimeout, UnknownSymbol, UnlistedAmong
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 
@@ -13,7 +15,6 @@ from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 FIRST_UNLISTED_SECONDS, MAX_UNLISTED_SECONDS = 30.0, 600.0
 # Rounds begin a few milliseconds early or late; on average the limit holds all the same.
 JITTER = 0.1
-NOTHING_SAID = PairReport()
 
 
 @dataclass(frozen=True, slots=True)

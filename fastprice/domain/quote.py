@@ -1,4 +1,4 @@
-"""A pair and its quote: the invariants every quote satisfies from birth, and the rule of age."""
+"""A pair and its quote: the invariants every quote satisfies from birth, and the limits of age."""
 
 import re
 from dataclasses import dataclass
@@ -42,11 +42,6 @@ class AgeLimits:
 
     fresh_ms: int
     stale_ms: int
-
-    def judge(self, age_ms: int) -> Freshness:
-        if age_ms <= self.fresh_ms:
-            return Freshness.FRESH
-        return Freshness.STALE if age_ms <= self.stale_ms else Freshness.EXPIRED
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ def log_event(event: Event) -> None:
 def _line(event: Event) -> tuple[int, str] | None:
     match event:
         case SourceLost(source, pairs, reason):
-            return logging.WARNING, f"source lost: {source}, {_named(pairs)}: {reason}"
+            return logging.WARNING, f"source lost: {source}, {named(pairs)}: {reason}"
         case SourceBack(source, pairs):
-            return logging.INFO, f"source back: {source}, {_named(pairs)}"
+            return logging.INFO, f"source back: {source}, {named(pairs)}"
         case SourceCooling(source, until_ms):
             until = datetime.fromtimestamp(until_ms / 1000, UTC)
             return logging.WARNING, f"source cooling down: {source} is not asked until {until:%Y-%m-%d %H:%M:%S} UTC"
@@ -37,12 +37,12 @@ def _line(event: Event) -> tuple[int, str] | None:
         case BreakerMoved(source, before, state) if "closed" in (before, state):
             return logging.INFO, f"breaker {state}: {source}"
         case RefreshFailing(pairs, reason):
-            return logging.ERROR, f"no source gives a price for {_named(pairs)}: {reason}. {ADVICE}"
+            return logging.ERROR, f"no source gives a price for {named(pairs)}: {reason}. {ADVICE}"
         case RefreshRecovered(pairs):
-            return logging.INFO, f"priced again: {_named(pairs)}"
+            return logging.INFO, f"priced again: {named(pairs)}"
         case FreshnessMoved(pairs, freshness, age_ms):
             level = logging.INFO if freshness is Freshness.FRESH else logging.WARNING
-            return level, f"price {freshness}: {_named(pairs)}, {age_ms / 1000:.1f} s old"
+            return level, f"price {freshness}: {named(pairs)}, {age_ms / 1000:.1f} s old"
         case CoordinationLost(reason):
             return logging.WARNING, f"no store works: {reason}. This worker asks the sources for itself until one does"
         case CoordinationBack():
@@ -54,7 +54,7 @@ def _line(event: Event) -> tuple[int, str] | None:
     return None
 
 
-def _named(pairs: Sequence[Pair]) -> str:
+def named(pairs: Sequence[Pair]) -> str:
     """A few of the pairs by name, and how many others there are."""
     names = ", ".join(pair.symbol for pair in pairs[:NAMED])
     return names + (f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else "")

@@ -2,6 +2,7 @@
 
 import asyncio
 from email.utils import formatdate
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,6 @@ class About:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        document = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
-        # The settings decide these; the file has examples in their place.
-        document["info"]["version"] = parts.version
-        document["components"]["parameters"]["Pair"]["schema"]["enum"] = list(parts.latest.by_slug)
-        self._openapi = json_answer(document)
         self._scrape: asyncio.Task[tuple[bytes, str]] | None = None
 
     async def index(self, request: Request) -> Response:
@@ -99,7 +95,16 @@ class About:
 
     async def openapi(self, request: Request) -> Response:
         parameters(request.scope["query_string"])
-        return self._openapi
+        return self._document
+
+    @cached_property
+    def _document(self) -> Response:
+        """Made when it is first asked for, because most workers never are."""
+        document = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
+        # The settings decide these; the file has examples in their place.
+        document["info"]["version"] = self._parts.version
+        document["components"]["parameters"]["Pair"]["schema"]["enum"] = list(self._parts.latest.by_slug)
+        return json_answer(document)
 
     async def metrics(self, request: Request) -> Response:
         parameters(request.scope["query_string"])

@@ -13,6 +13,7 @@ from fastprice.interface.price_snapshot import PricePlace
 from fastprice.interface.responses import json_answer
 
 ALIVE = {"status": "alive"}
+SERVED = Freshness.FRESH, Freshness.STALE
 
 
 class Health:
@@ -38,8 +39,8 @@ class Health:
         if strict not in ("0", "1"):
             raise BadParameter("strict must be 0 or 1")
         now_ms = self._parts.clock.wall_ms()
-        pairs = {slug: self._pair_state(place, now_ms) for slug, place in self._parts.latest.by_slug.items()}
-        missing = [slug for slug, state in pairs.items() if state["state"] not in (Freshness.FRESH, Freshness.STALE)]
+        pairs = self._pair_states(now_ms)
+        missing = [slug for slug, state in pairs.items() if state["state"] not in SERVED]
         status = "ready" if not missing else "degraded" if len(missing) < len(pairs) else "not_ready"
         content = {
             "status": status,
@@ -52,18 +53,22 @@ class Health:
         ready = status == "ready" or (status == "degraded" and strict == "0")
         return json_answer(content, 200 if ready else 503, None if ready else self._parts.retry_after)
 
-    def _pair_state(self, place: PricePlace, now_ms: int) -> dict[str, Any]:
-        """How a pair stands, and the sources that do not list it: how long they are not asked, and what they said."""
-        snapshot, now = place.snapshot, self._parts.clock.monotonic()
-        quote = snapshot.quote if snapshot else self._parts.last_quote(place)
-        state: dict[str, Any] = {"state": "no_price_yet", "age_ms": None, "source": quote.source if quote else None}
-        if snapshot:
-            state |= {"state": snapshot.freshness(now), "age_ms": snapshot.age_ms(now)}
-        elif quote:
-            state |= {"state": Freshness.EXPIRED, "age_ms": quote.age_ms(now_ms)}
-        unlisted = {
-            report.source: {"until_ms": said.unlisted_until_ms, "reason": said.error}
-            for report in self._parts.reports()
-            if (said := report.pairs.get(place.pair)) and (said.unlisted_until_ms or 0) > now_ms
-        }
-        return state | ({"unlisted": unlisted} if unlisted else {})
+    def _pair_states(self, now_ms: int) -> dict[str, dict[str, Any]]:
+        """How each pair stands, and which sources do not list it: until when they are not asked, and what they said."""
+        now = self._parts.clock.monotonic()
+        states = {slug: self._pair_state(place, now, now_ms) for slug, place in self._parts.latest.by_slug.items()}
+        # Put where it belongs, because it is little: to ask every report about every pair would take most of the time.
+        for report in self._parts.reports():
+            for pair, said in report.pairs.items():
+                if (said.unlisted_until_ms or 0) > now_ms and (state := states.get(pair.slug)):
+                    unlisted = {"until_ms": said.unlisted_until_ms, "reason": said.error}
+                    state.setdefault("unlisted", {})[report.source] = unlisted
+        return states
+
+    def _pair_state(self, place: PricePlace, now: float, now_ms: int) -> dict[str, Any]:
+        if snapshot := place.snapshot:
+            source = snapshot.quote.source
+            return {"state": snapshot.freshness(now), "age_ms": snapshot.age_ms(now), "source": source}
+        if quote := self._parts.last_quote(place):
+            return {"state": Freshness.EXPIRED, "age_ms": quote.age_ms(now_ms), "source": quote.source}
+        return {"state": "no_price_yet", "age_ms": None, "source": None}

@@ -13,12 +13,13 @@ from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES
 from fastprice.interface.parameters import BadParameter, UnknownPair
 from fastprice.interface.prepared import NEVER, Prepared, Rendering, Served
 from fastprice.interface.price_endpoint import max_age_ms
-from fastprice.interface.price_json import Answer
+from fastprice.interface.price_json import Answer, Headers
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
 from fastprice.interface.responses import json_answer
 
-# How many targets with a query are remembered.
-MAX_TARGETS = 256
+# What is prepared for a choice of pairs is kept, and clients may make up any number of choices. Longer ones go the
+# ordinary way, so that all that are kept take a few megabytes.
+MAX_CHOSEN = 16
 
 
 class Holder(Protocol):
@@ -47,18 +48,10 @@ class Polled:
         }
         self._paths[PRICES.encode()] = Resource(PRICES, Listing(latest, latest.by_slug.values(), self._rendering))
         self._paths[LIVENESS.encode()] = Resource(LIVENESS, Alive(self._rendering), is_price=False)
-        self._with_query: dict[bytes, Resource] = {}
 
     def find(self, target: bytes) -> Resource | None:
         """What this target of a request names; None for what the ordinary way has to answer."""
-        found = self._paths.get(target) or self._with_query.get(target)
-        if found is None and b"?" in target:
-            found = self._ask(*target.split(b"?", 1))
-            if found is not None:
-                if len(self._with_query) >= MAX_TARGETS:
-                    self._with_query.clear()
-                self._with_query[target] = found
-        return found
+        return self._paths.get(target) or (self._ask(*target.split(b"?", 1)) if b"?" in target else None)
 
     def _ask(self, path: bytes, query: bytes) -> Resource | None:
         resource = self._paths.get(path)
@@ -67,8 +60,11 @@ class Polled:
                 return None
             if resource.route == PRICES:
                 places = chosen(query, self._latest.by_slug)
-                return Resource(PRICES, Listing(self._latest, places, self._rendering))
-            if resource.route == PRICE_ROUTE:
+                if places == list(self._latest.by_slug.values()):
+                    return resource
+                if len(places) <= MAX_CHOSEN:
+                    return Resource(PRICES, Listing(self._latest, places, self._rendering))
+            elif resource.route == PRICE_ROUTE:
                 place = self._latest.by_slug[path.rpartition(b"/")[2].decode()]
                 return Resource(PRICE_ROUTE, YoungPrice(place, max_age_ms(query) / 1000, self._rendering))
         except (BadParameter, UnknownPair):
@@ -116,8 +112,10 @@ class Alive(Prepared):
 class Fixed(Answer):
     """An answer that has neither an ETag nor an age."""
 
-    __slots__ = ()
+    __slots__ = ("_headers",)
 
     def __init__(self, response: Response) -> None:
-        self.body, self.etag = bytes(response.body), b""
-        self._max_age, self._headers = 0, (response.raw_headers, response.raw_headers)
+        self.body, self.etag, self._headers = bytes(response.body), b"", response.raw_headers
+
+    def headers(self, max_age: int) -> tuple[Headers, Headers]:
+        return self._headers, self._headers

@@ -58,7 +58,7 @@ class PriceEndpoint:
         if place.snapshot is None and (seconds := self._patience()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await place.arrived.wait()
+                    await place.first()
 
     def _within(self, snapshot: PriceSnapshot, most_ms: int) -> ASGIApp:
         """An answer no older than the client accepts, which caches keep no longer than the client would accept it."""

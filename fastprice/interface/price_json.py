@@ -11,6 +11,7 @@ from fastprice.domain.quote import Quote
 
 Headers = list[tuple[bytes, bytes]]
 
+JSON = b"content-type", b"application/json"
 SHARED = [
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"ETag, Last-Modified, Date, Retry-After"),
@@ -39,24 +40,22 @@ def price_fields(quote: Quote) -> dict[str, Any]:
 class Answer:
     """A body with its ETag and headers, as it may be sent any number of times; `modified_ms` is a wall time."""
 
-    __slots__ = ("body", "etag", "_described", "_named", "_max_age", "_headers")
+    __slots__ = ("body", "etag", "_modified")
 
     def __init__(self, body: bytes, modified_ms: int | None = None) -> None:
         self.body = body
         # Strong: the same bytes have the same one in every worker of every replica.
         self.etag = b'"%s"' % blake2b(body, digest_size=9).hexdigest().encode()
-        self._described = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        self._named = [(b"etag", self.etag), *SHARED]
-        if modified_ms is not None:
-            self._named.insert(1, (b"last-modified", formatdate(modified_ms // 1000, usegmt=True).encode()))
-        self._max_age, self._headers = -1, (self._described, self._named)
+        self._modified = b"" if modified_ms is None else formatdate(modified_ms // 1000, usegmt=True).encode()
 
     def headers(self, max_age: int) -> tuple[Headers, Headers]:
-        """The headers of a 200 and of a 304 that caches may keep for so many seconds; the last ones are remembered."""
-        if max_age != self._max_age:
-            unchanged = [(b"cache-control", b"public, max-age=%d" % max_age), *self._named]
-            self._max_age, self._headers = max_age, (self._described + unchanged, unchanged)
-        return self._headers
+        """The headers of a 200 and of a 304 that caches may keep for so many seconds.
+
+        They are not kept: the lane needs them once per message, and those of each pair would take 800 bytes.
+        """
+        modified = [(b"last-modified", self._modified)] if self._modified else []
+        unchanged = [(b"cache-control", b"public, max-age=%d" % max_age), (b"etag", self.etag), *modified, *SHARED]
+        return [JSON, (b"content-length", b"%d" % len(self.body)), *unchanged], unchanged
 
     async def send(self, max_age: int, scope: Scope, send: Send) -> None:
         """Answer a request with this: 304 where it says that it knows the body already, else 200."""

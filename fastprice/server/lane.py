@@ -12,6 +12,8 @@ from fastprice.server.plain_request import PlainRequest
 MAX_HEAD_BYTES = 16 * 1024
 # The limits of what a worker learns: at most 1 MiB of heads.
 MAX_LEARNED, MAX_SEEN, MAX_LEARNED_BYTES = 1024, 1024, 1024
+# How many resources with a query are kept: enough for each of 500 pairs with a max_age_ms.
+MAX_ASKED = 512
 # The first bucket of the histogram: only the durations of slower answers are kept one by one.
 QUICK_SECONDS = 5e-5
 
@@ -40,6 +42,7 @@ class Lane:
         self.slow: list[float] = []
         self.counts: dict[Counted, list[int]] = {}
         self._seen: set[int] = set()
+        self._asked: dict[bytes, Resource] = {}
         self._reader = PlainRequest()
 
     def serve(self, data: bytes, descriptor: int) -> Outcome | None:
@@ -80,7 +83,7 @@ class Lane:
         if not request.read(data):
             self._reader = PlainRequest()
             return None
-        resource = self._find(request.url)
+        resource = self._asked.get(request.url) or self._resource(request.url)
         if resource is None:
             return None
         conditions = [value for name, value in request.headers if name == b"if-none-match"] if resource.is_price else []
@@ -96,6 +99,20 @@ class Lane:
         self.seconds += seconds
         if seconds > QUICK_SECONDS:
             self.slow.append(seconds)
+
+    def _resource(self, target: bytes) -> Resource | None:
+        """What a target names that is not kept yet; what it names with a query is kept from then on.
+
+        A learned head leads to a resource and so keeps it alive. Therefore both tables are forgotten together: a worker
+        never has more than MAX_ASKED resources with a query, and none of them twice.
+        """
+        resource = self._find(target)
+        if resource is not None and b"?" in target and len(target) <= MAX_LEARNED_BYTES:
+            if len(self._asked) >= MAX_ASKED:
+                self._asked.clear()
+                self.learned.clear()
+            self._asked[target] = resource
+        return resource
 
     def drain(self) -> tuple[dict[Counted, list[int]], float, list[float]]:
         """The counts by kind, the sum of all seconds, and each duration beyond QUICK_SECONDS, since the last call."""

@@ -1,4 +1,4 @@
-"""For development: the service begun anew whenever its source text changes."""
+"""For development: the service restarted whenever a file of its package changes."""
 
 import contextlib
 import signal
@@ -9,39 +9,40 @@ from pathlib import Path
 
 # Looked at rather than waited for: no notice of a change crosses from a host's files into a virtual machine's.
 POLL_SECONDS = 0.25
-# The exit code of a setting that cannot be used, which no change of the text would make better.
+# The exit code of a setting that cannot be used, which no change of a file would make better.
 BAD_SETTING = 2
 
 
 def run_and_reload(command: Sequence[str], root: Path, tell: Callable[[str], None]) -> int:
-    """Run a command until SIGTERM or SIGINT, and anew at each change of a source text under `root`; its exit code.
+    """Run a command until SIGTERM or SIGINT, and again at each change of a file under `root`; returns its exit code.
 
-    A text that cannot even start is told by the command itself; then the next change is waited for.
+    The command itself says why it cannot start; then the next change is waited for.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    texts, process = _texts(root), subprocess.Popen(command)
+    files, process = _files(root), subprocess.Popen(command)
     while not stop.wait(POLL_SECONDS):
         if process.poll() == BAD_SETTING:
             return BAD_SETTING
-        if (found := _texts(root)) == texts:
+        if (found := _files(root)) == files:
             continue
-        changed = sorted(path.name for path, _ in found.items() ^ texts.items())
-        texts = found
-        tell(f"{changed[0]} has changed: starting anew")
+        changed = sorted(path.name for path, _ in found.items() ^ files.items())
+        files = found
+        tell(f"{changed[0]} has changed: restarting")
         _end(process)
         process = subprocess.Popen(command)
     code = _end(process)
     return 0 if code == -signal.SIGTERM else code  # Told to stop before it could listen for that.
 
 
-def _texts(root: Path) -> dict[Path, int]:
-    """Every source text and when it was last written."""
+def _files(root: Path) -> dict[Path, int]:
+    """Every file and when it was last written, but for caches and hidden files: starts and open editors write these."""
     found = {}
-    for path in root.rglob("*.py"):
+    for path in root.rglob("[!.]*"):
         with contextlib.suppress(FileNotFoundError):  # An editor may replace it at this very moment.
-            found[path] = path.stat().st_mtime_ns
+            if path.is_file() and path.parent.name != "__pycache__":
+                found[path] = path.stat().st_mtime_ns
     return found
 
 

@@ -532,7 +532,7 @@ async def test_sources_answer_at_the_same_time_without_mixing_up(market: Market,
     assert all(quote.price in {price for _, price in market.served[quote.source]} for quote in quotes)
 
 
-async def test_source_is_not_asked_before_its_session_is_open(events: RecordingEvents) -> None:
-    unopened = ExchangeSource(EXCHANGES["okx"], "http://127.0.0.1", PATIENT, Session("x"), SystemClock(), events)
-    with pytest.raises(RuntimeError, match="before the session is open"):
-        await quoted(unopened)
+async def test_a_session_that_asks_nothing_makes_no_client() -> None:
+    """Most workers follow and never ask, and a client takes memory."""
+    async with Session("fastprice/test") as session:
+        assert session._client is None

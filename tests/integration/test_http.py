@@ -706,6 +706,20 @@ async def test_readiness_is_200_while_pairs_may_be_served_and_tells_all_of_them(
     assert got.headers["Cache-Control"] == "no-store"
 
 
+class Unasked(dict[Pair, PairReport]):
+    """What a source said of pairs, for those who read all of it: with many pairs and sources, asking costs too much."""
+
+    def get(self, key: Pair, default: object = None) -> Any:
+        raise AssertionError(f"asked about {key}")
+
+
+async def test_readiness_asks_no_source_about_pairs_that_have_a_price(service: Service) -> None:
+    service.reports = (replace(UNLISTED, pairs=Unasked(UNLISTED.pairs)),)
+    service.price(ETH)
+    service.price(BTC)
+    assert list((await service(READINESS)).json["pairs"]["eth-usdt"]["unlisted"]) == ["okx"]
+
+
 async def test_readiness_is_503_and_says_which_pair_is_missing_and_why(service: Service) -> None:
     service.price(ETH)
     service.clock.now += 60.001

@@ -13,6 +13,7 @@ import os
 import socket
 import struct
 import termios
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE
 from fastprice.interface.parts import Parts
-from fastprice.interface.polled import Polled
+from fastprice.interface.polled import MAX_CHOSEN, Polled
 from fastprice.interface.prepared import FULL, KEPT
 from fastprice.interface.price_json import price_answer
 from fastprice.interface.price_snapshot import price_snapshots
@@ -76,10 +77,10 @@ def no_access_log(monkeypatch: pytest.MonkeyPatch) -> None:
 class Prices:
     """What both serve: a clock that stands still, and prices."""
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: Sequence[Pair] = (ETH, BTC)) -> None:
         self.clock = FakeClock()
         limits = AgeLimits(5000, 60_000)
-        self.latest = LatestPrice((ETH, BTC), limits, price_snapshots(self.clock, INTERVAL), self.clock)
+        self.latest = LatestPrice(pairs, limits, price_snapshots(self.clock, INTERVAL), self.clock)
 
     def give(self, price: str = "3120.45", pair: Pair = ETH) -> None:
         """A price of this moment; at the start it is one whose tags are known."""
@@ -988,6 +989,64 @@ def test_what_is_learned_is_bounded(anyio_backend: Any) -> None:
     head = request(PRICE, b"X-Trace: " + b"x" * lane_module.MAX_LEARNED_BYTES)
     assert lane.read(head) == lane.read(head) == asked
     assert head not in lane.learned
+
+
+def test_what_is_kept_for_queries_is_bounded_and_nothing_is_kept_twice(anyio_backend: Any) -> None:
+    lane, heads = Prices().lane(), {}
+    for number in range(3 * lane_module.MAX_ASKED):
+        target = b"%s?max_age_ms=%d" % (PRICE, number)
+        for head in request(target), request(target, b"X-A: 1"):
+            heads[head] = target
+            lane.read(head)
+            lane.read(head)
+        holders: dict[bytes, set[int]] = {}
+        for head, question in lane.learned.items():
+            holders.setdefault(heads[head], set()).add(id(question[0]))
+        assert len(holders) <= lane_module.MAX_ASKED
+        assert max(map(len, holders.values())) == 1
+
+
+def test_what_is_kept_for_each_pair_that_is_asked_for_is_small(anyio_backend: Any) -> None:
+    names = [Pair(f"C{number}", "USDT") for number in range(500)]
+    heads = [request(b"%s/%s" % (ALL, pair.slug.encode())) for pair in names]
+    with open(os.devnull, "wb") as nowhere:
+        tracemalloc.start()
+        prices = Prices(names)
+        lane = prices.lane()
+        for pair, head in zip(names, heads, strict=True):
+            prices.give(pair=pair)
+            for _ in range(3):
+                assert lane.serve(head, nowhere.fileno()) is SENT
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert kept / len(names) < 3_000
+
+
+def test_target_that_is_too_long_to_be_learned_is_not_kept(anyio_backend: Any) -> None:
+    find, found = Prices().lane()._find, []
+    lane = Lane(lambda target: found.append(target) or find(target), FakeClock().monotonic)  # type: ignore[func-returns-value]
+    for target in b"%s?pairs=eth-usdt" % ALL, ALL + b"?pairs=" + b",".join([b"eth-usdt"] * 200):
+        for number in range(3):
+            assert lane.read(request(target, b"X-Trace: %d" % number))
+    assert len(found) == 1 + 3
+
+
+async def test_long_choices_of_pairs_go_the_ordinary_way_and_get_the_same_bytes(anyio_backend: Any) -> None:
+    prices = Prices([ETH, *(Pair(f"C{number}", "USDT") for number in range(MAX_CHOSEN + 2))])
+    for pair in prices.latest.pairs[:-1]:
+        prices.give(pair=pair)
+    slugs = [slug.encode() for slug in prices.latest.by_slug]
+    every, short, long = [ALL + b"?pairs=" + b",".join(slugs[:count]) for count in (None, MAX_CHOSEN, MAX_CHOSEN + 1)]
+    back = ALL + b"?pairs=" + b",".join(reversed(slugs))
+    fast, ordinary = Side(prices, prices.lane()), Side(prices, None)
+    async with fast.running(), ordinary.running():
+        sides = Sides(prices, fast, ordinary)
+        for target, by_lane in {every: 3, ALL + b"?": 3, short: 3, long: 0, back: 0}.items():
+            told = await sides.tell([request(target)] * 3)
+            assert told[0] == told[1] and bytes(told[0][0]).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert fast.by_lane() == by_lane, target
+            fast.counted()
+    assert fast.lane.read(request(every))[0] is fast.lane.read(request(ALL))[0]  # type: ignore[index]
 
 
 # What is counted

@@ -463,6 +463,13 @@ async def test_simulated_prices_are_told_once_at_the_start_and_wherever_the_serv
         assert "through the proxy proxy.example:3128" in log and "hunter2" not in log
 
 
+async def test_start_names_a_few_pairs_and_counts_the_others(market: Market, tmp_path: Path) -> None:
+    pairs = ",".join(["eth-usdt", "btc-usdt", *(f"c{number}-usdt" for number in range(498))])
+    async with running(market, tmp_path, PAIRS=pairs, WORKERS=1) as service:
+        await service.until(200)
+        assert " serving ETH-USDT, BTC-USDT, C0-USDT and 497 more at http://" in "".join(service.log)
+
+
 async def test_prices_of_exchanges_are_not_called_simulated(market: Market, tmp_path: Path) -> None:
     public = {f"{source.upper()}_URL": f"https://{source}.invalid" for source in EXCHANGES}
     async with running(market, tmp_path, **public) as service:

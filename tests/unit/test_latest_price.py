@@ -66,6 +66,16 @@ async def test_age_is_counted_from_the_fetch_whatever_tier_it_came_through(
         assert (held.usable, round(held.age_seconds, 3)) == (freshness is not Freshness.EXPIRED, age)
 
 
+async def test_where_both_limits_are_one_a_price_is_never_stale(clock: FakeClock) -> None:
+    latest = LatestPrice((ETH,), AgeLimits(5_000, 5_000), Snapshot, clock)
+    latest.offer(a_quote())
+    freshness = []
+    for seconds in 5, 0.001:
+        await clock.advance(seconds)
+        freshness.append(latest.freshness(ETH))
+    assert freshness == [Freshness.FRESH, Freshness.EXPIRED]
+
+
 def test_a_price_is_never_taken_for_younger_than_it_is_though_the_process_is_stopped_meanwhile() -> None:
     clock = SlowClock()
     latest = LatestPrice((ETH,), AgeLimits(5_000, 60_000), Snapshot, clock)
@@ -166,19 +176,19 @@ def test_the_time_of_the_fetch_is_told_to_the_millisecond_while_no_clock_is_step
 async def test_the_first_price_wakes_everyone_who_waits_for_that_pair_and_nobody_else(
     latest: LatestPrice[Snapshot],
 ) -> None:
-    waiting = [asyncio.create_task(latest.by_slug["eth-usdt"].arrived.wait()) for _ in range(100)]
-    other = asyncio.create_task(latest.by_slug["btc-usdt"].arrived.wait())
+    waiting = [asyncio.create_task(latest.by_slug["eth-usdt"].first()) for _ in range(100)]
+    other = asyncio.create_task(latest.by_slug["btc-usdt"].first())
     await settle()
     assert not any(task.done() for task in waiting)
     latest.offer(a_quote())
     await settle()
     assert all(task.done() for task in waiting) and not other.done()
-    await latest.by_slug["eth-usdt"].arrived.wait()  # Those who come later do not wait.
+    await latest.by_slug["eth-usdt"].first()  # Those who come later do not wait.
     other.cancel()
 
 
 async def test_a_refused_quote_wakes_nobody(latest: LatestPrice[Snapshot]) -> None:
-    waiting = asyncio.create_task(latest.by_slug["eth-usdt"].arrived.wait())
+    waiting = asyncio.create_task(latest.by_slug["eth-usdt"].first())
     latest.offer(a_quote(at_ms=START_MS - 61_000))
     await settle()
     assert not waiting.done()

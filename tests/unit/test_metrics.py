@@ -151,6 +151,14 @@ def test_flush_moves_what_was_counted_once_and_exactly(metrics: Metrics) -> None
     assert value(metrics, "http_requests_total", route="/p", method="GET", status="200") == 4
 
 
+def test_the_lane_shows_the_statuses_that_it_has_answered_and_no_others(metrics: Metrics) -> None:
+    metrics.count_lane({("/asked", "GET", True): [1, 1, 0, 0], ("/known", "GET", True): [0, 0, 0, 1]}, 0.0, [])
+    metrics.flush()
+    shown = samples(metrics.exposition().decode())
+    statuses = [(dict(labels)["route"], dict(labels)["status"]) for name, labels in shown if name == "http_requests_total"]
+    assert sorted(statuses) == [("/asked", "200"), ("/known", "304")]
+
+
 def test_the_histogram_of_requests_equals_what_the_library_itself_makes_of_them(metrics: Metrics) -> None:
     seconds = [0.0, *HTTP_BUCKETS, *(edge * 1.001 for edge in HTTP_BUCKETS), *(edge * 0.999 for edge in HTTP_BUCKETS), 99.0]
     registry = CollectorRegistry()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastprice.domain.errors import InvalidQuote
-from fastprice.domain.quote import MAX_SKEW_MS, MAX_TIME_MS, MIN_TIME_MS, AgeLimits, Freshness, Pair, Quote
+from fastprice.domain.quote import MAX_SKEW_MS, MAX_TIME_MS, MIN_TIME_MS, Pair, Quote
 from tests.fakes import BTC, START_MS, a_quote
 
 HOUR_MS = 3_600_000
@@ -161,20 +161,6 @@ def test_any_quote_replaces_none() -> None:
 )
 def test_deviation_is_the_exact_share_of_the_other_price(price: str, other: str, share: float) -> None:
     assert a_quote(price).deviation(a_quote(other, pair=BTC)) == share
-
-
-@pytest.mark.parametrize(
-    ("age_ms", "freshness"),
-    [(0, Freshness.FRESH), (5_000, Freshness.FRESH), (5_001, Freshness.STALE), (60_000, Freshness.STALE),
-     (60_001, Freshness.EXPIRED), (10**12, Freshness.EXPIRED)],
-)
-def test_a_price_is_fresh_then_stale_then_expired(age_ms: int, freshness: Freshness) -> None:
-    assert AgeLimits(fresh_ms=5_000, stale_ms=60_000).judge(age_ms) is freshness
-
-
-def test_where_both_limits_are_one_a_price_is_never_stale() -> None:
-    limits = AgeLimits(fresh_ms=5_000, stale_ms=5_000)
-    assert [limits.judge(age) for age in (5_000, 5_001)] == [Freshness.FRESH, Freshness.EXPIRED]
 
 
 def test_the_fields_of_a_quote_are_the_ones_that_travel() -> None:

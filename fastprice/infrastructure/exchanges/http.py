@@ -15,7 +15,7 @@ from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
 from fastprice.domain.errors import InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
-from fastprice.infrastructure.exchanges.body import Size, read_body
+from fastprice.infrastructure.exchanges.body import Size, inflated, read_body
 from fastprice.infrastructure.exchanges.local_failures import Names, is_local
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.watch import Watch
@@ -47,16 +47,6 @@ class Session:
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "Session":
-        self._names = Names(self._resolver or DefaultResolver())
-        self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True, limit=MAX_CONNECTIONS, resolver=self._names),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            middlewares=(self._ask_once,),
-            headers=self._headers,
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-        )
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -64,14 +54,27 @@ class Session:
             await self._client.close()
             await self._names.close()
 
+    def _opened(self) -> aiohttp.ClientSession:
+        """The client, made when it is first needed: it takes half a megabyte, and workers that follow never ask."""
+        if self._client is None:
+            self._names = Names(self._resolver or DefaultResolver())
+            self._client = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(force_close=True, limit=MAX_CONNECTIONS, resolver=self._names),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                middlewares=(self._ask_once,),
+                headers=self._headers,
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
+            )
+        return self._client
+
     async def get(self, url: str, seconds: float, size: Size, watch: Watch) -> Reply:
         """The answer to one GET, redirects not followed, in so many seconds; raises SourceError."""
-        if self._client is None:
-            raise RuntimeError("no source may be asked before the session is open")
         headers, timeout = {"Accept-Encoding": size.encoding}, aiohttp.ClientTimeout(total=seconds)
         proxy = URL(found) if (found := self._find_proxy(url)) else None
         try:
-            asked = self._client.get(url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy)
+            asked = self._opened().get(url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy)
             async with asked as response:
                 return await _reply(response, size, watch, proxy)
         except TimeoutError:
@@ -119,6 +122,8 @@ async def _reply(response: aiohttp.ClientResponse, size: Size, watch: Watch, pro
         raise SourceRefused(f"HTTP {response.status}: redirects are not followed")
     try:
         body, gzip = await read_body(response, size)
+        if gzip and response.status >= 400:
+            body, gzip = inflated(body), False
     except (InvalidReply, aiohttp.ClientPayloadError):
         if response.status < 400:
             raise

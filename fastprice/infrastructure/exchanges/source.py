@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Answers, Call, Clock, Events
-from fastprice.domain.errors import InvalidReply, SourceError, SourceTimeout, UnknownSymbol, UnlistedAmong
+from fastprice.domain.errors import SourceError, SourceTimeout, UnknownSymbol, UnlistedAmong
 from fastprice.domain.quote import Pair
 from fastprice.infrastructure.exchanges.body import LARGE, SMALL, inflated
 from fastprice.infrastructure.exchanges.http import Session
@@ -102,12 +102,7 @@ class ExchangeSource:
 
 def _read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -> Answers:
     """What a reply says of each pair; slow where it is large, and pure, so that a thread can do it."""
-    try:
-        body = inflated(reply.body) if reply.gzip else reply.body
-    except InvalidReply:
-        if reply.status < 400:
-            raise
-        body = b""
+    body = inflated(reply.body) if reply.gzip else reply.body
     return read(exchange, form, pairs, replace(reply, body=body, gzip=False))
 
 

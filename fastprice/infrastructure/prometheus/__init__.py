@@ -199,8 +199,9 @@ class Metrics:
         They come by route, method, and whether prices were answered. `slow` are the durations beyond the first bucket.
         """
         for (route, method, is_price), (fresh, stale, fresh_unchanged, stale_unchanged) in counts.items():
-            self._http[route, method, 200] += fresh + stale
-            self._http[route, method, 304] += fresh_unchanged + stale_unchanged
+            for status, count in (200, fresh + stale), (304, fresh_unchanged + stale_unchanged):
+                if count:  # Or the scrape would show a series of what nobody has asked for.
+                    self._http[route, method, status] += count
             if is_price:
                 self.l1["hit"] += fresh + fresh_unchanged
                 self.l1["stale"] += stale + stale_unchanged
