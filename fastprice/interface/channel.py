@@ -19,8 +19,11 @@ class Subscriber(Protocol):
     channel: "Channel"
     version: int
 
-    def push(self, common: Message, before: int, after: int) -> None:
-        """Send what is new: `common` to one that has the version `before`, and then has `after`; else what it lacks."""
+    def push(self, common: Message, before: int, after: int) -> int:
+        """Send what is new: `common` to one that has the version `before`, and then has `after`; else what it lacks.
+
+        Gives how many events were sent at once.
+        """
 
     def leave(self) -> None:
         """End the stream, so that the client goes to another worker."""

@@ -69,11 +69,12 @@ class Waiting:
         self._wake = asyncio.Event()
         self._is_over = self._was_silent = False
 
-    def push(self, common: Message, before: int, after: int) -> None:
+    def push(self, common: Message, before: int, after: int) -> int:
         if self._wake.is_set():
             self._streams.counts.dropped += common.events
         self._was_silent |= common is COMMENT
         self._wake.set()
+        return 0  # Its task sends, and counts.
 
     def leave(self) -> None:
         self._is_over = True

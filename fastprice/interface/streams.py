@@ -173,10 +173,12 @@ class Streams:
             self._schedule(channel, channel.changed_at)
 
     def _give(self, channel: Channel, common: Message, before: int, after: int) -> Iterator[None]:
+        sent = 0
         for number, subscriber in enumerate(tuple(channel.subscribers), 1):
-            subscriber.push(common, before, after)
+            sent += subscriber.push(common, before, after)
             if number % WRITES_PER_TURN == 0:
                 yield
+        self.counts.events += sent
 
     def _look(self) -> None:
         """Find prices that have become stale or expired, and channels that were silent for too long."""

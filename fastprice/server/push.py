@@ -109,17 +109,13 @@ class PushedTo:
         first = push.streams.join(self, choice, known)
         self._send(head + (first.chunk if self._is_chunked else first.body))
 
-    def push(self, common: Message, before: int, after: int) -> None:
+    def push(self, common: Message, before: int, after: int) -> int:
         """Send what is new, unless something older is still unsent: then the newest follows that."""
-        if self._unsent:
-            self._push.streams.counts.dropped += common.events
-        elif self.version == before:
-            self.version = after
-            self._give(common)
-        else:
-            new = self._news()
-            # If it lacks nothing, a comment is still worth sending.
-            self._give(new if new.body or common is not COMMENT else COMMENT)
+        if self._unsent or self.version != before:
+            return self._push_other(common)
+        self.version = after
+        self._send(common.chunk if self._is_chunked else common.body)
+        return common.events
 
     def shutdown(self) -> None:
         """The server ends; the streams are let go one by one."""
@@ -146,6 +142,16 @@ class PushedTo:
             self._push.streams.counts.closed += 1
             self.abort()
 
+    def _push_other(self, common: Message) -> int:
+        if self._unsent:
+            self._push.streams.counts.dropped += common.events
+            return 0
+        new = self._news()
+        # If it lacks nothing, a comment is still worth sending.
+        if new.body or common is COMMENT:
+            return self._give(new if new.body else COMMENT)
+        return 0
+
     def _news(self) -> Message:
         """What this subscriber lacks."""
         streams = self._push.streams
@@ -153,10 +159,9 @@ class PushedTo:
         self.version = streams.version
         return new
 
-    def _give(self, new: Message) -> None:
-        if new.body:
-            self._push.streams.counts.events += new.events
-            self._send(new.chunk if self._is_chunked else new.body)
+    def _give(self, new: Message) -> int:
+        self._send(new.chunk if self._is_chunked else new.body)
+        return new.events
 
     def _send(self, data: bytes) -> None:
         try:
@@ -178,7 +183,8 @@ class PushedTo:
         if self._is_leaving:
             self.leave()
         elif not self._unsent and self.descriptor != NO_SOCKET:
-            self._give(self._news())
+            if (new := self._news()).body:
+                self._push.streams.counts.events += self._give(new)
 
     def _read(self) -> None:
         """Drop what the client says; its end is the end of the subscription."""
