@@ -21,8 +21,9 @@ from fastprice.server.poller import Poller
 from fastprice.server.sweep import watch_over
 
 # What a client says on its stream is dropped, but so much of it means that this is no subscriber.
-MAX_SAID_BYTES = 64 * 1024
-READ_BYTES = 4096
+MAX_SAID_BYTES, READ_BYTES = 64 * 1024, 4096
+# About as many as an event has.
+EVENT_BYTES = 512
 STREAM_WORD = b"/stream"
 
 
@@ -100,8 +101,9 @@ class PushedTo:
         """Send the head and what a new subscriber is sent at once, and wait for more."""
         push = self._push
         with socket.socket(fileno=self.descriptor) as named:
-            # Else the kernel would keep thousands of events for one that reads none.
-            named.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_SNDBUF)
+            # Else the kernel would keep thousands of events for one that reads none; one of each pair has room.
+            room = max(STREAM_SNDBUF, EVENT_BYTES * len(choice.slugs))
+            named.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
             named.detach()
         push.state.connections.add(self)  # type: ignore[arg-type]
         watch_over(push.state, push.loop)
@@ -148,9 +150,7 @@ class PushedTo:
             return 0
         new = self._news()
         # If it lacks nothing, a comment is still worth sending.
-        if new.body or common is COMMENT:
-            return self._give(new if new.body else COMMENT)
-        return 0
+        return self._give(new if new.body or common is not COMMENT else COMMENT)
 
     def _news(self) -> Message:
         """What this subscriber lacks."""
@@ -160,7 +160,8 @@ class PushedTo:
         return new
 
     def _give(self, new: Message) -> int:
-        self._send(new.chunk if self._is_chunked else new.body)
+        if new.body:
+            self._send(new.chunk if self._is_chunked else new.body)
         return new.events
 
     def _send(self, data: bytes) -> None:
@@ -183,8 +184,7 @@ class PushedTo:
         if self._is_leaving:
             self.leave()
         elif not self._unsent and self.descriptor != NO_SOCKET:
-            if (new := self._news()).body:
-                self._push.streams.counts.events += self._give(new)
+            self._push.streams.counts.events += self._give(self._news())
 
     def _read(self) -> None:
         """Drop what the client says; its end is the end of the subscription."""
