@@ -16,9 +16,10 @@ from uvicorn.server import Server
 
 from fastprice.server.descriptors import grow_table, highest_of_clients, make_room
 from fastprice.server.lane_http import LaneProtocol
-from fastprice.server.light_connection import Shared, begin
+from fastprice.server.light_connection import begin
 from fastprice.server.poller import Poller
 from fastprice.server.push import Push
+from fastprice.server.shared import Shared
 from fastprice.server.siblings import WINDOW_SECONDS, Siblings
 
 # How many connections are taken before those that are here already get their turn.

@@ -5,41 +5,18 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-from uvicorn.server import ServerState
 
 from fastprice.server.careful_http import NO_SOCKET
 from fastprice.server.descriptors import make_room
-from fastprice.server.lane import SENT, SENT_LAST, Lane, Outcome
+from fastprice.server.lane import SENT, SENT_LAST, Outcome
 from fastprice.server.lane_http import LaneProtocol
-from fastprice.server.poller import Poller
 from fastprice.server.refusals import HEAD_SECONDS
-from fastprice.server.sweep import watch_over
+from fastprice.server.shared import Shared, read
+from fastprice.server.sweep import SWEEP_SECONDS, watch_over
 
-# Most heads are short, and Python keeps objects of up to 512 bytes cheaply. The rest of a very long head is read on the
-# ordinary way.
-SHORT_BYTES, LONG_BYTES = 512 - bytes().__sizeof__(), 4096
-
-
-@dataclass(slots=True)
-class Shared:
-    """What the connections of one server share.
-
-    `protocol` makes what takes one over, `keep_alive` is in seconds, `highest` is the last descriptor for clients.
-    `subscribe` takes connections that ask for a stream.
-    """
-
-    lane: Lane
-    state: ServerState
-    loop: asyncio.AbstractEventLoop
-    poller: Poller
-    protocol: Callable[[], LaneProtocol]
-    keep_alive: float
-    highest: float
-    subscribe: Callable[[bytes, int], bool]
+# When the server ends: who has asked within the last seconds gets so long to ask once more.
+RECENT_SECONDS, LEAVE_SECONDS = 2 * SWEEP_SECONDS, 0.5
 
 
 def begin(shared: Shared, descriptor: int) -> bool:
@@ -58,20 +35,6 @@ def begin(shared: Shared, descriptor: int) -> bool:
     connection = LightConnection(shared, descriptor)
     connection.go_on(data, served)
     return connection.descriptor == NO_SOCKET or connection.watch()
-
-
-def read(descriptor: int) -> bytes:
-    """What has come, nothing at its end; raises BlockingIOError where nothing has come yet."""
-    try:
-        data = os.read(descriptor, SHORT_BYTES)
-    except BlockingIOError:
-        raise
-    except OSError:
-        return b""
-    if len(data) == SHORT_BYTES:
-        with contextlib.suppress(OSError):  # There may be nothing more, and an error is found at the next reading.
-            data += os.read(descriptor, LONG_BYTES)
-    return data
 
 
 class LightConnection:
@@ -132,10 +95,32 @@ class LightConnection:
             self.abort()
 
     def shutdown(self) -> None:
-        """Answer what has come, and close."""
+        """Answer what has come, and close; one that has just asked may ask once more.
+
+        Closed at once, the next question of a client that asks all the time would be lost on its way.
+        """
         self._is_told_to_leave = True
-        if self.descriptor != NO_SOCKET:
-            self.read()
+        self._read_last()
+        if self.descriptor == NO_SOCKET:
+            return
+        if self.touched or self._served and time.monotonic() - self._since < RECENT_SECONDS:
+            self._shared.poller.replace(self.descriptor, self._read_last)
+            self._shared.loop.call_later(LEAVE_SECONDS, self._leave)
+        else:
+            self.abort()
+
+    def _read_last(self) -> None:
+        """Let the ordinary way answer: it says that the connection ends with that."""
+        if self.descriptor == NO_SOCKET:
+            return
+        with contextlib.suppress(BlockingIOError):
+            if data := read(self.descriptor):
+                self._hand_over(data)
+            else:
+                self.abort()
+
+    def _leave(self) -> None:
+        self._read_last()
         if self.descriptor != NO_SOCKET:
             self.abort()
 

@@ -27,6 +27,10 @@ class Poller:
         self._readers[descriptor] = reader
         self._epoll.register(descriptor, select.EPOLLIN)
 
+    def replace(self, descriptor: int, reader: Callable[[], object]) -> None:
+        """Call another reader from now on."""
+        self._readers[descriptor] = reader
+
     def remove(self, descriptor: int) -> None:
         """Call its reader no more; without one, nothing happens."""
         if self._readers.pop(descriptor, None):

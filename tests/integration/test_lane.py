@@ -39,9 +39,9 @@ from fastprice.server import lane as lane_module
 from fastprice.server.acceptor import AcceptingServer
 from fastprice.server.careful_http import MAX_HEAD_BYTES
 from fastprice.server.lane import SENT, Lane
-from fastprice.server.light_connection import LONG_BYTES, SHORT_BYTES
 from fastprice.server.paced_http import MAX_UNSENT_BYTES
 from fastprice.server.refusals import refusal
+from fastprice.server.shared import LONG_BYTES, SHORT_BYTES
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote
 
 pytestmark = pytest.mark.anyio
@@ -923,6 +923,20 @@ async def test_graceful_shutdown_closes_idle_connections_and_answers_what_was_as
         await side.serving
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nconnection: close\r\n" in answer
     assert not side.server.server_state.connections
+
+
+async def test_who_asks_all_the_time_is_told_with_the_last_answer_that_the_server_ends(sides: Sides) -> None:
+    side = sides.fast
+    wires = [await Wire(side).connect() for _ in range(3)]
+    for wire in wires:
+        await wire.say(PLAIN)
+    side.server.should_exit = True
+    await turns(lambda: wires[0].connection._is_told_to_leave)
+    for wire in wires:
+        wire._sock.send(PLAIN)
+        answer = await wire.listen_in_time()
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nconnection: close\r\n" in answer
+    await side.serving
 
 
 async def test_answers_of_the_lane_count_towards_max_requests(sides: Sides) -> None:
