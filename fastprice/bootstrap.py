@@ -85,9 +85,9 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
     made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
     latest, rounds = made.latest, made.rounds
     streams = Streams(latest, clock, settings.push_interval, _most_subscribers(settings))
-    lane = Lane(Polled(latest, clock, settings.refresh_interval).find, clock.monotonic) if settings.fast_lane else None
-    flush = partial(_flush, metrics, lane, streams)
-    patient_until = clock.monotonic() + settings.cold_wait
+    polled = Polled(latest, clock, settings.refresh_interval)
+    lane = Lane(polled.find, clock.monotonic) if settings.fast_lane else None
+    flush, patient_until = partial(_flush, metrics, lane, streams), clock.monotonic() + settings.cold_wait
     parts = Parts(
         version=__version__,
         latest=latest,
@@ -103,9 +103,9 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         streams=streams,
         simulated=settings.simulated,
     )
-    loops: list[Loop] = [made.leader.run, partial(_flush_forever, flush, clock)]
-    if isinstance(store, FallbackStore):
-        loops.append(store.keep)
+    polled.answer_moments(parts)
+    keeping: list[Loop] = [store.keep] if isinstance(store, FallbackStore) else []
+    loops: list[Loop] = [made.leader.run, partial(_flush_forever, flush, clock), *keeping]
     return make_app(parts, partial(_lifespan, session, store, {"lane": lane, "streams": streams}, flush, loops))
 
 

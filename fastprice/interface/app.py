@@ -17,7 +17,7 @@ from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
 from fastprice.interface.middleware import (
-    LIVENESS, PRICE_ROUTE, PRICES, SOURCES_ROUTE, STREAM_ROUTE, STREAMS, EveryAnswer
+    LIVENESS, PRICE_ROUTE, PRICES, READINESS, SOURCES_ROUTE, STREAM_ROUTE, STREAMS, EveryAnswer
 )
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
@@ -38,7 +38,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
         Route(STREAM_ROUTE, stream),
         Route(STREAMS, stream),
         Route(LIVENESS, health.liveness),
-        Route("/health/readiness", health.readiness),
+        Route(READINESS, health.readiness),
         Route("/metrics", about.metrics),
         Route("/openapi.json", about.openapi),
         Route("/api/", about.index),

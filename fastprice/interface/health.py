@@ -38,6 +38,9 @@ class Health:
         strict = parameters(request.scope["query_string"], "strict").get("strict", "0")
         if strict not in ("0", "1"):
             raise BadParameter("strict must be 0 or 1")
+        return self.readiness_now(strict == "1")
+
+    def readiness_now(self, is_strict: bool = False) -> Response:
         now_ms = self._parts.clock.wall_ms()
         pairs = self._pair_states(now_ms)
         missing = [slug for slug, state in pairs.items() if state["state"] not in SERVED]
@@ -50,7 +53,7 @@ class Health:
             "sources": {report.source: source_state(report, now_ms) for report in self._parts.reports()},
             "redis": self._parts.redis(),
         }
-        ready = status == "ready" or (status == "degraded" and strict == "0")
+        ready = status == "ready" or (status == "degraded" and not is_strict)
         return json_answer(content, 200 if ready else 503, None if ready else self._parts.retry_after)
 
     def _pair_states(self, now_ms: int) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Headers": "*, Authorization, If-None-Match",
     "Access-Control-Max-Age": "86400",
 }
-PRICES, LIVENESS = "/api/v1/prices", "/health/liveness"
+PRICES, LIVENESS, READINESS = "/api/v1/prices", "/health/liveness", "/health/readiness"
 PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
 STREAM_ROUTE, STREAMS = PRICES + "/{pair}/stream", "/api/v1/stream"
 _OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources|/stream)?")

@@ -1,25 +1,31 @@
 """What clients ask for again and again: every resource whose answers are prepared, and found by its target."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from starlette.responses import Response
 
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock
-from fastprice.interface.health import ALIVE
+from fastprice.interface.health import ALIVE, Health
 from fastprice.interface.listing import Listing, chosen
-from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES
+from fastprice.interface.middleware import LIVENESS, PRICE_ROUTE, PRICES, READINESS, SOURCES_ROUTE
 from fastprice.interface.parameters import BadParameter, UnknownPair
+from fastprice.interface.parts import Parts
 from fastprice.interface.prepared import NEVER, Prepared, Rendering, Served
 from fastprice.interface.price_endpoint import max_age_ms
 from fastprice.interface.price_json import Answer, Headers
+from fastprice.interface.price_pages import PricePages
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
 from fastprice.interface.responses import json_answer
 
 # What is prepared for a choice of pairs is kept, and clients may make up any number of choices. Longer ones go the
 # ordinary way, so that all that are kept take a few megabytes.
 MAX_CHOSEN = 16
+# Ages in an answer about this moment are off by so much at most, which is less than its way to most clients.
+MOMENT_SECONDS = 0.01
 
 
 class Holder(Protocol):
@@ -48,6 +54,16 @@ class Polled:
         }
         self._paths[PRICES.encode()] = Resource(PRICES, Listing(latest, latest.by_slug.values(), self._rendering))
         self._paths[LIVENESS.encode()] = Resource(LIVENESS, Alive(self._rendering), is_price=False)
+
+    def answer_moments(self, parts: Parts) -> None:
+        """Prepare also what tells of this moment: readiness, and how the sources stand for each pair."""
+        self._add(READINESS, READINESS, Health(parts).readiness_now)
+        pages = PricePages(parts)
+        for slug, place in self._latest.by_slug.items():
+            self._add(f"{PRICES}/{slug}/sources", SOURCES_ROUTE, partial(pages.sources_now, place))
+
+    def _add(self, path: str, route: str, render: Callable[[], Response]) -> None:
+        self._paths[path.encode()] = Resource(route, Momentary(self._rendering, render), is_price=False)
 
     def find(self, target: bytes) -> Resource | None:
         """What this target of a request names; None for what the ordinary way has to answer."""
@@ -91,6 +107,26 @@ class YoungPrice(Prepared):
         if served:
             self.prepare(self._rendering, served, now)
         return served is not None
+
+
+class Momentary(Prepared):
+    """An answer about this moment, the same for all who ask within MOMENT_SECONDS."""
+
+    def __init__(self, rendering: Rendering, render: Callable[[], Response]) -> None:
+        self._rendering, self._render = rendering, render
+
+    @property
+    def snapshot(self) -> Prepared:
+        return self
+
+    def renew(self, now: float) -> bool:
+        try:
+            response = self._render()
+        except Exception:  # The ordinary way meets the same defect, and answers and logs it.
+            return False
+        if response.status_code == 200:
+            self.prepare(self._rendering, Served(Fixed(response), 0, now + MOMENT_SECONDS, False), now)
+        return response.status_code == 200
 
 
 class Alive(Prepared):

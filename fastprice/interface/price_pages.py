@@ -11,6 +11,7 @@ from fastprice.interface.listing import chosen, listing
 from fastprice.interface.parameters import UnknownPair, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_json import price_fields
+from fastprice.interface.price_snapshot import PricePlace
 from fastprice.interface.responses import json_answer, problem
 
 
@@ -37,6 +38,9 @@ class PricePages:
         if place is None:
             raise UnknownPair
         parameters(request.scope["query_string"])
+        return self.sources_now(place)
+
+    def sources_now(self, place: PricePlace) -> Response:
         now_ms = self._parts.clock.wall_ms()
         rows = [_source_row(report, said, now_ms) for report, said in self._parts.standing(place.pair)]
         return json_answer({"symbol": place.pair.symbol, "sources": rows})

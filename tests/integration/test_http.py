@@ -22,8 +22,10 @@ from fastprice.application.ports import PairReport, SourceReport
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
+from fastprice.interface.polled import MOMENT_SECONDS, Polled
 from fastprice.interface.price_snapshot import price_snapshots
 from fastprice.interface.streams import Streams
+from fastprice.server.lane import Lane
 from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote, settle
 
 pytestmark = pytest.mark.anyio
@@ -88,7 +90,10 @@ class Service:
         self._session: aiohttp.ClientSession
 
     def app(self) -> Starlette:
-        parts = Parts(
+        return make_app(self.parts(), lambda app: contextlib.nullcontext())
+
+    def parts(self) -> Parts:
+        return Parts(
             version="1.2.3",
             latest=self.latest,
             clock=self.clock,
@@ -103,7 +108,6 @@ class Service:
             streams=self.streams,
             simulated=self.simulated,
         )
-        return make_app(parts, lambda app: contextlib.nullcontext())
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Service"]:
@@ -779,6 +783,41 @@ async def test_what_is_simulated_says_so(sources: tuple[str, ...]) -> None:
         for path in "/", "/api/", READINESS:
             told = (await service(path)).json
             assert (told["simulated"], told["simulated_sources"]) == (bool(sources), list(sources))
+
+
+@pytest.mark.parametrize("path", [READINESS, SOURCES])
+async def test_answers_about_this_moment_are_prepared_and_the_same_as_those_of_the_ordinary_way(
+    service: Service, path: str
+) -> None:
+    polled = Polled(service.latest, service.clock, service.refresh_interval)
+    polled.answer_moments(service.parts())
+    lane = Lane(polled.find, service.clock.monotonic)
+
+    def by_lane() -> tuple[bytes, bytes] | None:
+        here, there = socket.socketpair()
+        with here, there:
+            here.setblocking(False)
+            served = lane.serve(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode(), here.fileno())
+            head, _, body = there.recv(1 << 16).partition(b"\r\n\r\n") if served else (b"", b"", b"")
+            return (head, body) if served else None
+
+    if path == READINESS:
+        assert by_lane() is None, "a 503 is for the ordinary way"
+    service.price(ETH)
+    service.reports = WELL, ILL
+    for seconds in 0, MOMENT_SECONDS * 1.5, 3.0, 10.0:
+        service.clock.now += seconds
+        prepared, ordinary = by_lane(), await service(path)
+        assert prepared and prepared[1] == ordinary.body
+        fields = dict(line.split(b": ") for line in prepared[0].split(b"\r\n")[1:])
+        assert {name.decode().title(): value.decode() for name, value in fields.items()} == {
+            name.title(): value for name, value in ordinary.headers.items() if name.title() != "Server"
+        } | {"Date": fields[b"date"].decode()}
+    service.clock.now += MOMENT_SECONDS / 2
+    assert by_lane() == prepared, "the same for those who ask within a moment"
+    service.broken = True
+    service.clock.now += 1
+    assert by_lane() is None, "a defect is for the ordinary way"
 
 
 async def test_scrapes_that_come_together_share_one_and_one_that_goes_away_takes_nothing_from_the_others() -> None:
