@@ -34,7 +34,8 @@ class Channel:
 
     def __init__(self, feeds: tuple[Feed, ...], choice: Choice, version: int, now: float) -> None:
         self.feeds, self.choice, self.sent = feeds, choice, version
-        self.subscribers: set[Subscriber] = set()
+        # In the order in which they came: so they lie in memory, in Python's and in the kernel's.
+        self.subscribers: dict[Subscriber, None] = {}
         self.is_due = False
         # When the first change came that was not pushed yet.
         self.changed_at: float | None = None

@@ -80,7 +80,7 @@ class Streams:
                 if not self._by_feed[feed] and feed.place.snapshot:
                     feed.state = feed.place.snapshot.freshness(now)
                 self._by_feed[feed].add(channel)
-        channel.subscribers.add(subscriber)
+        channel.subscribers[subscriber] = None
         self._subscribers.add(subscriber)
         subscriber.channel, subscriber.version = channel, self.version
         if not self._is_looking:
@@ -96,7 +96,7 @@ class Streams:
             return
         channel = subscriber.channel
         self._subscribers.remove(subscriber)
-        channel.subscribers.remove(subscriber)
+        del channel.subscribers[subscriber]
         if not channel.subscribers:
             del self._channels[channel.choice]
             for feed in channel.feeds:
