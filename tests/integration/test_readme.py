@@ -1,16 +1,22 @@
 """README is true, in both languages: its commands work, its tables are complete."""
 
+import ast
 import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from fastprice.infrastructure.prometheus import Metrics
 from fastprice.market import Market
 from fastprice.settings import Settings
+from tests.conftest import free_port
 from tests.service import running
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +111,8 @@ async def test_the_commands_of_the_quick_start_and_the_examples_work(market: Mar
         assert len(curls) > 8
         for line in curls:
             here = line.replace("http://localhost:8000", service.url).replace("http://localhost:9000", market.url)
-            process = await asyncio.create_subprocess_shell(f"{here} --fail", stdout=asyncio.subprocess.PIPE)
+            fails = here.replace("curl ", "curl --fail ", 1)
+            process = await asyncio.create_subprocess_shell(fails, stdout=asyncio.subprocess.PIPE)
             output, _ = await process.communicate()
             assert process.returncode == 0, line
             assert output, line
@@ -116,7 +123,68 @@ async def test_every_endpoint_of_the_table_answers(market: Market, tmp_path: Pat
         await service.until(200)
         for row in rows("README.md", after="## Endpoints"):
             path = names(row[0])[0].removeprefix("GET ")
-            await service.until(200, path)
+            await service.until(200, "/api/v1/prices" if path.endswith("stream") else path)
+            async with service.session.get(service.url + path) as answer:
+                assert answer.status == 200, path
+
+
+@pytest.mark.parametrize("readme", READMES)
+async def test_the_example_in_python_prints_what_a_stream_sends(market: Market, tmp_path: Path, readme: str) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", text(readme), re.S)
+    async with running(market, tmp_path, REFRESH_INTERVAL="0.2") as service:
+        await service.until(200)
+        (tmp_path / "example.py").write_text(example.replace("http://localhost:8000", service.url))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(tmp_path / "example.py"), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        lines = [await asyncio.wait_for(process.stdout.readline(), 30) for _ in range(3)]
+        process.kill()
+        await process.wait()
+    stamps = [ast.literal_eval(line.decode())["fetched_at_ms"] for line in lines]
+    assert stamps == sorted(set(stamps))
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium is installed")
+@pytest.mark.parametrize("readme", READMES)
+async def test_the_example_for_browsers_works_in_one(market: Market, tmp_path: Path, readme: str) -> None:
+    [example] = re.findall(r"```js\n(.*?)```", text(readme), re.S)
+    seen: asyncio.Queue[str] = asyncio.Queue()
+    async with running(market, tmp_path, REFRESH_INTERVAL="0.2") as service, pages(seen) as (app, address):
+        await service.until(200)
+        script = example.replace("http://localhost:8000", service.url).replace("console.log(", "show(")
+        app["page"] = f"<!doctype html><script>const show = (text) => fetch('/seen?' + text);\n{script}</script>"
+        process = await asyncio.create_subprocess_exec(
+            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            f"--user-data-dir={tmp_path / 'profile'}", address,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        prices = [float(await asyncio.wait_for(seen.get(), 60)) for _ in range(3)]
+        process.terminate()
+        await process.wait()
+    assert len(set(prices)) > 1 and min(prices) > 0
+
+
+@contextlib.asynccontextmanager
+async def pages(seen: asyncio.Queue[str]) -> AsyncIterator[tuple[dict[str, str], str]]:
+    """A site with one page, and an address to which that tells what it has seen."""
+    site = {"page": ""}
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text=site["page"], content_type="text/html")
+
+    async def told(request: web.Request) -> web.Response:
+        seen.put_nowait(request.query_string)
+        return web.Response()
+
+    app = web.Application()
+    app.add_routes([web.get("/", page), web.get("/seen", told)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    listener = web.TCPSite(runner, "127.0.0.1", port := free_port())
+    await listener.start()
+    yield site, f"http://127.0.0.1:{port}/"
+    await runner.cleanup()
 
 
 @pytest.mark.parametrize(("name", "heading"), [("README.md", "## Performance"), ("README.ru.md", "## Производительность")])
