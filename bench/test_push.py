@@ -12,7 +12,7 @@ from fastprice.application.latest_price import LatestPrice
 from fastprice.domain.quote import AgeLimits
 from fastprice.interface.price_snapshot import price_snapshots
 from fastprice.interface.sse import Feed, Message, news
-from fastprice.server.push import PushedTo
+from fastprice.server.subscriber import PushedTo
 from tests.fakes import ETH
 
 
@@ -42,7 +42,8 @@ def test_render_an_event(benchmark: BenchmarkFixture, latest: LatestPrice[Any]) 
     assert benchmark(event, latest).events == 1
 
 
-def test_push_to_a_subscriber(benchmark: BenchmarkFixture, latest: LatestPrice[Any], descriptor: int) -> None:
+def test_push_to_100_subscribers(benchmark: BenchmarkFixture, latest: LatestPrice[Any], descriptor: int) -> None:
     common = event(latest)
-    subscriber = PushedTo(None, descriptor, is_chunked=True)  # type: ignore[arg-type]
-    assert benchmark(subscriber.push, common, 0, 0) == 1
+    subscriber = PushedTo(None, descriptor)  # type: ignore[arg-type]
+    benchmark.extra_info["subscribers"] = 100
+    assert benchmark(PushedTo.push, [subscriber] * 100, common, 0, 0) == 100

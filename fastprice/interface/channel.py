@@ -1,6 +1,7 @@
 """Subscribers who are sent the same at the same times, and what each of them lacks."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 from fastprice.interface.sse import Feed, Message, news
 
@@ -19,10 +20,12 @@ class Subscriber(Protocol):
     channel: "Channel"
     version: int
 
-    def push(self, common: Message, before: int, after: int) -> int:
-        """Send what is new: `common` to one that has the version `before`, and then has `after`; else what it lacks.
+    @classmethod
+    def push(cls, several: Sequence[Any], common: Message, before: int, after: int) -> int:
+        """Send `common` to those that have the version `before`, and then have `after`; the others what they lack.
 
-        Gives how many events were sent at once.
+        Gives how many events were sent at once. It takes several, all of this class, because a call for each of them
+        would take a good part of the time.
         """
 
     def leave(self) -> None:
@@ -34,13 +37,21 @@ class Channel:
 
     def __init__(self, feeds: tuple[Feed, ...], choice: Choice, version: int, now: float) -> None:
         self.feeds, self.choice, self.sent = feeds, choice, version
-        # In the order in which they came: so they lie in memory, in Python's and in the kernel's.
-        self.subscribers: dict[Subscriber, None] = {}
+        # By their class, in the order in which they came: so they lie in memory, in Python's and in the kernel's.
+        self.subscribers: dict[type[Subscriber], dict[Subscriber, None]] = {}
         self.is_due = False
         # When the first change came that was not pushed yet.
         self.changed_at: float | None = None
         # When there was the last push of news, and when anything was sent to all.
         self.pushed_at, self.heard_at = float("-inf"), now
+
+    def add(self, subscriber: Subscriber) -> None:
+        self.subscribers.setdefault(type(subscriber), {})[subscriber] = None
+
+    def remove(self, subscriber: Subscriber) -> bool:
+        """Remove one; whether that was the last."""
+        del self.subscribers[type(subscriber)][subscriber]
+        return not any(self.subscribers.values())
 
     def news(self, version: int, now: float) -> Message:
         return news(self.feeds, version, now, self.choice.of_one)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -69,12 +69,14 @@ class Waiting:
         self._wake = asyncio.Event()
         self._is_over = self._was_silent = False
 
-    def push(self, common: Message, before: int, after: int) -> int:
-        if self._wake.is_set():
-            self._streams.counts.dropped += common.events
-        self._was_silent |= common is COMMENT
-        self._wake.set()
-        return 0  # Its task sends, and counts.
+    @classmethod
+    def push(cls, several: Sequence["Waiting"], common: Message, before: int, after: int) -> int:
+        for each in several:
+            if each._wake.is_set():
+                each._streams.counts.dropped += common.events
+            each._was_silent |= common is COMMENT
+            each._wake.set()
+        return 0  # Their tasks send, and count.
 
     def leave(self) -> None:
         self._is_over = True

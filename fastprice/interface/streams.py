@@ -80,7 +80,7 @@ class Streams:
                 if not self._by_feed[feed] and feed.place.snapshot:
                     feed.state = feed.place.snapshot.freshness(now)
                 self._by_feed[feed].add(channel)
-        channel.subscribers[subscriber] = None
+        channel.add(subscriber)
         self._subscribers.add(subscriber)
         subscriber.channel, subscriber.version = channel, self.version
         if not self._is_looking:
@@ -96,8 +96,7 @@ class Streams:
             return
         channel = subscriber.channel
         self._subscribers.remove(subscriber)
-        del channel.subscribers[subscriber]
-        if not channel.subscribers:
+        if channel.remove(subscriber):
             del self._channels[channel.choice]
             for feed in channel.feeds:
                 self._by_feed[feed].remove(channel)
@@ -173,12 +172,12 @@ class Streams:
             self._schedule(channel, channel.changed_at)
 
     def _give(self, channel: Channel, common: Message, before: int, after: int) -> Iterator[None]:
-        sent = 0
-        for number, subscriber in enumerate(tuple(channel.subscribers), 1):
-            sent += subscriber.push(common, before, after)
-            if number % WRITES_PER_TURN == 0:
-                yield
-        self.counts.events += sent
+        for kind, subscribers in tuple(channel.subscribers.items()):
+            everybody = tuple(subscribers)
+            for first in range(0, len(everybody), WRITES_PER_TURN):
+                if first:
+                    yield
+                self.counts.events += kind.push(everybody[first : first + WRITES_PER_TURN], common, before, after)
 
     def _look(self) -> None:
         """Find prices that have become stale or expired, and channels that were silent for too long."""

@@ -14,7 +14,7 @@ import pytest
 
 from fastprice.interface import streams as streams_module
 from fastprice.server.careful_http import UNREAD_SECONDS
-from fastprice.server.push import MAX_SAID_BYTES
+from fastprice.server.subscriber import MAX_SAID_BYTES
 from tests.integration.test_lane import OTHER, PLAIN, PRICE, Prices, Side, Wire, request, turns
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -37,15 +37,15 @@ class Somebody:
         self.heard = b""
         self._streams = streams
 
-    def push(self, common: Message, before: int, after: int) -> int:
-        if self.is_behind:
-            return 0
-        if self.version != before:
-            self.catch_up()
-            return 0
-        self.version = after
-        self.heard += common.body
-        return common.events
+    @classmethod
+    def push(cls, several: Sequence["Somebody"], common: Message, before: int, after: int) -> int:
+        for each in several:
+            if each.version == before and not each.is_behind:
+                each.version = after
+                each.heard += common.body
+            elif not each.is_behind:
+                each.catch_up()
+        return 0
 
     def catch_up(self) -> None:
         self.is_behind = False
