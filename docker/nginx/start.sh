@@ -22,6 +22,7 @@ mkdir -p "$run"
   echo "map \"\" \$micro_cache { default $cache; }"
   echo "map \"\" \$logged { default ${NGINX_ACCESS_LOG:-1}; }"
 } > "$run/chosen.conf"
+echo "limit_conn streams ${STREAMS_PER_ADDRESS:-100};" > "$run/streams.conf"
 
 # Paths in nginx.conf are relative to where it stands, and that has to be where this can write.
 cp "$here/nginx.conf" "$run/nginx.conf"

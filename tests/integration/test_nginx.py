@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from fastprice.market import Market
@@ -213,6 +214,43 @@ async def test_without_any_replica_the_answer_says_so_and_when_to_come_again(tmp
         reply = await front.ask()
         assert (reply.status, json.loads(reply.body)["code"]) == (503, "no_replica")
         assert (reply.headers["retry-after"], reply.headers["cache-control"]) == ("1", "no-store")
+
+
+async def test_a_stream_comes_unbuffered_and_a_pause_does_not_cut_it(market: Market, tmp_path: Path) -> None:
+    (tmp_path / "front").mkdir()
+    path = "/api/v1/prices/eth-usdt/stream"
+    async with running(market, tmp_path, REFRESH_INTERVAL=0.2, CACHE_TTL=6.5, MAX_STALE=30) as service:
+        await service.until(200)
+        async with (
+            fronted(tmp_path / "front", 0, REPLICAS=f"127.0.0.1:{service.port}", STREAMS_PER_ADDRESS="2") as front,
+            aiohttp.ClientSession(f"http://127.0.0.1:{front.port}") as session,
+            session.get(path, timeout=aiohttp.ClientTimeout(sock_read=30)) as stream,
+        ):
+            assert stream.status == 200 and stream.headers["Content-Type"] == "text/event-stream"
+            first, last = await fields_of_next(stream), await fields_of_next(stream)
+            assert int(last["id"]) > int(first["id"]), "each comes when it is there"
+            market.set_fault("all", "hang")
+            began, known = time.monotonic(), ""
+            while last["event"] != "state":
+                known, last = last["id"], await fields_of_next(stream)
+            assert json.loads(last["data"])["state"] == "stale"
+            assert time.monotonic() - began > 5, "that is what nginx lets a replica pause by default"
+            async with session.get(path, headers={"Last-Event-ID": known}) as again:
+                assert (await fields_of_next(again))["event"] == "state", "the price that it names is not repeated"
+                refused = await front.ask(path)
+                assert (refused.status, json.loads(refused.body)["code"]) == (429, "too_many_streams")
+            assert (await front.ask(PRICE)).status == 200
+
+
+async def fields_of_next(stream: aiohttp.ClientResponse) -> dict[str, str]:
+    """The next event that is more than `retry` or a comment."""
+    fields: dict[str, str] = {}
+    async for line in stream.content:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if not name and "event" in fields:
+            return fields
+        fields = {} if not name else fields | {name: value}
+    raise AssertionError("the stream has ended")
 
 
 async def test_nothing_is_cached_unless_it_is_asked_for(tmp_path: Path) -> None:
