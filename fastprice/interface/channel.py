@@ -58,7 +58,7 @@ class Channel:
 
 
 class Counts:
-    """What was counted since it was last drained; `seconds` are those from a change to the last subscriber."""
+    """What was counted since it was last drained; `seconds`: from when a change could be pushed to the last one."""
 
     def __init__(self) -> None:
         self.events = self.dropped = self.closed = 0

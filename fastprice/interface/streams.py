@@ -158,14 +158,16 @@ class Streams:
 
     def _push(self, channel: Channel) -> Iterator[None]:
         """Push what is new; and when that is done, what has come meanwhile."""
-        changed_at, before, channel.changed_at, channel.sent = channel.changed_at, channel.sent, None, self.version
-        channel.pushed_at = self.clock.monotonic()
+        may_be_pushed_at = channel.pushed_at + channel.choice.interval
+        channel.pushed_at = now = self.clock.monotonic()
+        since = max(channel.changed_at or now, may_be_pushed_at)
+        before, channel.changed_at, channel.sent = channel.sent, None, self.version
         try:
-            common = channel.news(before, channel.pushed_at)
+            common = channel.news(before, now)
             if common.body:
-                channel.heard_at = channel.pushed_at
+                channel.heard_at = now
                 yield from self._give(channel, common, before, channel.sent)
-                self.counts.seconds.append(self.clock.monotonic() - (changed_at or channel.pushed_at))
+                self.counts.seconds.append(self.clock.monotonic() - since)
         finally:
             channel.is_due = False
         if channel.changed_at is not None:

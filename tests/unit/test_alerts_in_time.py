@@ -165,6 +165,11 @@ WORLDS = {
         HEALTHY | workers("a", always(8), always(0), lambda second: second // 30 % 2)
         | workers("b", always(8), always(0), lambda second: 1 - second // 30 % 2),
     ),
+    "pushes that become slow": World(HEALTHY | {
+        of("a", "fastprice_push_duration_seconds_bucket", le="0.5"): counting(10, 0),
+        of("a", "fastprice_push_duration_seconds_bucket", le="1.0"): counting(10, 10),
+        of("a", "fastprice_push_duration_seconds_bucket", le="+Inf"): counting(10, 10),
+    }, ("PushSlow",), by=180 + 60, silent=170),
     "nginx is stopped": World(HEALTHY | {
         'up{job="edge", instance="nginx"}': before_and_after(1, 0), 'nginx_up{job="nginx", instance="e"}': before_and_after(1, 0),
     }, ("NginxDown",), by=20, silent=10),

@@ -132,7 +132,7 @@ class Metrics:
         self.stream_events = counter("stream_events", "Events sent to subscribers.")
         self.stream_dropped = counter("stream_dropped_events", "Events left out for subscribers that were behind.")
         self.stream_closed = counter("stream_closed_slow", "Streams closed because their clients read nothing.")
-        pushes = "Time from a change to its last subscriber."
+        pushes = "Time from a change to its last subscriber, but for what PUSH_INTERVAL makes it wait."
         self.push_duration = histogram("push_duration_seconds", pushes, buckets=PUSH_BUCKETS)
 
         self.redis_operations = counter("redis_operations", "Operations on Redis.", ("op", "result"))
