@@ -8,6 +8,7 @@ The way of a price: exchange bytes -> Quote -> store (L2) -> Snapshot (its rende
     store         infrastructure/*_store.py   the round as all workers share it: Redis, or sqlite3 without one
     snapshot      application/latest_price.py a quote as this worker serves it
     answer        interface/price_*.py        a look-up, a comparison of two numbers, bytes rendered when first read
+    push          interface/streams.py        the same bytes to every subscriber, when there is a newer snapshot
 
 The layers, each importing only those before it:
 
