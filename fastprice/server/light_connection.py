@@ -120,6 +120,7 @@ class LightConnection:
                 self.abort()
 
     def _leave(self) -> None:
+        """Answer what has come, and close."""
         self._read_last()
         if self.descriptor != NO_SOCKET:
             self.abort()
@@ -148,7 +149,8 @@ class LightConnection:
         if self.touched:
             self.touched, self._served, self._since = False, True, now
         if now - self._since > (self._shared.keep_alive if self._served else HEAD_SECONDS):
-            self.shutdown()
+            self._is_told_to_leave = True
+            self._leave()
 
     def abort(self) -> None:
         """Close at once."""
