@@ -90,7 +90,8 @@ async def test_connections_that_are_kept_are_spread_over_all_workers(service: Se
         for each in kept:
             assert await asyncio.to_thread(each.recv, 1 << 16)
         shares = [sockets(pid) - before[pid] for pid in service.workers()]
-    assert sum(shares) >= 300 and max(shares) <= 2 * min(shares), shares
+    # A socket that was there before, as one to an exchange or of the test's first question, may be closed by now.
+    assert sum(shares) >= 300 - len(shares) and max(shares) <= 2 * min(shares), shares
 
 
 async def test_connections_that_come_and_go_leave_nothing_behind(service: Service) -> None:
