@@ -136,6 +136,10 @@ bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and the
 	@$(BIN)/python -m bench.fleet $(if $(QUICK),--quick)
 
 # Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --stop 5" make bench-failures
+.PHONY: bench-agreement
+bench-agreement: $(VENV)/run.done  ## let exchanges lie for half an hour of virtual time each, and see what is served
+	@$(BIN)/python -m bench.agreement $(if $(QUICK),--quick)
+
 .PHONY: bench-failures
 bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller, loses Redis
 	@$(BIN)/python -m bench.failures $(FAILURES)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from bench.svg import Bar, bars, groups, panels
 from bench.tables import (
-    Result, connections_tables, failures_tables, fleet_tables, growth_tables, load_table, peers_tables
+    Result, agreement_tables, connections_tables, failures_tables, fleet_tables, growth_tables, load_table, peers_tables
 )
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 SMOKE = ROOT / "build" / "bench"
+# Where results are shown that are not of performance.
+PAGES = {"fleet": "scaling.md", "agreement": "agreement.md"}
 # The parts of bench.connections that compare how connections are kept.
 PICTURED = ("close", "ten", "http10", "http10_keep")
 # Those of bench.push that compare what a message costs.
@@ -44,7 +46,7 @@ def keep(name: str, result: Result, results: Path = RESULTS) -> None:
 def document(name: str, result: Result, docs: Path) -> None:
     """Write the tables of a result into its page, and its picture, if it has one, beside that."""
     tables, picture = SHOWN[name]
-    page = docs / ("scaling.md" if name == "fleet" else "performance.md")
+    page = docs / PAGES.get(name, "performance.md")
     text = page.read_text() if page.exists() else "# Performance\n"
     shown = f"\n\n![{name}]({name}.svg)" if picture else ""
     page.write_text(between_markers(text, name, f"{tables(result)}{shown}"))
@@ -130,6 +132,7 @@ SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]]
     "push": (partial(connections_tables, beside="floor"), push_picture),
     "load": (load_table, load_picture),
     "fleet": (fleet_tables, fleet_picture),
+    "agreement": (agreement_tables, None),
     "soak": (load_table, load_picture),
     "failures": (failures_tables, None),
 }

@@ -181,6 +181,31 @@ def _failed(row: Mapping[str, Any]) -> list[str]:
     return [row["name"], *map(_figure, figures)]
 
 
+def agreement_tables(result: Result) -> str:
+    return "\n\n".join([
+        f"Seed `{result['seed']}`, {result['minutes']:g} minutes of virtual time each, a round a second, nine sources:",
+        agreement_table(result["plays"]),
+        f"Real processes, {result['real_minutes']:g} minutes of lies by chance, each for 30 s, a check every 2 s:",
+        lies_table(result["real"]),
+    ])
+
+
+def agreement_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    return table(
+        ("mode", "who lies", "wrong price served, s", "allowed", "true move served after, s", "oldest price, s",
+         "calls per round", "distrusted in the end"),
+        ([row["mode"], row["name"], *(_figure(row[name]) for name in ("wrong", "allowed", "late", "oldest")),
+          f"{row['calls_per_round']:.3f}", ", ".join(row["distrusted"]) or "none"] for row in rows),
+    )  # fmt: skip
+
+
+def lies_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    return table(
+        ("mode", "who lies", "wrong price served, s", "allowed", "answers judged"),
+        ([row["mode"], row["lie"], *(_figure(row[name]) for name in ("wrong", "allowed", "looks"))] for row in rows),
+    )
+
+
 def _machine(result: Result) -> str:
     facts, versions = result["machine"], result["versions"]
     return "\n".join(

@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,13 +23,16 @@ from starlette.applications import Starlette
 from fastprice import __version__
 from fastprice.application.ask_each import Asked, ask_each
 from fastprice.application.belief import Tolerance
+from fastprice.application.cross_checks import CrossChecks
 from fastprice.application.events import Event
+from fastprice.application.failover import FailoverRound
 from fastprice.application.fallback_store import FallbackStore
 from fastprice.application.latest_price import LatestPrice, Snapshot
 from fastprice.application.leader import Leader, Pace
+from fastprice.application.median import MedianRound, Quorum
 from fastprice.application.ports import Clock, Events, PriceSource, PriceStore
 from fastprice.application.round import RoundLimits
-from fastprice.application.rounds import Rounds
+from fastprice.application.rounds import MakeRound, Rounds
 from fastprice.application.source_health import Patience, SourceHealth
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 from fastprice.infrastructure.circuit_breaker import SourceBreaker
@@ -95,7 +98,7 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         reports=lambda: rounds.reports,
         standing=rounds.standing,
         redis=redis_state,
-        scrape=partial(_scrape, metrics, flush, latest, rounds),
+        scrape=partial(_scrape, metrics, flush, latest, rounds, clock),
         count_request=metrics.count_request,
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
@@ -116,8 +119,9 @@ def _most_subscribers(settings: Settings) -> int:
 def _metrics(settings: Settings) -> Metrics:
     """The metrics, with what is known before anything has happened."""
     metrics = Metrics(__version__)
+    wanted = min(settings.min_sources, len(settings.sources))
     stores = ("redis", "embedded") if settings.redis_url else ("embedded",)
-    metrics.begin(settings.pairs, settings.age_limits, stores, (PRICE_ROUTE, PRICES, SOURCES_ROUTE))
+    metrics.begin(settings.pairs, settings.age_limits, stores, (PRICE_ROUTE, PRICES, SOURCES_ROUTE), wanted)
     metrics.simulated.show([(bool(settings.simulated),)])
     return metrics
 
@@ -165,11 +169,11 @@ async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
 
 
 async def _scrape(
-    metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceSnapshot], rounds: Rounds
+    metrics: Metrics, flush: Callable[[], None], latest: LatestPrice[PriceSnapshot], rounds: Rounds, clock: Clock
 ) -> tuple[bytes, str]:
     """The metrics as text, with the gauges as this worker knows them now."""
     flush()
-    metrics.show(latest.everything_held(), rounds.reports)
+    metrics.show(latest.everything_held(), rounds.reports, clock.wall_ms())
     return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
 
 
@@ -212,13 +216,26 @@ def engine(
     for source in sources:
         breaker = SourceBreaker(source.name, settings.breaker_fail_max, settings.breaker_reset, events)
         healths.append(SourceHealth(source, breaker, patience, share, clock.monotonic()))
+    pace = Pace(holder, settings.refresh_interval, share)
+    rounds = Rounds(_round_maker(settings, healths), healths, store, latest, holder, clock, events)
+    return Engine(latest, rounds, Leader(rounds, store, latest, pace, clock, events))
+
+
+def _round_maker(settings: Settings, healths: Sequence[SourceHealth]) -> MakeRound:
+    """What makes the rounds of PRICE_MODE."""
     # At least as far as clocks differ beyond the age of a fresh price.
     current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
-    tolerance = Tolerance(max(settings.age_limits.stale_ms, current_ms), current_ms, settings.max_deviation)
+    stamp_ms = max(settings.age_limits.stale_ms, current_ms)
     limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
-    pace = Pace(holder, settings.refresh_interval, share)
-    rounds = Rounds(healths, store, latest, tolerance, limits, holder, clock, events)
-    return Engine(latest, rounds, Leader(rounds, store, latest, pace, clock, events))
+    if settings.price_mode == "median":
+        tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, settings.cross_check_deviation)
+        # What counts makes the median as old as itself, which is to stay fresh until the next one is made.
+        counts_ms = settings.age_limits.fresh_ms - round(settings.refresh_interval * 1000)
+        return partial(MedianRound, settings.pairs, healths, tolerance, limits, Quorum(settings.min_sources, counts_ms))
+    agreeing = settings.cross_check_deviation if settings.cross_check_interval else settings.max_deviation
+    tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
+    checks = CrossChecks(settings.cross_check_interval, agreeing)
+    return partial(FailoverRound, settings.pairs, healths, tolerance, limits, checks)
 
 
 def _store(
@@ -247,7 +264,9 @@ def _way_of_prices(settings: Settings) -> str:
     pairs that it knows in place of all that was stored before.
     """
     pairs = sorted(pair.slug for pair in settings.pairs)
-    way = [pairs, settings.sources, sorted(settings.source_urls.items()), settings.max_deviation]
+    belief = [settings.max_deviation, settings.price_mode, settings.cross_check_deviation]
+    belief.append(settings.min_sources if settings.price_mode == "median" else settings.cross_check_interval)
+    way = [pairs, settings.sources, sorted(settings.source_urls.items()), belief]
     return hashlib.sha256(json.dumps(way).encode()).hexdigest()[:12]
 
 

@@ -179,6 +179,10 @@ class Settings:
     breaker_fail_max: int = _variable("5", _whole(1, 1000))
     breaker_reset: float = _variable("30", _seconds(0.01))
     max_deviation: float = _variable("0.05", _number(float, 0.0001, 1.0, "a share"))
+    price_mode: str = _variable("failover", _one_of("failover", "median"))
+    min_sources: int = _variable("3", _whole(1, len(EXCHANGES)))
+    cross_check_interval: float = _variable("10", _seconds())
+    cross_check_deviation: float = _variable("0.005", _number(float, 0.0001, 1.0, "a share"))
     redis_url: str = _variable("", _or_empty(_redis_url, REDIS_ACCEPTED))
     redis_timeout: float = _variable("0.1", _seconds(0.001))
     cache_prefix: str = _variable("fastprice", PREFIX)
@@ -213,6 +217,8 @@ class Settings:
             value, limit = own[name.lower()], own[other.lower()]
             if value >= limit if relation == "less than" else value < limit:
                 _refuse(name, f"{value:g}", f"{relation} {other} ({limit:g})")
+        if own["price_mode"] == "median" and own["min_sources"] > len(own["sources"]):
+            _refuse("MIN_SOURCES", str(own["min_sources"]), f"at most the number of SOURCES ({len(own['sources'])})")
         return cls(
             # Those of the exchanges, or all of one market; sources at a market or a private address are simulated.
             source_urls={name: url or f"{market.rstrip('/')}/{name}" for name, url in urls.items() if url or market},

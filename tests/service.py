@@ -117,6 +117,8 @@ async def running(
 ) -> AsyncIterator[Service]:
     """Start the service with quick intervals and two workers, unless `environ` says otherwise; stop it in the end.
 
+    Nobody is asked whether it agrees with the first source, so that tests can count who is asked.
+
     `inside` is a command that starts it in other namespaces, `host` where it listens there.
     """
     port = free_port()
@@ -130,6 +132,7 @@ async def running(
         "FETCH_TIMEOUT": 0.4,
         "RETRY_BASE": 0.01,
         "BREAKER_RESET": 1,
+        "CROSS_CHECK_INTERVAL": 0,
         "STORE_DIR": directory / "store",
         **source_urls(market.url),
         **environ,

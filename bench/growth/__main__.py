@@ -7,7 +7,9 @@ from statistics import median
 from typing import Any
 
 from bench import machine
-from bench.growth.points import FLEET_WORKERS, Row, by_connections, by_pairs, by_pairs_of_a_fleet, by_workers
+from bench.growth.points import (
+    FLEET_WORKERS, Row, by_connections, by_pairs, by_pairs_as_medians, by_pairs_of_a_fleet, by_workers
+)
 from bench.processes import missing, stop_on_signal
 from bench.report import save
 from bench.tables import growth_tables
@@ -33,6 +35,11 @@ AXES = (
           "calls": "upstream calls per s", "fresh": "pairs with a fresh price", "pss_mb": "PSS MB", "wrong": "errors"},
          {"CPU µs per request": {"cpu_us": "in all", "net_us": "without the refresh"},
           "PSS of the service in MB": {"pss_mb": "PSS"}}),
+    Axis("pairs-as-medians", "One worker with `PRICE_MODE=median`, which asks all nine sources in each round.",
+         (1, 100, 500), by_pairs_as_medians,
+         {"refresh_ms": "refresh, CPU ms per s", "calls": "upstream calls per s", "fresh": "pairs with a fresh price",
+          "cpu_us": "CPU µs per request", "pss_mb": "PSS MB", "wrong": "errors"},
+         {"refresh, CPU ms per s": {"refresh_ms": "refresh"}}),
     Axis("pairs-on-redis", f"{FLEET_WORKERS} workers on one core, over one Redis; operations as below.",
          (1, 100, 500), by_pairs_of_a_fleet,
          {"refresh_ms": "refresh of all workers, CPU ms per s", "calls": "upstream calls per s",

@@ -20,6 +20,8 @@ SETTLE_SECONDS, CONNECTIONS_PER_SECOND = 4, 2500
 # For the service's own count, which a busy one takes a while to say, before wrk ends.
 COUNT_SECONDS = 4
 FLEET_WORKERS = 3
+# What refreshing costs is measured for so many times the seconds of a load, which are 4: so it has a cross-check in it.
+QUIET_TIMES = 3
 Row = dict[str, float]
 
 
@@ -58,15 +60,16 @@ def named(count: int) -> list[str]:
     return [*ETH, *(f"c{number}-usdt" for number in range(1, count))]
 
 
-def by_pairs(count: int, seconds: int) -> Row:
+def by_pairs(count: int, seconds: int, mode: str = "failover") -> Row:
     """Every pair asked for in turn; the cost of refreshing them is measured without load, and taken off."""
     pairs = named(count)
-    with service(pairs, WORKERS="1") as running_service:
+    with service(pairs, WORKERS="1", PRICE_MODE=mode) as running_service:
         process = running_service.process
-        calls, before = market_calls(running_service.market), process.cpu()
-        time.sleep(seconds)
-        refresh = (process.cpu() - before).total / seconds
-        per_second = (market_calls(running_service.market) - calls) / seconds
+        calls, before, start = market_calls(running_service.market), process.cpu(), time.monotonic()
+        time.sleep(QUIET_TIMES * seconds)
+        lasted = time.monotonic() - start
+        refresh = (process.cpu() - before).total / lasted
+        per_second = (market_calls(running_service.market) - calls) / lasted
         fresh = fresh_prices(running_service.url)
         paths = running_service.directory / "paths"
         paths.write_text("".join(f"{PRICES}{pair}\n" for pair in pairs))
@@ -83,6 +86,10 @@ def by_pairs(count: int, seconds: int) -> Row:
             "pss_mb": process.memory_mb(),
             "wrong": load.not_2xx + load.failed,
         }
+
+
+def by_pairs_as_medians(count: int, seconds: int) -> Row:
+    return by_pairs(count, seconds, "median")
 
 
 def by_connections(count: int, seconds: int) -> Row:
@@ -123,7 +130,7 @@ def _over_redis(pairs: Sequence[str], workers: int, seconds: int) -> Row:
             url, process = running_service.url + PRICES + ETH[0], running_service.process
             calls, operations = market_calls(running_service.market), redis_operations(redis)
             before, start = process.cpu(), time.monotonic()
-            time.sleep(2 * seconds)
+            time.sleep(QUIET_TIMES * seconds)
             lasted, refresh = time.monotonic() - start, (process.cpu() - before).total
             calls = market_calls(running_service.market) - calls
             operations = redis_operations(redis) - operations

@@ -1,8 +1,9 @@
-"""Is this quote to be believed: by its own stamp, beside the price that is served, and beside what others say."""
+"""Is a quote to be believed: by its own stamp, beside the price that is served, and beside what other sources say."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from fastprice.application.agreement import majority
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import Quote, SourceTime
 
@@ -12,15 +13,16 @@ MAX_TRADE_LAG_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """By how much a stamp may be off at all, and up to which lag a price counts as current, in milliseconds; and the
-    share by which a price may jump before a second source must agree."""
+    """By how much a stamp may be off at all, and up to which lag a price counts as current, in milliseconds.
+
+    `max_deviation` is the share by which a price may jump before a second source must agree, `agreeing` the share
+    within which two sources agree.
+    """
 
     stamp_ms: int
     current_ms: int
     max_deviation: float
-
-    def fits(self, quote: Quote, other: Quote) -> bool:
-        return quote.price == other.price or quote.deviation(other) <= self.max_deviation
+    agreeing: float
 
     def lags(self, meaning: SourceTime, quote: Quote, newest_stamp_ms: int) -> bool:
         """Whether a quote is old by its own stamp; raises InvalidQuote where the stamp cannot be true.
@@ -39,36 +41,91 @@ class Tolerance:
         return meaning is SourceTime.PRICE and lag_ms > self.current_ms
 
 
+def fits(quote: Quote, other: Quote, share: float) -> bool:
+    """Whether two prices differ by no more than a share."""
+    return quote.price == other.price or abs(quote.deviation(other)) <= share
+
+
 @dataclass(slots=True)
 class Evidence:
-    """What is known of one pair in a round: the price that is served, and the quotes that are kept in reserve.
+    """What is known of one pair in a round: the price that is served, and what the sources have said.
 
-    `outliers` are far from the held price and wait for a second source to agree. `laggards` are old by their own
-    stamp and are served only if no source has a newer one.
+    `quotes` are those of the sources that were asked in their order, the first of which is served if it is believed.
+    `checks` are those of sources that were asked whether they agree. `doubted` are those of distrusted sources, and
+    `laggards` are old by their own stamp: both are served only if there is nothing better. `blamed` are far from what
+    is served instead.
     """
 
     held: Quote | None
-    outliers: list[Quote] = field(default_factory=list)
+    quotes: list[Quote] = field(default_factory=list)
+    checks: list[Quote] = field(default_factory=list)
+    doubted: list[Quote] = field(default_factory=list)
     laggards: list[Quote] = field(default_factory=list)
+    blamed: Sequence[Quote] = ()
+    everybody_was_asked: bool = False
+    weighed: int = 0
 
-    def agreed(self, quote: Quote, tolerance: Tolerance) -> Quote | None:
-        """What to serve now that this quote has come: itself, an earlier outlier that it confirms, or nothing yet."""
-        if self.held is None or tolerance.fits(quote, self.held):
-            return quote
-        return next((other for other in self.outliers if tolerance.fits(quote, other)), None)
+    @property
+    def has_news(self) -> bool:
+        """Whether something was said since it was last weighed."""
+        return len(self.all) > self.weighed
 
-    def reserve(self, tolerance: Tolerance) -> Quote | None:
-        """The newest laggard that fits, for when no source has a better one."""
+    @property
+    def trusted(self) -> list[Quote]:
+        return [*self.quotes, *self.checks]
+
+    @property
+    def all(self) -> list[Quote]:
+        return [*self.quotes, *self.checks, *self.doubted, *self.laggards]
+
+    def promote(self, source: str) -> None:
+        """Its turn has come for a source that was asked before whether it agrees."""
+        self.quotes += [quote for quote in self.checks if quote.source == source]
+        self.checks = [quote for quote in self.checks if quote.source != source]
+
+    def jumps(self, share: float) -> bool:
+        """Whether the first quote is farther than a share from the price that is served."""
+        return self.held is not None and not fits(self.quotes[0], self.held, share)
+
+    def agree(self, share: float) -> bool:
+        """Whether everybody says what the first one says."""
+        first, *others = self.trusted
+        return all(fits(first, other, share) for other in others)
+
+    def judged(self, rank: Sequence[str], tolerance: Tolerance) -> "Verdict":
+        """Who is right where not everybody agrees; `rank` has the sources in their order."""
+        voices = sorted(self.trusted, key=lambda quote: rank.index(quote.source))
+        if near := majority(voices, tolerance.agreeing):
+            return Verdict(near[0], near, [voice for voice in voices if voice not in near])
+        # Nobody knows who is right: the first that the held price or another source supports at least roughly, and
+        # only those that are far from it are wrong.
+        share = tolerance.max_deviation
+        witnesses = [*voices, self.held] if self.held else voices
+        for voice in voices:
+            if any(fits(voice, other, share) for other in witnesses if other is not voice):
+                return Verdict(voice, [], [other for other in voices if not fits(other, voice, share)])
+        return Verdict(None, [], [])
+
+    def reserve(self, share: float) -> Quote | None:
+        """What may be served where there is nothing better: the newest laggard, or what a distrusted source says."""
         newest_first = sorted(self.laggards, key=lambda quote: quote.source_time_ms or 0, reverse=True)
-        return next((quote for quote in newest_first if self.agreed(quote, tolerance) is quote), None)
+        candidates = [*newest_first, *self.doubted]
+        if self.held is None:
+            return next(iter(candidates), None)
+        witnesses = [self.held, *self.doubted]
+        for quote in candidates:
+            if any(fits(quote, other, share) for other in witnesses if other is not quote):
+                return quote
+        return None
 
-    def judged(self, accepted: Quote | None, tolerance: Tolerance) -> Iterator[tuple[Quote, InvalidQuote | None]]:
-        """Every quote in reserve and what is wrong with it, now that it is known which one is served, if any."""
-        far = "what another source says" if accepted else "the held price and no second source agrees"
-        for quote in self.outliers:
-            fits = accepted is not None and tolerance.fits(quote, accepted)
-            yield quote, None if fits else InvalidQuote(f"{quote.price} is far from {far}")
-        for quote in self.laggards:
-            lag_ms = quote.fetched_at_ms - (quote.source_time_ms or quote.fetched_at_ms)
-            old = f"its price is {lag_ms / 1000:.0f} s old by its own time stamp"
-            yield quote, None if quote is accepted else InvalidQuote(old)
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The quote to serve, None where none is to be believed; whose sources are right, and whose wrong.
+
+    Who is in neither list can be either.
+    """
+
+    accepted: Quote | None
+    right: Sequence[Quote]
+    wrong: Sequence[Quote]

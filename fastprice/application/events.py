@@ -39,6 +39,23 @@ class SourceBack:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceDistrusted:
+    """A source's prices of these pairs are not what the most sources say: it is asked for them last."""
+
+    source: str
+    pairs: tuple[Pair, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTrusted:
+    """A distrusted source has agreed with the others about these pairs again and again: it is asked in its order."""
+
+    source: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceCooling:
     """A source is left alone until `until_ms`."""
 
@@ -139,7 +156,7 @@ class CoordinationBack:
 
 
 Event = (
-    SourceAsked | SourceSkipped | SourceLost | SourceBack | SourceCooling | BreakerMoved | Refreshed | RefreshFailing
-    | RefreshRecovered | FreshnessMoved | LeaderMoved | CacheRead | StoreAsked | StoreLost | StoreBack
-    | CoordinationLost | CoordinationBack
+    SourceAsked | SourceSkipped | SourceLost | SourceBack | SourceDistrusted | SourceTrusted | SourceCooling
+    | BreakerMoved | Refreshed | RefreshFailing | RefreshRecovered | FreshnessMoved | LeaderMoved | CacheRead
+    | StoreAsked | StoreLost | StoreBack | CoordinationLost | CoordinationBack
 )  # fmt: skip

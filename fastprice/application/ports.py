@@ -109,13 +109,16 @@ class Ban:
 class PairReport:
     """What a source last said of one pair, and until when it is not asked for it; times in wall milliseconds.
 
-    `quote` is None too where the source's last quote is the one that is served.
+    `quote` is None too where the source's last quote is the one that is served. `deviation` is the share by which it
+    was above the price that was served then; `distrusted` says why others are asked first.
     """
 
     quote: Quote | None = None
     error: str | None = None
     error_at_ms: int | None = None
     unlisted_until_ms: int | None = None
+    deviation: float | None = None
+    distrusted: str | None = None
 
 
 NOTHING_SAID = PairReport()
@@ -123,7 +126,12 @@ NOTHING_SAID = PairReport()
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """How one source stands, as the leader sees it; times in wall milliseconds."""
+    """How one source stands, as the leader sees it; times in wall milliseconds.
+
+    `deviation` is the largest one of all pairs. Whoever needs to look at all pairs finds in `unlisted` those that it
+    does not list, until when it is not asked for them and what it said, and in `distrusted` how many it is distrusted
+    for: each member of `pairs` is read when it is looked at.
+    """
 
     source: str
     breaker: str
@@ -131,7 +139,15 @@ class SourceReport:
     cooldown_reason: str | None = None
     error: str | None = None
     error_at_ms: int | None = None
+    deviation: float | None = None
+    distrusted: int = 0
+    unlisted: Mapping[Pair, tuple[int, str]] = field(default_factory=dict)
     pairs: Mapping[Pair, PairReport] = field(default_factory=dict)
+
+    def is_well(self, now_ms: int) -> bool:
+        """Whether it may be asked, and is not distrusted for most of what it says."""
+        is_cooling = (self.cooldown_until_ms or 0) > now_ms
+        return self.breaker != "open" and not is_cooling and 2 * self.distrusted <= len(self.pairs)
 
     def of(self, pair: Pair) -> PairReport:
         return self.pairs.get(pair, NOTHING_SAID)

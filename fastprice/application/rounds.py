@@ -6,16 +6,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fastprice.application.belief import Tolerance
 from fastprice.application.events import CacheRead, Refreshed, RefreshFailing, RefreshRecovered
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, Events, PairReport, PriceStore, SourceReport, Stored
-from fastprice.application.round import Round, RoundLimits, carry_out
+from fastprice.application.round import Round, carry_out
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import StoreUnavailable
-from fastprice.domain.quote import Pair
+from fastprice.domain.quote import Pair, Quote
 
 logger = logging.getLogger(__name__)
+
+
+# Makes a round, given what is served of each pair, and the monotonic second at which it begins.
+MakeRound = Callable[[Callable[[Pair], Quote | None], float], Round]
 
 
 class Rounds:
@@ -26,22 +29,21 @@ class Rounds:
     """
 
     def __init__(
-        self, sources: Sequence[SourceHealth], store: PriceStore, latest: LatestPrice[Any], tolerance: Tolerance,
-        limits: RoundLimits, holder: str, clock: Clock, events: Events,
+        self, make: MakeRound, sources: Sequence[SourceHealth], store: PriceStore, latest: LatestPrice[Any],
+        holder: str, clock: Clock, events: Events,
     ) -> None:  # fmt: skip
-        self.reports: tuple[SourceReport, ...] = ()
+        self.reports: Sequence[SourceReport] = ()
         self.seen_at = clock.monotonic()
+        self._make = make
         self._sources = sources
         self._store = store
         self._latest = latest
-        self._tolerance = tolerance
-        self._limits = limits
         self._holder = holder
         self._clock = clock
         self._events = events
         self._round: Round | None = None
         self._task: asyncio.Task[None] | None = None
-        self._published: set[Pair] = set()
+        self._published: dict[Pair, Quote] = {}
         self._failing: frozenset[Pair] = frozenset()
         self._seen_ms = 0
 
@@ -83,8 +85,10 @@ class Rounds:
 
     async def publish_new(self) -> None:
         """Publish what the round under way has brought so far, if anything."""
-        if self._round is not None and self._round.accepted.keys() - self._published:
-            await self._publish(self._round)
+        if self._round is not None:
+            self._round.settle(self._clock.monotonic(), self._clock.wall_ms())
+            if self._round.accepted != self._published:
+                await self._publish(self._round)
 
     async def stop(self) -> None:
         """Cancel the round under way and wait for its end."""
@@ -93,8 +97,7 @@ class Rounds:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, may_ask: Callable[[], bool]) -> None:
-        now, latest = self._clock.monotonic(), self._latest
-        self._round = Round(latest.pairs, self._sources, latest.held, self._tolerance, self._limits, now)
+        self._round = self._make(self._latest.held, self._clock.monotonic())
         self._published.clear()
         try:
             await carry_out(self._round, self._clock, may_ask)
@@ -107,12 +110,12 @@ class Rounds:
 
     async def _publish(self, round_: Round) -> None:
         """Store all that this worker serves together with what is new, and then serve the new quotes itself."""
-        new = [quote for pair, quote in round_.accepted.items() if pair not in self._published]
-        self._published.update(quote.pair for quote in new)
+        new = [quote for pair, quote in round_.accepted.items() if self._published.get(pair) is not quote]
+        self._published.update(round_.accepted)
         now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
         held = filter(None, map(self._latest.held, self._latest.pairs))
         # The newest of each pair, and of two as new the one of this round.
-        served = {quote.pair: quote for quote in sorted((*held, *new), key=lambda quote: quote.fetched_at_ms)}
+        served = {quote.pair: quote for quote in sorted((*held, *new), key=lambda quote: quote.made_at_ms)}
         self.reports = tuple(health.report(now, wall_ms, served) for health in self._sources)
         stored = Stored(
             made_at_ms=max(wall_ms, self._seen_ms + 1),

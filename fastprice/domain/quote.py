@@ -9,7 +9,10 @@ from fastprice.domain.errors import InvalidQuote
 
 MAX_DIGITS = 40
 PRICES = Decimal("1e-18"), Decimal("1e15")
+# The source of a price that no single exchange gave.
+MEDIAN = "median"
 VOLUMES = Decimal(0), Decimal("1e24")
+SPREADS = Decimal(0), Decimal("1e33")
 # 2009-01-03, the first bitcoin block, to 2100: outside it a stamp is in another unit than milliseconds.
 MIN_TIME_MS, MAX_TIME_MS = 1_230_940_800_000, 4_102_444_800_000
 # How far ahead of this machine's clock another one may run before its stamps are not believed.
@@ -69,13 +72,30 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """Whose prices a median was made of, by how large a share the highest exceeds the lowest, and when it was made.
+
+    `spread` is a plain decimal string. Raises InvalidQuote.
+    """
+
+    sources: tuple[str, ...]
+    spread: str
+    made_at_ms: int
+
+    def __post_init__(self) -> None:
+        read_amount("spread", self.spread, SPREADS)
+        if not self.sources or not MIN_TIME_MS <= self.made_at_ms <= MAX_TIME_MS:
+            raise InvalidQuote("an agreement needs sources and a time in milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
-    """One price of one pair as one source gave it.
+    """One price of one pair as one source gave it, or the median of what several gave.
 
     Amounts are plain decimal strings, digit for digit the exchange's own: no sign, no exponent. `price` is the last
     trade; `volume_24h` is in base, `high_24h`, `low_24h` and `open_24h` are of the last 24 hours. All but the price
     are None where the exchange gives none. Age is counted from `fetched_at_ms`, when the exchange answered us, in
-    every tier. Raises InvalidQuote.
+    every tier; a median is as old as the oldest price in it. Raises InvalidQuote.
     """
 
     pair: Pair
@@ -89,6 +109,7 @@ class Quote:
     source: str
     source_time_ms: int | None
     fetched_at_ms: int
+    agreement: Agreement | None = None
 
     def __post_init__(self) -> None:
         read_amount("price", self.price, PRICES)
@@ -105,23 +126,28 @@ class Quote:
             if stamp is not None and not MIN_TIME_MS <= stamp <= MAX_TIME_MS:
                 raise InvalidQuote(f"{name} {stamp} is not a time in milliseconds")
 
+    @property
+    def made_at_ms(self) -> int:
+        """When this price came to be: quotes are ordered by it, or a slow source would make newer medians look old."""
+        return self.agreement.made_at_ms if self.agreement else self.fetched_at_ms
+
     def age_ms(self, now_ms: int) -> int:
         """Milliseconds since the exchange answered; a clock slightly behind the fetcher's counts as none."""
         return max(0, now_ms - self.fetched_at_ms)
 
     def is_from_future(self, now_ms: int) -> bool:
         """Whether the stamp lies further ahead than clocks differ: its clock or ours was stepped."""
-        return self.fetched_at_ms > now_ms + MAX_SKEW_MS
+        return self.made_at_ms > now_ms + MAX_SKEW_MS
 
     def replaces(self, held: "Quote | None", now_ms: int) -> bool:
         """Whether this quote may take the place of `held`: newer, or `held` is from before the clock was set back."""
         if held is None or held.is_from_future(now_ms):
             return True
-        return self.fetched_at_ms > held.fetched_at_ms
+        return self.made_at_ms > held.made_at_ms
 
     def deviation(self, other: "Quote") -> float:
-        """The share by which this price differs from another one."""
-        return float(abs(Decimal(self.price) / Decimal(other.price) - 1))
+        """The share by which this price is above another one, or, below zero, under it."""
+        return float(Decimal(self.price) / Decimal(other.price) - 1)
 
 
 def read_amount(name: str, text: str, limits: tuple[Decimal, Decimal]) -> Decimal:

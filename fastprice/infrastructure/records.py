@@ -1,26 +1,28 @@
 """How the stores write things down, and read them again as if a stranger had written them.
 
 Three records, because they live for different times: the round (made at, quotes, failing pairs), the reports, and the
-bans. Each is JSON of arrays in a fixed order; quotes repeat no names, because there may be a thousand of them.
+bans. Each is JSON of arrays in a fixed order: there may be a thousand quotes. What a source said of a pair is read when
+somebody looks at that pair.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
+from types import NoneType
 from typing import Any
 
 import orjson
 
-from fastprice.application.ports import BREAKER_STATES, Ban, PairReport, SourceReport, Stored
+from fastprice.application.ports import BREAKER_STATES, NOTHING_SAID, Ban, PairReport, SourceReport, Stored
 from fastprice.domain.errors import FastpriceError
-from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, Pair, Quote
+from fastprice.domain.quote import MAX_TIME_MS, MEDIAN, MIN_TIME_MS, Agreement, Pair, Quote
 
 # Raised when the form changes: a record of another version counts as none.
-VERSION = 2
+VERSION = 3
 MAX_TEXT = 400
 
-# The members of a quote in its own order, but for the pair.
-_quote_row = attrgetter("pair.slug", *(member.name for member in fields(Quote)[1:]))
+# The members of a quote in its own order, but for the pair and the agreement.
+_members = attrgetter("pair.slug", *(member.name for member in fields(Quote)[1:-1]))
 
 # Whatever a stranger's record makes the reading raise.
 _STRANGE = (ValueError, TypeError, LookupError, FastpriceError)
@@ -36,6 +38,8 @@ class Records:
         self._pairs = {pair.slug: pair for pair in pairs}
         self._sources = frozenset(sources)
         self._last: tuple[Sequence[bytes | None], Stored] = ((), Stored())
+        # The rows of the pairs of each source, as they were written last: most of them say the same for a long time.
+        self._written: dict[str, tuple[Mapping[Pair, PairReport], orjson.Fragment]] = {}
 
     def dump(self, stored: Stored) -> tuple[bytes, bytes, bytes]:
         """The round, the reports and the bans."""
@@ -43,7 +47,7 @@ class Records:
         failing = [pair.slug for pair in stored.failing]
         records = (
             orjson.dumps([VERSION, stored.made_at_ms, quotes, failing]),
-            orjson.dumps([VERSION, [_report_row(report) for report in stored.reports]]),
+            orjson.dumps([VERSION, [self._report_row(report) for report in stored.reports]]),
             orjson.dumps([VERSION, [[ban.source, ban.until_ms, ban.reason] for ban in stored.bans]]),
         )
         self._last = records, stored
@@ -55,7 +59,9 @@ class Records:
             return self._last[1]
         round_, reports, bans = records
         made_at_ms, quotes, failing = self._round(round_)
-        stored = Stored(made_at_ms, quotes, failing, self._reports(reports), self._bans(bans))
+        # With many pairs the reports are most of it, and they change once per check of the sources.
+        told = self._last[1].reports if reports in self._last[0][1:2] else self._reports(reports)
+        stored = Stored(made_at_ms, quotes, failing, told, self._bans(bans))
         self._last = tuple(records), stored
         return stored
 
@@ -63,23 +69,28 @@ class Records:
         try:
             made_at_ms, quotes, failing = _content(record, 3)
             found = tuple(quote for row in quotes if (quote := self._quote(row)))
-            known = frozenset(self._pairs[slug] for slug in failing if slug in self._pairs)
-            return _time(made_at_ms), found, known
+            return _time(made_at_ms), found, frozenset(self._pairs[slug] for slug in failing if slug in self._pairs)
         except _STRANGE:
             return 0, (), frozenset()
 
     def _quote(self, row: Any) -> Quote | None:
         """The quote in a row; None for one of another pair or source, and for one that is not valid."""
         try:
-            slug, *rest = row
+            slug, *rest, agreement = row
             *_, source, source_time_ms, fetched_at_ms = rest
-            if source not in self._sources or type(fetched_at_ms) is not int:
+            agreed = None if agreement is None else self._agreement(*agreement)
+            if type(fetched_at_ms) is not int or type(source_time_ms) not in (int, NoneType):
                 return None
-            if source_time_ms is not None and type(source_time_ms) is not int:
+            if source not in ((MEDIAN,) if agreed else self._sources):
                 return None
-            return Quote(self._pairs[slug], *rest)
+            return Quote(*(self._pairs[slug], *rest, agreed))
         except _STRANGE:
             return None
+
+    def _agreement(self, sources: Any, spread: Any, made_at_ms: Any) -> Agreement:
+        if not self._sources.issuperset(sources):
+            raise ValueError(sources)
+        return Agreement(tuple(sources), spread, _time(made_at_ms))
 
     def _reports(self, record: bytes | None) -> tuple[SourceReport, ...]:
         try:
@@ -90,38 +101,71 @@ class Records:
             return ()
 
     def _report(self, row: Any) -> SourceReport:
-        source, breaker, until_ms, reason, error, error_at_ms, pairs = row
-        if breaker not in BREAKER_STATES:
+        source, breaker, until_ms, reason, error, error_at_ms, deviation, distrusted, unlisted, pairs = row
+        if breaker not in BREAKER_STATES or type(distrusted) is not int:
             raise ValueError(breaker)
-        said = {self._pairs[slug]: self._pair_report(*rest) for slug, *rest in pairs if slug in self._pairs}
-        until_ms, error_at_ms = _optional_time(until_ms), _optional_time(error_at_ms)
-        return SourceReport(source, breaker, until_ms, _words(reason), _words(error), error_at_ms, said)
+        return SourceReport(
+            source, breaker, _optional_time(until_ms), _words(reason), _words(error), _optional_time(error_at_ms),
+            _optional_share(deviation), distrusted,
+            {self._pairs[slug]: (_time(ms), _words(why) or "") for slug, ms, why in unlisted if slug in self._pairs},
+            _Rows({self._pairs[slug]: rest for slug, *rest in pairs if slug in self._pairs}, self._pair_report),
+        )  # fmt: skip
 
-    def _pair_report(self, quote: Any, error: Any, error_at_ms: Any, unlisted_until_ms: Any) -> PairReport:
-        found = None if quote is None else self._quote(quote)
-        return PairReport(found, _words(error), _optional_time(error_at_ms), _optional_time(unlisted_until_ms))
+    def _pair_report(self, row: Any) -> PairReport:
+        try:
+            quote, error, error_at_ms, until_ms, deviation, distrusted = row
+            found = None if quote is None else self._quote(quote)
+            times = _optional_time(error_at_ms), _optional_time(until_ms)
+            return PairReport(found, _words(error), *times, _optional_share(deviation), _words(distrusted))
+        except _STRANGE:
+            return NOTHING_SAID
+
+    def _report_row(self, report: SourceReport) -> list[Any]:
+        written, pairs = self._written.get(report.source, ({}, None))
+        if pairs is None or written is not report.pairs:
+            pairs = orjson.Fragment(orjson.dumps([_pair_row(pair, said) for pair, said in report.pairs.items()]))
+            self._written[report.source] = report.pairs, pairs
+        return [
+            report.source, report.breaker, report.cooldown_until_ms, report.cooldown_reason, report.error,
+            report.error_at_ms, report.deviation, report.distrusted,
+            [[pair.slug, until_ms, why] for pair, (until_ms, why) in report.unlisted.items()], pairs,
+        ]  # fmt: skip
 
     def _bans(self, record: bytes | None) -> tuple[Ban, ...]:
         try:
             (rows,) = _content(record, 1)
-            return tuple(
-                Ban(source, _time(until_ms), _words(reason) or "")
-                for source, until_ms, reason in rows
-                if source in self._sources
-            )
+            return tuple(Ban(name, _time(ms), _words(why) or "") for name, ms, why in rows if name in self._sources)
         except _STRANGE:
             return ()
 
 
-def _report_row(report: SourceReport) -> list[Any]:
-    pairs = [
-        [pair.slug, said.quote and _quote_row(said.quote), said.error, said.error_at_ms, said.unlisted_until_ms]
-        for pair, said in report.pairs.items()
-    ]
-    return [
-        report.source, report.breaker, report.cooldown_until_ms, report.cooldown_reason, report.error,
-        report.error_at_ms, pairs,
-    ]  # fmt: skip
+class _Rows(Mapping[Pair, PairReport]):
+    """What a source said of each pair, read when it is looked at."""
+
+    def __init__(self, rows: Mapping[Pair, Any], read: Callable[[Any], PairReport]) -> None:
+        self._rows, self._read = rows, read
+
+    def __getitem__(self, pair: Pair) -> PairReport:
+        return self._read(self._rows[pair])
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+
+def _quote_row(quote: Quote) -> tuple[Any, ...]:
+    agreed = quote.agreement
+    return *_members(quote), agreed and (agreed.sources, agreed.spread, agreed.made_at_ms)
+
+
+def _pair_row(pair: Pair, said: PairReport) -> list[Any]:
+    quote = said.quote and _quote_row(said.quote)
+    return [pair.slug, quote, said.error, said.error_at_ms, said.unlisted_until_ms, said.deviation, said.distrusted]
 
 
 def _content(record: bytes | None, length: int) -> list[Any]:
@@ -141,6 +185,12 @@ def _time(value: Any) -> int:
 
 def _optional_time(value: Any) -> int | None:
     return None if value is None else _time(value)
+
+
+def _optional_share(value: Any) -> float | None:
+    if type(value) not in (int, float, NoneType):
+        raise ValueError(value)
+    return value if value is None else float(value)
 
 
 def _words(value: Any) -> str | None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from fastprice.application.events import (
     BreakerMoved, CoordinationBack, CoordinationLost, Event, FreshnessMoved, RefreshFailing, RefreshRecovered,
-    SourceBack, SourceCooling, SourceLost, StoreBack, StoreLost
+    SourceBack, SourceCooling, SourceDistrusted, SourceLost, SourceTrusted, StoreBack, StoreLost
 )
 from fastprice.domain.quote import Freshness, Pair
 
@@ -30,6 +30,10 @@ def _line(event: Event) -> tuple[int, str] | None:
             return logging.WARNING, f"source lost: {source}, {named(pairs)}: {reason}"
         case SourceBack(source, pairs):
             return logging.INFO, f"source back: {source}, {named(pairs)}"
+        case SourceDistrusted(source, pairs, reason):
+            return logging.WARNING, f"source distrusted: {source}, {named(pairs)}: {reason}; it is asked last"
+        case SourceTrusted(source, pairs):
+            return logging.INFO, f"source trusted again: {source}, {named(pairs)}"
         case SourceCooling(source, until_ms):
             until = datetime.fromtimestamp(until_ms / 1000, UTC)
             return logging.WARNING, f"source cooling down: {source} is not asked until {until:%Y-%m-%d %H:%M:%S} UTC"

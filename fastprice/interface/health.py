@@ -62,10 +62,9 @@ class Health:
         states = {slug: self._pair_state(place, now, now_ms) for slug, place in self._parts.latest.by_slug.items()}
         # Put where it belongs, because it is little: to ask every report about every pair would take most of the time.
         for report in self._parts.reports():
-            for pair, said in report.pairs.items():
-                if (said.unlisted_until_ms or 0) > now_ms and (state := states.get(pair.slug)):
-                    unlisted = {"until_ms": said.unlisted_until_ms, "reason": said.error}
-                    state.setdefault("unlisted", {})[report.source] = unlisted
+            for pair, (until_ms, reason) in report.unlisted.items():
+                if until_ms > now_ms and (state := states.get(pair.slug)):
+                    state.setdefault("unlisted", {})[report.source] = {"until_ms": until_ms, "reason": reason}
         return states
 
     def _pair_state(self, place: PricePlace, now: float, now_ms: int) -> dict[str, Any]:

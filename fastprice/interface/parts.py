@@ -49,4 +49,4 @@ class Parts:
     def last_quote(self, place: PricePlace) -> Quote | None:
         """The newest quote that any worker is known to have had, even if it is too old to be served."""
         known = [place.last, *(report.of(place.pair).quote for report in self.reports())]
-        return max(filter(None, known), key=lambda quote: quote.fetched_at_ms, default=None)
+        return max(filter(None, known), key=lambda quote: quote.made_at_ms, default=None)

@@ -20,6 +20,10 @@ SHARED = [
 
 def price_fields(quote: Quote) -> dict[str, Any]:
     """The fields of a quote as /openapi.json describes them; amounts stay the decimal strings that they came as."""
+    agreement = quote.agreement
+    agreed = {
+        "sources": agreement.sources, "spread": agreement.spread, "made_at_ms": agreement.made_at_ms,
+    } if agreement else {}  # fmt: skip
     return {
         "symbol": quote.pair.symbol,
         "base": quote.pair.base,
@@ -34,6 +38,7 @@ def price_fields(quote: Quote) -> dict[str, Any]:
         "source": quote.source,
         "source_time_ms": quote.source_time_ms,
         "fetched_at_ms": quote.fetched_at_ms,
+        **agreed,
     }
 
 
@@ -81,7 +86,7 @@ def price_answer(quote: Quote, stale: bool) -> Answer:
     """What is served for a quote while it is fresh, or while it is stale."""
     body = orjson.dumps(price_fields(quote) | {"stale": stale})
     # A copy, because the bytes that orjson gives keep the buffer of 4 KB or more in which they were written.
-    return Answer(bytes(memoryview(body)), quote.fetched_at_ms)
+    return Answer(bytes(memoryview(body)), quote.made_at_ms)
 
 
 def matches(if_none_match: bytes, tag: bytes) -> bool:

@@ -68,5 +68,7 @@ def _source_row(report: SourceReport, said: PairReport, now_ms: int) -> dict[str
         "source": report.source,
         **state,
         "age_ms": quote.age_ms(now_ms) if quote else None,
+        "deviation": None if said.deviation is None else round(said.deviation, 6),
+        "distrusted": said.distrusted,
         "last_quote": price_fields(quote) if quote else None,
     }

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from statistics import median
 
+from fastprice.application.agreement import median
 from fastprice.application.ask_each import Asked
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
@@ -15,10 +15,11 @@ def table(pair: Pair, rows: Sequence[Asked], max_deviation: float) -> str:
     """A header, a row per source, and a line that sums them up.
 
     `clock` is the source's time stamp minus this machine's time. It includes the delay of the network and the age of
-    the price, so a large value means a wrong clock or an old price.
+    the price, so a large value means a wrong clock or an old price. The median is that of PRICE_MODE=median: of an even
+    number of prices it is the mean of the middle two, with the digits of the finer one.
     """
-    prices = [Decimal(row.quote.price) for row in rows if row.quote]
-    middle = median(prices or [Decimal(0)])
+    prices = [row.quote.price for row in rows if row.quote]
+    middle = median(prices) if prices else ""
     cells = [HEADER, *(_cells(row, middle, max_deviation) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
@@ -29,11 +30,11 @@ def table(pair: Pair, rows: Sequence[Asked], max_deviation: float) -> str:
     return "\n".join([*lines, "", f"{summary}, median {middle}" if prices else f"{summary}. {NO_ANSWER}"])
 
 
-def _cells(row: Asked, middle: Decimal, max_deviation: float) -> tuple[str, ...]:
+def _cells(row: Asked, middle: str, max_deviation: float) -> tuple[str, ...]:
     latency, quote = f"{row.seconds * 1000:.0f} ms", row.quote
     if quote is None:
         return row.source, "-", "-", "-", latency, "-", "-", str(row.error)
-    off = float(Decimal(quote.price) / middle) - 1
+    off = float(Decimal(quote.price) / Decimal(middle)) - 1
     verdict = "ok" if abs(off) <= max_deviation else f"more than {max_deviation:.1%} from the median"
     clock = _clock(quote, row.source_time)
     return row.source, quote.price, quote.bid or "-", quote.ask or "-", latency, clock, f"{off:+.3%}", verdict

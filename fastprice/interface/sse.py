@@ -48,7 +48,7 @@ class Feed:
         served = snapshot.current(now) if snapshot else None
         if snapshot is None or served is None:
             return b""
-        identity = b"id: %d\n" % snapshot.quote.fetched_at_ms if with_id else b""
+        identity = b"id: %d\n" % snapshot.quote.made_at_ms if with_id else b""
         return b"%bevent: price\ndata: %b\n\n" % (identity, served.answer.body)
 
     def freshness(self) -> bytes:
@@ -79,7 +79,7 @@ def welcome(feeds: Iterable[Feed], now: float, with_id: bool, known: bytes | Non
     parts = [RETRY]
     for feed in feeds:
         snapshot = feed.place.snapshot
-        if snapshot and not (with_id and known == b"%d" % snapshot.quote.fetched_at_ms):
+        if snapshot and not (with_id and known == b"%d" % snapshot.quote.made_at_ms):
             parts.append(feed.price(now, with_id))
         if snapshot and snapshot.freshness(now) is not Freshness.FRESH:
             parts.append(feed.freshness())

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from fastprice.application.belief import Tolerance
+from fastprice.application.cross_checks import CrossChecks
 from fastprice.application.events import SourceAsked
+from fastprice.application.failover import FailoverRound
 from fastprice.application.ports import Answers, Clock
-from fastprice.application.round import Outcome, Round, RoundLimits
+from fastprice.application.round import Outcome, RoundLimits
 from fastprice.application.source_health import Patience, SourceHealth
 from fastprice.bootstrap import build
 from fastprice.domain.errors import (
@@ -167,9 +169,10 @@ async def test_a_list_that_unlisted_pairs_spoil_costs_one_call_more_and_never_ag
 
 async def asked_of(health: SourceHealth, pairs: tuple[Pair, ...], clock: FakeClock) -> int:
     """One round with one source, without pauses; returns how many pairs got a quote."""
-    limits, tolerance = RoundLimits(5.0, 2.0), Tolerance(60_000, 10_000, 0.05)
-    round_ = Round(pairs, [health], lambda pair: None, tolerance, limits, clock.now)
-    while (asking := round_.next(clock.now)) is not None:
+    limits, tolerance = RoundLimits(5.0, 2.0), Tolerance(60_000, 10_000, 0.05, 0.05)
+    round_ = FailoverRound(pairs, [health], tolerance, limits, CrossChecks(0, 0.05), lambda pair: None, clock.now)
+    while asks := round_.next(clock.now, clock.wall_ms()):
+        asking, = asks
         outcomes: list[Outcome] = []
         for call in asking.calls:
             try:

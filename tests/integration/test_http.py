@@ -598,11 +598,12 @@ async def test_no_price_at_all_is_503(service: Service) -> None:
 WELL = SourceReport("binance", "closed", pairs={ETH: PairReport(QUOTE)})
 ILL = SourceReport(
     "okx", "open", START_MS + 9000, "429 Too many", "429 Too many", START_MS - 5,
-    {ETH: PairReport(None, "429 Too many", START_MS - 5)},
+    pairs={ETH: PairReport(None, "429 Too many", START_MS - 5)},
 )  # fmt: skip
 OVER = SourceReport(
-    "kraken", "half_open", START_MS - 1, "429", "429", START_MS - 9, {ETH: PairReport(replace(QUOTE, source="kraken"))}
-)
+    "kraken", "half_open", START_MS - 1, "429", "429", START_MS - 9,
+    pairs={ETH: PairReport(replace(QUOTE, source="kraken"), deviation=0.0123456789, distrusted="frozen")},
+)  # fmt: skip
 
 
 async def test_sources_are_shown_as_they_stand(service: Service) -> None:
@@ -615,13 +616,16 @@ async def test_sources_are_shown_as_they_stand(service: Service) -> None:
     del quote["stale"]
     assert well == {
         "source": "binance", "breaker": "closed", "cooldown_until_ms": None, "cooldown_reason": None,
-        "last_error": None, "last_error_at_ms": None, "age_ms": 810, "last_quote": quote,
+        "last_error": None, "last_error_at_ms": None, "age_ms": 810, "deviation": None, "distrusted": None,
+        "last_quote": quote,
     }  # fmt: skip
     assert ill == {
         "source": "okx", "breaker": "open", "cooldown_until_ms": START_MS + 9000, "cooldown_reason": "429 Too many",
-        "last_error": "429 Too many", "last_error_at_ms": START_MS - 5, "age_ms": None, "last_quote": None,
+        "last_error": "429 Too many", "last_error_at_ms": START_MS - 5, "age_ms": None, "deviation": None,
+        "distrusted": None, "last_quote": None,
     }  # fmt: skip
     assert (over["cooldown_until_ms"], over["cooldown_reason"]) == (None, None), "a cool-down that is over is none"
+    assert (over["deviation"], over["distrusted"]) == (0.012346, "frozen")
     assert (over["last_error"], over["age_ms"]) == (None, 810), "an error is shown for the pair that it was about"
     other = (await service("/api/v1/prices/btc-usdt/sources")).json
     assert other["symbol"] == "BTC-USDT"
@@ -633,7 +637,11 @@ async def test_sources_are_shown_as_they_stand(service: Service) -> None:
 
 UNLISTED = SourceReport(
     "okx", "closed", None, None, "429 Too many", START_MS - 5,
-    {ETH: PairReport(None, "51001 No such pair", START_MS, START_MS + 30_000), BTC: PairReport(replace(QUOTE, pair=BTC))},
+    unlisted={ETH: (START_MS + 30_000, "51001 No such pair")},
+    pairs={
+        ETH: PairReport(None, "51001 No such pair", START_MS, START_MS + 30_000),
+        BTC: PairReport(replace(QUOTE, pair=BTC)),
+    },
 )  # fmt: skip
 
 

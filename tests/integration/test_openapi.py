@@ -12,9 +12,10 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from starlette.routing import Route
 
+from fastprice.domain.quote import MEDIAN, Agreement
 from fastprice.interface.responses import CODES
 from fastprice.server.refusals import REFUSALS, refusal
-from tests.fakes import BTC, ETH
+from tests.fakes import BTC, ETH, START_MS
 from tests.integration.test_http import (
     ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, UNLISTED, WELL, Got,
     Service
@@ -28,6 +29,10 @@ TELLING = {"etag", "last-modified", "retry-after", "allow", "cache-control"}
 STREAM, STREAMS = "/api/v1/prices/eth-usdt/stream", "/api/v1/stream"
 ROOT = Path(__file__).parents[2]
 BTC_PRICE = "/api/v1/prices/btc-usdt"
+# What an exchange may leave out, and a median never has but for bid and ask.
+NOTHING: dict[str, Any]
+NOTHING = dict.fromkeys(("bid", "ask", "volume_24h", "high_24h", "low_24h", "open_24h", "source_time_ms"))
+AGREED = Agreement(("binance", "okx", "kraken"), "0.000321", START_MS)
 
 
 @pytest.fixture
@@ -121,9 +126,7 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
     await ask(READINESS, READINESS, 200)
     await ask(READINESS, f"{READINESS}?strict=1", 503)
     service.reports = WELL, replace(UNLISTED, source="gate"), ILL, OVER
-    nothing: dict[str, Any]
-    nothing = dict.fromkeys(("bid", "ask", "volume_24h", "high_24h", "low_24h", "open_24h", "source_time_ms"))
-    service.price(BTC, price="61000.1", **nothing)
+    service.price(BTC, price="61000.1", **NOTHING)
     for path, template in {
         PRICE: PRICE_TEMPLATE, BTC_PRICE: PRICE_TEMPLATE, f"{PRICE}?max_age_ms=100000": PRICE_TEMPLATE,
         SOURCES: SOURCES_TEMPLATE, f"{BTC_PRICE}/sources": SOURCES_TEMPLATE, **ALIASES,
@@ -166,6 +169,18 @@ async def ask_for_streams(service: Service, ask: Callable[..., Awaitable[None]])
         await ask(path.replace("eth-usdt", "{pair}"), path, 503)
     await ask(STREAM.replace("eth-usdt", "{pair}"), "/api/v1/prices/no-pair/stream", 404)
     await ask(STREAMS, f"{STREAMS}?pairs=no-pair", 404)
+
+
+async def test_a_median_is_as_declared_and_never_says_only_half_of_what_it_is_made_of(service: Service) -> None:
+    service.price(age=0.5, source=MEDIAN, agreement=AGREED, **NOTHING)
+    content = await document(service)
+    for template, path in (PRICE_TEMPLATE, PRICE), (PRICES, PRICES):
+        assert hold(content, template, await service(path)) == "200"
+    body = (await service()).json
+    schema = validator(content, {"$ref": "#/components/schemas/Price"})
+    for name in "sources", "spread", "made_at_ms":
+        assert not schema.is_valid({key: body[key] for key in body if key != name})
+    assert not schema.is_valid(body | {"sources": []}) and not schema.is_valid(body | {"spread": 0.000321})
 
 
 async def test_parameters_accept_what_is_declared_and_no_more(service: Service) -> None:

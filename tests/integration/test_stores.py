@@ -160,9 +160,9 @@ async def test_what_is_stored_is_given_back_to_every_worker(stores: Place) -> No
         "0.000001000", now_ms - 5, bid="0.0000009", ask="0.00000110", volume_24h="0", high_24h="0.2", low_24h="0.0000001",
         open_24h="0.1", source_time_ms=1_753_300_000_012,
     )
-    said = {ETH: PairReport(quote, 'refused "é"', now_ms - 1, now_ms + 1), BTC: PairReport(unlisted_until_ms=now_ms)}
+    said = {ETH: PairReport(quote, 'refused "é"', now_ms - 1, now_ms + 1, 0.0012, "frozen"), BTC: PairReport(unlisted_until_ms=now_ms)}
     reports = (
-        SourceReport("okx", "open", now_ms, "asked too often", 'refused "é"', now_ms - 1, said),
+        SourceReport("okx", "open", now_ms, "asked too often", 'refused "é"', now_ms - 1, -0.01, 1, {BTC: (now_ms, "x")}, said),
         SourceReport("binance", "closed"),
     )
     bans = (Ban("okx", now_ms + 60_000, 'asked "too often" é'),)

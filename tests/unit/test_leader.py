@@ -102,7 +102,7 @@ class Fleet:
     """Workers that share a shelf, a clock and a source whose prices count up from 1001."""
 
     def __init__(self, count: int, *others: Any, pairs: str = "eth-usdt", **environ: str) -> None:
-        self.settings = Settings.from_env({"PAIRS": pairs, "RETRY_ATTEMPTS": "1", **environ})
+        self.settings = Settings.from_env({"PAIRS": pairs, "RETRY_ATTEMPTS": "1", "CROSS_CHECK_INTERVAL": "0", **environ})
         self.clock = FakeClock()
         self.shelf = Shelf()
         self.source = FakeSource("a", self.clock, self.next)

@@ -15,7 +15,7 @@ from fastprice.application.events import (
     SourceSkipped, StoreAsked, StoreBack, StoreLost
 )
 from fastprice.application.ports import Held, PairReport, SourceReport
-from fastprice.domain.quote import AgeLimits, Quote
+from fastprice.domain.quote import AgeLimits, Agreement, Quote
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
@@ -35,6 +35,11 @@ DOCUMENTED = {
     "upstream_requests_total": {"source", "outcome"},
     "upstream_request_duration_seconds": {"source"},
     "breaker_state": {"source"},
+    "price_deviation": {"source"},
+    "source_distrusted": {"source"},
+    "sources_agreeing": set(),
+    "sources_wanted": set(),
+    "first_source_share": set(),
     "source_cooldown_until_timestamp_seconds": {"source"},
     "redis_operations_total": {"op", "result"},
     "redis_operation_duration_seconds": set(),
@@ -119,7 +124,7 @@ def test_the_documented_metrics_are_there_with_their_labels_and_no_others(metric
         metrics(event)
     metrics.count_request("/", "GET", 200, 0.001)
     metrics.flush()
-    metrics.show([held(a_quote())], [SourceReport("okx", "closed")])
+    metrics.show([held(a_quote())], [SourceReport("okx", "closed", deviation=0.01)], START_MS)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     shown: dict[str, set[str]] = {}
     for family in families:
@@ -192,7 +197,7 @@ def test_gauges_show_the_prices_served_and_how_each_source_stands(metrics: Metri
         SourceReport("a", "open", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open", pairs=unlisted),
         SourceReport("c", "closed"),
     ]
-    metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports)
+    metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports, START_MS)
     shown = samples(metrics.exposition().decode())
     assert value(shown, "price", symbol="ETH-USDT") == 3120.45
     assert value(shown, "price_fetched_timestamp_seconds", symbol="BTC-USDT") == START_MS / 1000 + 1.5
@@ -200,14 +205,38 @@ def test_gauges_show_the_prices_served_and_how_each_source_stands(metrics: Metri
     assert [value(shown, "breaker_state", source=source) for source in "abc"] == [2, 1, 0]
     until = [value(shown, "source_cooldown_until_timestamp_seconds", source=source) for source in "ab"]
     assert until == [START_MS / 1000 + 0.5, 0]
-    metrics.show([], [SourceReport("a", "closed")])
+    metrics.show([], [SourceReport("a", "closed")], START_MS)
     assert value(metrics, "breaker_state", source="a") == 0
     assert value(metrics, "source_cooldown_until_timestamp_seconds", source="a") == 0
 
 
+def test_gauges_show_how_well_the_sources_agree(metrics: Metrics) -> None:
+    metrics.begin([ETH, BTC], LIMITS, ("embedded",), sources_wanted=3)
+    said = {ETH: PairReport(deviation=-0.02, distrusted="frozen"), BTC: PairReport(deviation=0.001)}
+    all_wrong = {pair: PairReport(distrusted="far") for pair in (ETH, BTC)}
+    reports = [
+        SourceReport("a", "closed", deviation=-0.02, distrusted=1, pairs=said), SourceReport("b", "half_open"),
+        SourceReport("c", "open"), SourceReport("d", "closed", cooldown_until_ms=START_MS + 1),
+        SourceReport("e", "closed", distrusted=2, pairs=all_wrong), SourceReport("f", "closed", cooldown_until_ms=START_MS),
+    ]
+    prices = [held(a_quote(source="a")), held(a_quote(pair=BTC, source="b"))]
+    metrics.show(prices, reports, START_MS)
+    assert value(metrics, "price_deviation", source="a") == -0.02
+    assert value(metrics, "price_deviation", source="b") is None, "it was never compared"
+    assert [value(metrics, "source_distrusted", source=source) for source in "abe"] == [1, 0, 2]
+    assert (value(metrics, "sources_agreeing"), value(metrics, "sources_wanted")) == (3, 3), "a, b and f"
+    assert value(metrics, "first_source_share") == 0.5
+    metrics.show([held(a_quote(source="a"), usable=False)], reports, START_MS)
+    assert value(metrics, "first_source_share") is None, "nothing is served"
+    metrics.show([held(a_quote(source="median", agreement=Agreement(("a", "b"), "0", START_MS)))], reports, START_MS)
+    assert value(metrics, "first_source_share") is None, "nor is there a first source of a median"
+    metrics.show(prices, [], START_MS)
+    assert value(metrics, "sources_agreeing") is None, "a worker that has just started does not know"
+
+
 def test_a_pair_that_has_no_price_is_seen_to_have_none_whoever_shows_it(metrics: Metrics) -> None:
     metrics.begin([ETH, BTC], LIMITS, ("embedded",))
-    metrics.show([held(a_quote("3120.45"))], [])
+    metrics.show([held(a_quote("3120.45"))], [], START_MS)
     assert value(metrics, "price", symbol="ETH-USDT") == 3120.45
     assert math.isnan(value(metrics, "price", symbol="BTC-USDT") or 0)
     assert value(metrics, "price_fetched_timestamp_seconds", symbol="BTC-USDT") is None
@@ -216,7 +245,7 @@ def test_a_pair_that_has_no_price_is_seen_to_have_none_whoever_shows_it(metrics:
 
 def test_a_price_too_old_to_be_served_is_none_and_its_age_is_told(metrics: Metrics) -> None:
     metrics.begin([ETH], LIMITS, ("embedded",))
-    metrics.show([held(a_quote("3120.45"), 61.5, usable=False)], [])
+    metrics.show([held(a_quote("3120.45"), 61.5, usable=False)], [], START_MS)
     assert math.isnan(value(metrics, "price", symbol="ETH-USDT") or 0)
     assert value(metrics, "price_age_seconds", symbol="ETH-USDT") == 61.5
 
@@ -292,7 +321,7 @@ def worker(slot, requests=0, price=None):
         metrics.count_request("/p", "GET", 200, 0.5)
     metrics.flush()
     if price:
-        metrics.show([Held(a_quote(price), True, 0.5, 0)], [SourceReport("a", "open")])
+        metrics.show([Held(a_quote(price), True, 0.5, 0)], [SourceReport("a", "open")], 0)
     return metrics
 
 """
@@ -323,7 +352,7 @@ def test_the_counts_of_all_workers_add_up_and_the_gauges_are_those_of_the_worker
     shown, log = run(tmp_path, """
 mine = worker(0, 3, "100.5")
 another = worker(1, 4, "101.5")
-another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")])
+another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")], 0)
 print(mine.exposition().decode())
 """)
     assert requests(shown) == (7, 7, 3.5)

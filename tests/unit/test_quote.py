@@ -156,8 +156,8 @@ def test_any_quote_replaces_none() -> None:
 
 @pytest.mark.parametrize(
     ("price", "other", "share"),
-    [("100", "100", 0.0), ("105", "100", 0.05), ("95", "100", 0.05), ("100.0", "100", 0.0), ("200", "100", 1.0),
-     ("0.00000001", "0.00000002", 0.5), ("3120.45", "3000.00", 0.04015)],
+    [("100", "100", 0.0), ("105", "100", 0.05), ("95", "100", -0.05), ("100.0", "100", 0.0), ("200", "100", 1.0),
+     ("0.00000001", "0.00000002", -0.5), ("3120.45", "3000.00", 0.04015)],
 )
 def test_deviation_is_the_exact_share_of_the_other_price(price: str, other: str, share: float) -> None:
     assert a_quote(price).deviation(a_quote(other, pair=BTC)) == share
@@ -166,5 +166,5 @@ def test_deviation_is_the_exact_share_of_the_other_price(price: str, other: str,
 def test_the_fields_of_a_quote_are_the_ones_that_travel() -> None:
     assert list(Quote.__dataclass_fields__) == [
         "pair", "price", "bid", "ask", "volume_24h", "high_24h", "low_24h", "open_24h", "source", "source_time_ms",
-        "fetched_at_ms",
+        "fetched_at_ms", "agreement",
     ]

@@ -42,6 +42,12 @@ def test_deviation_is_judged_in_both_directions_and_its_limit_is_still_ok() -> N
     assert [line.split("%  ")[1] for line in lines[1:4]] == ["ok", "ok", "more than 5.0% from the median"]
 
 
+def test_the_median_of_an_even_number_has_the_digits_of_the_finer_of_the_middle_two() -> None:
+    prices = {"a": "2999", "b": "3000.01", "c": "3000.04", "d": "3001.5"}
+    *_, last = table(ETH, [answered(source, price) for source, price in prices.items()], 0.05).splitlines()
+    assert last.endswith(", median 3000.02"), "the mean is 3000.025, and half of a digit goes to the even one"
+
+
 def test_when_none_answers_the_table_says_what_may_be_wrong() -> None:
     *_, last = table(ETH, [silent("okx"), silent("gate")], 0.05).splitlines()
     assert last.startswith("ETH-USDT: 0 of 2 sources answered. ") and "fastprice market" in last

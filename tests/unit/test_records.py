@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastprice.application.ports import Ban, PairReport, SourceReport, Stored
-from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, Pair
+from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, Agreement, Pair
 from fastprice.infrastructure.records import MAX_TEXT, VERSION, Records
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
@@ -18,11 +18,13 @@ FULL = a_quote(
     bid="3120.44", ask="3120.46", volume_24h="41325.02", high_24h="3200", low_24h="3000.5", open_24h="3100",
     source_time_ms=START_MS - 178,
 )
+MEDIAN = a_quote(source="median", pair=BTC, agreement=Agreement(("okx", "binance"), "0.000321", START_MS + 5))
 REPORT = SourceReport(
-    "okx", "half_open", START_MS + 1, "asked too often", "refused", START_MS, {ETH: PairReport(FULL, "x", START_MS, START_MS)}
+    "okx", "half_open", START_MS + 1, "asked too often", "refused", START_MS, -0.02, 1, {BTC: (START_MS, "not listed")},
+    {ETH: PairReport(FULL, "x", START_MS, START_MS, 0.0012, "frozen"), BTC: PairReport(error="not listed")},
 )
 BAN = Ban("okx", START_MS + 1, "banned")
-EVERYTHING = Stored(START_MS, (FULL, a_quote(pair=BTC)), frozenset({BTC}), (REPORT,), (BAN,))
+EVERYTHING = Stored(START_MS, (FULL, MEDIAN), frozenset({BTC}), (REPORT,), (BAN,))
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
@@ -88,14 +90,35 @@ def test_a_row_that_is_not_exactly_a_quote_of_ours_counts_as_none(place: int, co
     assert load(quotes=[changed]).quotes == ()
 
 
+# What may not stand in place of an agreement, in a row of the source "median".
+NO_AGREEMENTS: list[Any] = [
+    None, [], ["okx"], [["okx"], "0.1"], [["made up"], "0.1", START_MS], [[], "0.1", START_MS], [["okx"], "-1", START_MS],
+    [["okx"], 0.1, START_MS], [["okx"], "0.1", 1], [["okx"], "0.1", str(START_MS)], ["okx", "0.1", START_MS], [["okx"], None, START_MS],
+]
+
+
+@pytest.mark.parametrize("agreement", NO_AGREEMENTS, ids=repr)
+def test_a_median_without_a_whole_agreement_counts_as_none(agreement: Any) -> None:
+    changed = row()
+    changed[8], changed[11] = "median", agreement
+    assert load(quotes=[changed]).quotes == ()
+    changed[11] = [["okx"], "0.1", START_MS]
+    assert load(quotes=[changed]).quotes != ()
+    changed[8] = "okx"
+    assert load(quotes=[changed]).quotes == (), "a price of one source needs none"
+
+
 @pytest.mark.parametrize("made_at_ms", [None, 0, -1, True, 1.5, str(START_MS), MIN_TIME_MS - 1, MAX_TIME_MS + 1], ids=repr)
 def test_a_round_of_no_sane_time_counts_as_none(made_at_ms: Any) -> None:
     assert load(quotes=[row()], made_at_ms=made_at_ms) == Stored()
 
 
 def test_pairs_and_sources_of_others_are_left_out() -> None:
-    report: list[Any] = ["made up", "closed", None, None, None, None, []]
-    other = ["okx", "closed", None, None, None, None, [["sol-usdt", None, "x", None, None], ["eth-usdt", None, "y", None, None]]]
+    report: list[Any] = ["made up", "closed", None, None, None, None, None, 0, [], []]
+    other = [
+        "okx", "closed", None, None, None, None, None, 0, [["sol-usdt", START_MS, "x"]],
+        [["sol-usdt", None, "x", None, None, None, None], ["eth-usdt", None, "y", None, None, None, None]],
+    ]
     stored = load(
         failing=["sol-usdt", "btc-usdt", "nonsense"], reports=[report, other], bans=[["made up", START_MS, "x"]]
     )
@@ -104,12 +127,12 @@ def test_pairs_and_sources_of_others_are_left_out() -> None:
 
 
 def test_two_thousand_made_up_sources_are_none() -> None:
-    rows: list[list[Any]] = [[f"source {number}", "closed", None, None, None, None, []] for number in range(2_000)]
+    rows: list[list[Any]] = [[f"source {number}", "closed", None, None, None, None, None, 0, [], []] for number in range(2_000)]
     assert load(reports=rows).reports == ()
 
 
 def test_a_source_that_is_reported_twice_is_there_once() -> None:
-    rows: list[list[Any]] = [["okx", state, None, None, None, None, []] for state in ("open", "closed")]
+    rows: list[list[Any]] = [["okx", state, None, None, None, None, None, 0, [], []] for state in ("open", "closed")]
     assert load(reports=rows).reports == (SourceReport("okx", "closed"),)
 
 
@@ -117,20 +140,24 @@ def test_a_source_that_is_reported_twice_is_there_once() -> None:
     "two\nlines", "\x1b[31mred", "\u202ereversed", "x" * (MAX_TEXT + 1), 5, True, ["x"], {},
 ], ids=repr)  # fmt: skip
 def test_words_that_are_not_fit_for_a_log_make_the_record_none(words: Any) -> None:
-    assert load(reports=[["okx", "closed", START_MS, words, None, None, []]]).reports == ()
-    assert load(reports=[["okx", "closed", None, None, words, None, []]]).reports == ()
-    assert load(reports=[["okx", "closed", None, None, None, None, [["eth-usdt", None, words, None, None]]]]).reports == ()
+    assert load(reports=[["okx", "closed", START_MS, words, None, None, None, 0, [], []]]).reports == ()
+    assert load(reports=[["okx", "closed", None, None, words, None, None, 0, [], []]]).reports == ()
+    unlisted = [["eth-usdt", START_MS, words]]
+    assert load(reports=[["okx", "closed", None, None, None, None, None, 0, unlisted, []]]).reports == ()
+    for row_ in ["eth-usdt", None, words, None, None, None, None], ["eth-usdt", None, None, None, None, None, words]:
+        report, = load(reports=[["okx", "closed", None, None, None, None, None, 0, [], [row_]]]).reports
+        assert report.of(ETH) == PairReport(), "it costs what was said of its pair alone"
     assert load(bans=[["okx", START_MS, words]]).bans == ()
 
 
 @pytest.mark.parametrize("state", ["", "OPEN", "ajar", None, 1, []], ids=repr)
 def test_a_breaker_in_no_state_that_there_is_makes_the_report_none(state: Any) -> None:
-    assert load(reports=[["okx", state, None, None, None, None, []]]).reports == ()
+    assert load(reports=[["okx", state, None, None, None, None, None, 0, [], []]]).reports == ()
 
 
 @pytest.mark.parametrize("record", [
-    b"", b"null", b"5", b"[]", b"{}", b"[2]", b"[2,", b"\xff\xfe", b"[" * 5_000, b"[1,1,[],[]]", b'["2",1,[],[]]',
-    rb'[2,1753300000000,[["\ud800"]],[]]', b"[2,NaN,[],[]]", b"[2,1e400,[],[]]", b"[2," + b"9" * 400 + b",[],[]]",
+    b"", b"null", b"5", b"[]", b"{}", b"[3]", b"[3,", b"\xff\xfe", b"[" * 5_000, b"[1,1,[],[]]", b'["3",1,[],[]]',
+    rb'[3,1753300000000,[["\ud800"]],[]]', b"[3,NaN,[],[]]", b"[3,1e400,[],[]]", b"[3," + b"9" * 400 + b",[],[]]",
 ], ids=lambda record: repr(record[:20]))  # fmt: skip
 def test_what_is_no_record_counts_as_none(record: bytes) -> None:
     assert fresh().load([record] * 3) == Stored()
@@ -142,12 +169,12 @@ def test_no_bytes_whatever_make_reading_fail(record: bytes) -> None:
 
 
 @settings(max_examples=300)
-@given(ANYTHING, st.integers(0, 10))
+@given(ANYTHING, st.integers(0, 11))
 def test_anything_in_one_place_of_a_row_is_a_valid_quote_or_none(content: Any, place: int) -> None:
     changed = row()
     changed[place] = content
     for quote in load(quotes=[changed]).quotes:
-        assert quote.pair in (ETH, BTC) and quote.source in SOURCES
+        assert quote.pair in (ETH, BTC) and quote.source in (*SOURCES, "median")
 
 
 @settings(max_examples=300)

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from fastprice.application.belief import MAX_TRADE_LAG_MS, Tolerance
-from fastprice.application.events import BreakerMoved, SourceBack, SourceCooling, SourceLost, SourceSkipped
+from fastprice.application.cross_checks import CrossChecks
+from fastprice.application.events import (
+    BreakerMoved, SourceBack, SourceCooling, SourceDistrusted, SourceLost, SourceSkipped
+)
+from fastprice.application.failover import FailoverRound
 from fastprice.application.ports import Ban, Limit, SourceReport
 from fastprice.application.round import Ask, Outcome, Round, RoundLimits
-from fastprice.application.source_health import FIRST_UNLISTED_SECONDS, MAX_UNLISTED_SECONDS, Patience, SourceHealth
+from fastprice.application.source_health import Patience, SourceHealth
+from fastprice.application.words import FIRST_UNLISTED_SECONDS, MAX_UNLISTED_SECONDS
 from fastprice.domain.errors import (
     Banned, Blocked, InvalidQuote, LocalFailure, PairRefused, RateLimited, SourceDown, SourceError, SourceRefused,
     SourceTimeout, UnknownSymbol, UnlistedAmong
@@ -23,7 +28,7 @@ SOL = Pair("SOL", "USDT")
 STALL, FAIL_MAX, RESET = 30.0, 5, 20.0
 LAG_MS, CURRENT_MS = 60_000, 7_000
 LONG = RoundLimits(60.0, 2.0)
-TOLERANCE = Tolerance(LAG_MS, CURRENT_MS, max_deviation=0.05)
+TOLERANCE = Tolerance(LAG_MS, CURRENT_MS, max_deviation=0.05, agreeing=0.05)
 
 
 class World:
@@ -40,10 +45,11 @@ class World:
         self.events = RecordingEvents()
         self.sources = [
             FakeSource(name, self.clock, *each, per_call=per_call)
-            for name, each in zip("abcd", answers, strict=False)
+            for name, each in zip("abcdefghi", answers, strict=False)
         ]
         self.held = {pair: a_quote(held, pair=pair) for pair in (ETH, BTC)} if held else {}
         self.step = 0.0
+        self.tolerance, self.checks = TOLERANCE, CrossChecks(0, TOLERANCE.agreeing)
         self.pauses: list[float] = []
         self._limits = limits
         patience = Patience(attempts, 0.1, STALL)
@@ -57,19 +63,22 @@ class World:
     def round(self, *pairs: Pair) -> Round:
         """A whole round, for ETH where nothing else is said."""
         round_ = self.begin(*pairs)
-        while (ask := round_.next(self.clock.now)) is not None:
-            self.clock.now += ask.pause_seconds
-            self.pauses += [ask.pause_seconds] if ask.pause_seconds else []
-            outcomes = [_outcome(ask, number) for number in range(len(ask.calls))]
-            self.clock.now += self.step
-            round_.answered(ask, outcomes, self.clock.now, self.clock.wall_ms())
+        while asks := round_.next(self.clock.now, self.clock.wall_ms()):
+            for ask in asks:
+                self.clock.now += ask.pause_seconds
+                self.pauses += [ask.pause_seconds] if ask.pause_seconds else []
+                outcomes = [outcome(ask, number) for number in range(len(ask.calls))]
+                self.clock.now += self.step
+                round_.answered(ask, outcomes, self.clock.now, self.clock.wall_ms())
         round_.close(self.clock.now, self.clock.wall_ms())
         for event in round_.events:
             self.events(event)
         return round_
 
     def begin(self, *pairs: Pair) -> Round:
-        return Round(pairs or (ETH,), self.healths, self.held.get, TOLERANCE, self._limits, self.clock.now)
+        return FailoverRound(
+            pairs or (ETH,), self.healths, self.tolerance, self._limits, self.checks, self.held.get, self.clock.now
+        )
 
     def chosen(self, pair: Pair = ETH) -> str | None:
         """The source whose quote of a pair a round chooses."""
@@ -92,7 +101,7 @@ class World:
         return health.report(self.clock.now, self.clock.wall_ms(), {})
 
 
-def _outcome(ask: Ask, number: int) -> Outcome:
+def outcome(ask: Ask, number: int = 0) -> Outcome:
     source = ask.health.source
     assert isinstance(source, FakeSource)
     try:
@@ -389,6 +398,14 @@ def test_the_source_that_stood_alone_is_told_of_and_the_others_are_not() -> None
     assert world.report("a").of(ETH).quote is None and world.report("b").of(ETH).quote is not None
 
 
+def test_without_checks_nobody_is_distrusted_because_nobody_would_ever_be_trusted_again() -> None:
+    world = World(["120", "120", "100"], ["101"], held="100")
+    assert [world.chosen() for _ in range(3)] == ["b", "b", "a"]
+    assert world.events.of(SourceLost, SourceBack, SourceDistrusted) == [
+        SourceLost("a", (ETH,), "120 is far from what another source says"), SourceBack("a", (ETH,)),
+    ]
+
+
 def test_both_sources_that_agree_on_a_jump_stand_well() -> None:
     world = World(["120"], ["121"], held="100")
     assert world.round().accepted[ETH].price == "120"
@@ -491,7 +508,7 @@ def test_the_first_source_is_asked_though_an_attempt_may_take_as_long_as_a_round
     world = World(["100"], limits=RoundLimits(2.0, 2.0))
     world.clock.now += 0.001
     round_ = world.begin(ETH)
-    assert round_.next(world.clock.now + 0.001) is not None
+    assert round_.next(world.clock.now + 0.001, world.clock.wall_ms())
 
 
 def test_stamps_of_one_pair_say_nothing_about_another() -> None:

@@ -19,7 +19,8 @@ DEFAULTS: dict[str, Any] = {
     "CACHE_TTL": 5.0, "REFRESH_INTERVAL": 1.0, "MAX_STALE": 60.0, "COLD_WAIT": 2.0, "PAIRS": (ETH,),
     "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
     "SOURCE_URLS": {}, "SIMULATED": (), "PROXIES": Proxies({}, ""), "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
-    "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
+    "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "PRICE_MODE": "failover",
+    "MIN_SOURCES": 3, "CROSS_CHECK_INTERVAL": 10.0, "CROSS_CHECK_DEVIATION": 0.005, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
     "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20, "FAST_LANE": True, "MAX_SUBSCRIBERS": 10_000, "PUSH_INTERVAL": 0.1,
 }  # fmt: skip
 NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5", "1 2", "9" * 400, "9" * 5000)
@@ -46,6 +47,10 @@ BAD: dict[str, tuple[str, ...]] = {
     "BREAKER_FAIL_MAX": (*NO_WHOLE, "0", "1001"),
     "BREAKER_RESET": (*NO_NUMBER, "0", "86401"),
     "MAX_DEVIATION": (*NO_NUMBER, "0", "1.01", "5%"),
+    "PRICE_MODE": ("mean", "failover,median", "1"),
+    "MIN_SOURCES": (*NO_WHOLE, "0", "11"),
+    "CROSS_CHECK_INTERVAL": (*NO_NUMBER, "86401"),
+    "CROSS_CHECK_DEVIATION": (*NO_NUMBER, "0", "1.01", "5%"),
     "REDIS_URL": (
         *NO_URL, "http://host", "redis://", "redis://host:99999", "redis://host/db", "redis://host/0/1", "unix://",
         "redis://host?db=x", "redis://host?no_such_option=1", "redis://host?ssl_cert_reqs=none",
@@ -84,6 +89,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "BREAKER_FAIL_MAX": {"1": 1},
     "BREAKER_RESET": {"0.5": 0.5},
     "MAX_DEVIATION": {"1": 1.0, "0.0001": 0.0001},
+    "PRICE_MODE": {"Median": "median"},
+    "MIN_SOURCES": {"1": 1, "10": 10},
+    "CROSS_CHECK_INTERVAL": {"0": 0.0, "60": 60.0},
+    "CROSS_CHECK_DEVIATION": {"1": 1.0, "0.0001": 0.0001},
     "REDIS_URL": {
         url: url for url in (
             "redis://redis", "redis://:pw@redis:6379/0", "redis://[::1]:6379", "redis://h/?db=2", "unix:///run/redis.sock?db=1",
@@ -260,3 +269,10 @@ def test_relative_store_directory_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_numbers_are_finite() -> None:
     settings = Settings.from_env({})
     assert all(math.isfinite(value) for field in fields(settings) if isinstance(value := getattr(settings, field.name), float))
+
+
+def test_a_median_cannot_need_more_sources_than_there_are() -> None:
+    assert "MIN_SOURCES='3' cannot be used: it must be at most the number of SOURCES (2)" in refusal(
+        {"PRICE_MODE": "median", "SOURCES": "okx,kraken"}
+    )
+    assert Settings.from_env({"SOURCES": "okx,kraken"}).min_sources == 3, "failover needs none of them"

@@ -7,8 +7,8 @@ import pytest
 
 from fastprice.application.events import (
     BreakerMoved, CacheRead, CoordinationBack, CoordinationLost, Event, FreshnessMoved, LeaderMoved, Refreshed,
-    RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceLost, SourceSkipped, StoreAsked,
-    StoreBack, StoreLost
+    RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceDistrusted, SourceLost,
+    SourceSkipped, SourceTrusted, StoreAsked, StoreBack, StoreLost
 )
 from fastprice.domain.quote import Freshness, Pair
 from fastprice.infrastructure.state_log import log_event
@@ -20,6 +20,9 @@ LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
     (SourceLost("okx", (ETH,), "refused"), logging.WARNING, ["source lost", "okx, ETH-USDT", "refused"]),
     (SourceLost("okx", FIVE, "refused"), logging.WARNING, ["okx, ETH-USDT, BTC-USDT, SOL-USDT and 2 more: refused"]),
     (SourceBack("okx", (ETH,)), logging.INFO, ["source back", "okx", "ETH-USDT"]),
+    (SourceDistrusted("okx", (ETH,), "100 is 4.00% off, others say 104"), logging.WARNING,
+     ["source distrusted: okx, ETH-USDT: 100 is 4.00% off, others say 104; it is asked last"]),
+    (SourceTrusted("okx", FIVE), logging.INFO, ["source trusted again: okx, ETH-USDT, BTC-USDT, SOL-USDT and 2 more"]),
     (SourceCooling("okx", START_MS), logging.WARNING, ["okx", "until 2025-07-23 19:46:40 UTC"]),
     (BreakerMoved("okx", "closed", "open"), logging.INFO, ["open", "okx"]),
     (BreakerMoved("okx", "half_open", "closed"), logging.INFO, ["closed", "okx"]),

@@ -100,6 +100,7 @@ class Metrics:
         self._symbols: set[str] = set()
         self._works: dict[str, bool] = {}
         self._define()
+        self._define_sources()
         self.build_info.show([(version, platform.python_version(), 1)])
 
     def _define(self) -> None:
@@ -118,16 +119,6 @@ class Metrics:
         limits = "Up to which age a price is fresh, and up to which it is served."
         self.age_limit = own("price_age_limit_seconds", limits, "freshness")
 
-        self.upstream_requests = counter("upstream_requests", "Calls to sources.", ("source", "outcome"))
-        self.upstream_duration = histogram(
-            "upstream_request_duration_seconds", "Time of a call to a source.", ("source",), buckets=UPSTREAM_BUCKETS
-        )
-        self.breaker_state = own("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
-        cooldown = "Until when a source is not asked; 0 where it is asked."
-        self.cooldown_until = own("source_cooldown_until_timestamp_seconds", cooldown, "source")
-        self.simulated = own("simulated", "1 while prices are simulated, even if only those of one source.")
-        self.refreshes = counter("refreshes", "Pairs refreshed, by result.", ("result",))
-
         self.subscribers = living("stream_subscribers", "Clients that are subscribed to streams now.")
         self.stream_events = counter("stream_events", "Events sent to subscribers.")
         self.stream_dropped = counter("stream_dropped_events", "Events left out for subscribers that were behind.")
@@ -143,8 +134,31 @@ class Metrics:
         self.workers = living("workers", "Living workers, by the store in use.", ("store",))
         self.build_info = own("build_info", "What runs here.", "version", "python")
 
+    def _define_sources(self) -> None:
+        counter = partial(Counter, namespace="fastprice", registry=self.registry)
+        own = partial(_OwnGauge, {self.registry, self._scraped})
+        self.upstream_requests = counter("upstream_requests", "Calls to sources.", ("source", "outcome"))
+        self.upstream_duration = Histogram(
+            "upstream_request_duration_seconds", "Time of a call to a source.", ("source",), buckets=UPSTREAM_BUCKETS,
+            namespace="fastprice", registry=self.registry,
+        )
+        self.breaker_state = own("breaker_state", "0 closed, 1 half-open, 2 open.", "source")
+        cooldown = "Until when a source is not asked; 0 where it is asked."
+        self.cooldown_until = own("source_cooldown_until_timestamp_seconds", cooldown, "source")
+        deviation = "By how large a share a source was above the price served when they were last compared, at most."
+        self.price_deviation = own("price_deviation", deviation, "source")
+        self.source_distrusted = own("source_distrusted", "Pairs for which a source is distrusted.", "source")
+        agreeing = "Sources that may be asked and are not distrusted."
+        self.sources_agreeing = own("sources_agreeing", agreeing)
+        self.sources_wanted = own("sources_wanted", "How many of them there should be at least.")
+        first = "Share of the prices that come from the first of SOURCES, in failover mode."
+        self.first_source_share = own("first_source_share", first)
+        self.simulated = own("simulated", "1 while prices are simulated, even if only those of one source.")
+        self.refreshes = counter("refreshes", "Pairs refreshed, by result.", ("result",))
+
     def begin(
-        self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str], routes: Iterable[str] = ()
+        self, pairs: Iterable[Pair], limits: AgeLimits, stores: Sequence[str], routes: Iterable[str] = (),
+        sources_wanted: int = 1,
     ) -> None:
         """Show what is known from the start. `stores` are those of this worker, the preferred one first.
 
@@ -154,6 +168,7 @@ class Metrics:
         """
         self._symbols = {pair.symbol for pair in pairs}
         self.leaders.set(0)
+        self.sources_wanted.show([(sources_wanted,)])
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
         for result in "fetched", "adopted", "failed":
             self.refreshes.labels(result).inc(0)
@@ -233,8 +248,8 @@ class Metrics:
         if self._shared:
             self._shared.save()
 
-    def show(self, held: Iterable[Held], reports: Sequence[SourceReport]) -> None:
-        """Set the gauges to what this worker knows."""
+    def show(self, held: Iterable[Held], reports: Sequence[SourceReport], now_ms: int) -> None:
+        """Set the gauges to what this worker knows at a wall time."""
         newest = {each.quote.pair.symbol: each for each in held}
         prices = {symbol: float(each.quote.price) for symbol, each in newest.items() if each.usable}
         self.price.show((dict.fromkeys(self._symbols, math.nan) | prices).items())
@@ -242,6 +257,13 @@ class Metrics:
         self.price_fetched.show((symbol, each.fetched_at_ms / 1000) for symbol, each in newest.items())
         self.breaker_state.show((report.source, BREAKER_STATES.index(report.breaker)) for report in reports)
         self.cooldown_until.show((report.source, (report.cooldown_until_ms or 0) / 1000) for report in reports)
+        compared = [(report.source, report.deviation) for report in reports if report.deviation is not None]
+        self.price_deviation.show(compared)
+        self.source_distrusted.show((report.source, report.distrusted) for report in reports)
+        self.sources_agreeing.show([(sum(report.is_well(now_ms) for report in reports),)] if reports else [])
+        sources = [each.quote.source for each in newest.values() if each.usable and each.quote.agreement is None]
+        first = reports[0].source if reports else None
+        self.first_source_share.show([(sources.count(first) / len(sources),)] if first and sources else [])
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes: about ten milliseconds of work, so it is not for the event loop."""

@@ -1,0 +1,194 @@
+"""A round of failover mode: one source after the other, and every now and then a second one that must agree.
+
+1. The first source in order is asked for everything. When a check is due, another one is asked at the same time.
+2. What they agree on is served; so is what only the first one said, unless it surprises.
+3. What is missing or surprises goes to the next source in order.
+4. Where two disagree, all others are asked, and the majority decides. Who is outside of it is distrusted, and asked
+   last until it has agreed again.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from fastprice.application.belief import Evidence, Tolerance, fits
+from fastprice.application.cross_checks import CrossChecks
+from fastprice.application.round import Ask, Round, RoundLimits
+from fastprice.application.source_health import SourceHealth
+from fastprice.domain.errors import InvalidQuote
+from fastprice.domain.quote import Pair, Quote
+
+
+class FailoverRound(Round):
+    """Takes each pair's price from the first source in order that gives one which is believed."""
+
+    def __init__(
+        self, pairs: Iterable[Pair], sources: Sequence[SourceHealth], tolerance: Tolerance, limits: RoundLimits,
+        checks: CrossChecks, held: Callable[[Pair], Quote | None], now: float,
+    ) -> None:  # fmt: skip
+        super().__init__(pairs, sources, tolerance, limits, held, now)
+        in_order = sorted(sources, key=lambda health: health.stalled(now))
+        self._rank = tuple(self._sources)
+        # Each source comes once for what it is trusted with, and at the end for what it is distrusted for.
+        self._turns = [(health, False) for health in in_order] + [(health, True) for health in in_order]
+        self._checks = checks
+        self._may_doubt: bool | None = None
+        self._evidence: dict[Pair, Evidence] = {}
+        self._contested: dict[Pair, None] = {}
+        # What everybody is being asked about: the first few to answer are no majority.
+        self._awaited: set[Pair] = set()
+        checks.begin_round()
+
+    def settle(self, now: float, wall_ms: int) -> None:
+        for pair, evidence in self._evidence.items():
+            if evidence.quotes and evidence.has_news and pair not in self._contested and pair not in self._awaited:
+                self._weigh(pair, evidence)
+
+    def _whom(self, now: float, wall_ms: int) -> list[Ask]:
+        self._awaited.clear()
+        self.settle(now, wall_ms)
+        if self._contested:
+            if asks := self._ask_everybody(now):
+                return asks
+            self.settle(now, wall_ms)
+        while self._turns and self.missing:
+            health, is_distrusted = self._turns.pop(0)
+            wanted = self._unsaid(health, is_distrusted)
+            self.settle(now, wall_ms)
+            calls = self._calls(health, [pair for pair in wanted if pair in self.missing], now)
+            if calls:
+                first = [] if self._has_asked else self._ask_checker(health, now)
+                return [self._begin(health, calls, now), *first]
+            if self._contested:
+                return self._whom(now, wall_ms)
+        return []
+
+    def _consider(self, ask: Ask, quote: Quote) -> None:
+        health = ask.health
+        evidence = self._evidence.setdefault(quote.pair, Evidence(self._held(quote.pair)))
+        newest_stamp_ms = health.words.newest_stamp_ms(quote, evidence.held)
+        if self._tolerance.lags(health.source.source_time, quote, newest_stamp_ms):
+            evidence.laggards.append(quote)
+        elif health.words.is_distrusted(quote.pair):
+            evidence.doubted.append(quote)
+        else:
+            (evidence.checks if ask.checks else evidence.quotes).append(quote)
+
+    def _unheard(self, ask: Ask) -> list[Pair]:
+        return [pair for pair in (self._pairs if ask.checks else self.missing) if not self._has_said(ask.health, pair)]
+
+    def _has_said(self, health: SourceHealth, pair: Pair) -> bool:
+        evidence = self._evidence.get(pair)
+        return evidence is not None and any(quote.source == health.name for quote in evidence.all)
+
+    def _unsaid(self, health: SourceHealth, is_distrusted: bool) -> list[Pair]:
+        """The missing pairs that a source is to be asked for; what it said as a checker counts as its answer."""
+        wanted = []
+        for pair in self.missing:
+            if health.words.is_distrusted(pair) is not is_distrusted:
+                continue
+            if self._has_said(health, pair):
+                self._evidence[pair].promote(health.name)
+            else:
+                wanted.append(pair)
+        return wanted
+
+    def _ask_checker(self, first: SourceHealth, now: float) -> list[Ask]:
+        """Whoever's turn it is to say whether it agrees with the first source, if a check is due."""
+        if not self._checks.are_due(now):
+            return []
+        for health in self._checks.rotation(self._sources.values()):
+            if health is first or health.stalled(now):
+                continue
+            # Those pairs first that it was not asked for longest: its limit may not allow for all at once.
+            if calls := self._calls(health, sorted(self._pairs, key=health.words.said_at_ms), now):
+                self._checks.begin(health.name, now)
+                return [self._begin(health, calls, now, checks=True)]
+        return []
+
+    def _ask_everybody(self, now: float) -> list[Ask]:
+        """Ask all who have not spoken about what is contested."""
+        asks = []
+        for health in self._sources.values():
+            silent = [pair for pair in self._contested if not self._has_said(health, pair)]
+            if calls := self._calls(health, silent, now):
+                asks.append(self._begin(health, calls, now, checks=True))
+        for pair in self._contested:
+            self._evidence[pair].everybody_was_asked, self._evidence[pair].weighed = True, 0
+        self._awaited.update(self._contested if asks else ())
+        self._contested.clear()
+        return asks
+
+    def _weigh(self, pair: Pair, evidence: Evidence) -> None:
+        """Accept a quote, wait for another source, or have all of them asked."""
+        is_jump = evidence.jumps(self._tolerance.max_deviation)
+        evidence.weighed = len(evidence.all)
+        if len(evidence.trusted) == 1:
+            if not is_jump and not self._surprises(evidence):
+                self._settle(evidence, evidence.quotes[0], evidence.quotes)
+        elif evidence.agree(self._checks.share):
+            self._settle(evidence, evidence.quotes[0], evidence.trusted)
+        elif evidence.everybody_was_asked or not (is_jump or self._checks.may_contest(pair)):
+            verdict = evidence.judged(self._rank, self._tolerance)
+            if evidence.everybody_was_asked:
+                self._checks.contested(pair, bool(verdict.right))
+            if verdict.accepted:
+                self._settle(evidence, verdict.accepted, verdict.right, verdict.wrong)
+        else:
+            self._contested[pair] = None
+
+    def _surprises(self, evidence: Evidence) -> bool:
+        """Whether a price has moved so far that a second source should agree, though it is no jump."""
+        if not evidence.jumps(self._checks.share):
+            return False
+        if self._may_doubt is None:
+            self._may_doubt = self._checks.may_doubt()
+        return self._may_doubt
+
+    def _settle(
+        self, evidence: Evidence, accepted: Quote, right: Sequence[Quote], wrong: Sequence[Quote] = ()
+    ) -> None:
+        """Serve a quote, and say who agrees with it; of distrusted sources too."""
+        self._accept(accepted)
+        if not self._checks.are_made:
+            evidence.blamed, wrong = wrong, ()
+        for quote in (*evidence.trusted, *evidence.doubted):
+            if quote not in evidence.blamed:
+                self._heard(quote)
+        agreeing = [quote for quote in evidence.doubted if fits(quote, accepted, self._checks.share)]
+        others = [quote for quote in evidence.doubted if quote not in agreeing]
+        self._compare(evidence.trusted, accepted, right, wrong)
+        self._compare(evidence.doubted, accepted, agreeing, others)
+
+    def _finish(self, now: float, wall_ms: int) -> None:
+        for pair, evidence in self._evidence.items():
+            evidence.everybody_was_asked = True
+            if not evidence.quotes:
+                evidence.quotes, evidence.checks = evidence.checks, []
+            if evidence.quotes and (pair in self.missing or evidence.has_news):
+                self._weigh(pair, evidence)
+            if pair in self.missing:
+                self._take_reserve(evidence)
+            self._blame(pair, evidence, now, wall_ms)
+
+    def _take_reserve(self, evidence: Evidence) -> None:
+        """Serve what is not good, where nothing better has come."""
+        is_unchecked = len(evidence.trusted) == 1
+        if is_unchecked and not evidence.jumps(self._tolerance.max_deviation):
+            self._settle(evidence, evidence.quotes[0], evidence.quotes)
+        elif reserve := evidence.reserve(self._tolerance.max_deviation):
+            self._accept(reserve)
+            self._heard(reserve)
+
+    def _blame(self, pair: Pair, evidence: Evidence, now: float, wall_ms: int) -> None:
+        """Say what is wrong with quotes that are not served."""
+        accepted = self.accepted.get(pair)
+        wrong: list[tuple[Quote, str]] = []
+        for quote in evidence.laggards:
+            lag_ms = quote.fetched_at_ms - (quote.source_time_ms or quote.fetched_at_ms)
+            wrong.append((quote, f"its price is {lag_ms / 1000:.0f} s old by its own time stamp"))
+        wrong += [(quote, f"{quote.price} is far from what another source says") for quote in evidence.blamed]
+        if accepted is None:
+            far = "is far from the held price and no second source agrees"
+            wrong += [(quote, f"{quote.price} {far}") for quote in (*evidence.trusted, *evidence.doubted)]
+        for quote, reason in wrong:
+            if quote is not accepted:
+                self._failed(self._sources[quote.source], pair, InvalidQuote(reason), now, wall_ms)

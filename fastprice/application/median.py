@@ -1,0 +1,96 @@
+"""A round of median mode: every source is asked at once, and the median of what is believed is served."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fastprice.application.agreement import majority, median_quote, near_the_median
+from fastprice.application.belief import Tolerance
+from fastprice.application.round import Ask, Round, RoundLimits
+from fastprice.application.source_health import SourceHealth
+from fastprice.domain.errors import InvalidQuote
+from fastprice.domain.quote import Pair, Quote
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """How many sources a median needs at least, and up to which age in milliseconds what a source said counts.
+
+    A source whose limit does not allow for a question in each round counts with its last answer meanwhile.
+    """
+
+    least: int
+    counts_ms: int
+
+
+class MedianRound(Round):
+    """Serves the median of at least so many sources; where there are fewer, the pair stays as it is and grows stale."""
+
+    def __init__(
+        self, pairs: Iterable[Pair], sources: Sequence[SourceHealth], tolerance: Tolerance, limits: RoundLimits,
+        quorum: Quorum, held: Callable[[Pair], Quote | None], now: float,
+    ) -> None:  # fmt: skip
+        super().__init__(pairs, sources, tolerance, limits, held, now)
+        # A source that let a call run out of time would hold up each round: it is asked only where others are too few.
+        prompt = [health for health in sources if not health.stalled(now)]
+        self._groups = [prompt, [health for health in sources if health not in prompt]]
+        self._quorum = quorum
+        self._said: dict[Pair, set[str]] = {pair: set() for pair in self._pairs}
+        self._asked = 0
+
+    def settle(self, now: float, wall_ms: int) -> None:
+        """Form the medians of the pairs of which most of those who were asked have spoken."""
+        enough = max(self._quorum.least, self._asked // 2 + 1)
+        for pair in tuple(self.missing):
+            if len(self._said[pair]) >= enough:
+                self._form(pair, wall_ms)
+
+    def why(self, pair: Pair) -> str:
+        spoke = len(self._said[pair])
+        return f"{spoke} sources gave a price that can be true, {self._quorum.least} are needed; {super().why(pair)}"
+
+    def _whom(self, now: float, wall_ms: int) -> list[Ask]:
+        if self._has_asked:
+            self._form_all(wall_ms)
+        while self._groups and self.missing:
+            asks = []
+            for health in self._groups.pop(0):
+                # Those first that it was not asked for longest: its limit may not allow for all at once.
+                if calls := self._calls(health, sorted(self.missing, key=health.words.said_at_ms), now):
+                    asks.append(self._begin(health, calls, now))
+            self._asked += len(asks)
+            if asks:
+                return asks
+        return []
+
+    def _consider(self, ask: Ask, quote: Quote) -> None:
+        health = ask.health
+        newest_stamp_ms = health.words.newest_stamp_ms(quote, None)
+        if self._tolerance.lags(health.source.source_time, quote, newest_stamp_ms):
+            raise InvalidQuote("its price is old by its own time stamp")
+        self._heard(quote)
+        self._said[quote.pair].add(quote.source)
+
+    def _unheard(self, ask: Ask) -> list[Pair]:
+        return [pair for pair in self.missing if ask.health.name not in self._said[pair]]
+
+    def _finish(self, now: float, wall_ms: int) -> None:
+        self._form_all(wall_ms)
+
+    def _form_all(self, wall_ms: int) -> None:
+        for pair in tuple(self.missing):
+            self._form(pair, wall_ms)
+
+    def _form(self, pair: Pair, wall_ms: int) -> None:
+        """Accept the median of what the sources say of a pair, if there are enough; outliers are left out."""
+        if not self._said[pair]:
+            return
+        said = [quote for health in self._sources.values() if (quote := health.words.said(pair))]
+        current = [quote for quote in said if quote.age_ms(wall_ms) <= self._quorum.counts_ms]
+        counted = near_the_median(current, self._tolerance.max_deviation) if current else []
+        if len(counted) < self._quorum.least:
+            return
+        accepted = median_quote(counted, wall_ms)
+        self._accept(accepted)
+        right = majority(current, self._tolerance.agreeing)
+        wrong = [quote for quote in current if quote not in right] if right else []
+        self._compare(current, accepted, right, wrong)
