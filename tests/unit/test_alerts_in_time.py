@@ -97,6 +97,22 @@ def refreshes(fetched: Series, failed: Series) -> dict[str, Series]:
     }
 
 
+NONE, CLOSE, ALL_NINE, WHOLE = always(0), always(0.001), always(9), always(1)
+
+
+def agreement(
+    distrusted: Series = NONE, deviation: Series = CLOSE, agreeing: Series = ALL_NINE, share: Series = WHOLE
+) -> dict[str, Series]:
+    """How many pairs okx is distrusted for and how far off it is, how many sources are well, what the first one gives."""
+    return {
+        of("a", "fastprice_source_distrusted", source="okx"): distrusted,
+        of("a", "fastprice_price_deviation", source="okx"): deviation,
+        of("a", "fastprice_sources_agreeing"): agreeing,
+        of("a", "fastprice_sources_wanted"): always(3),
+        of("a", "fastprice_first_source_share"): share,
+    }
+
+
 def sometimes(ordinary: float, seldom: float) -> Series:
     """Another value in one scrape of twelve."""
     return lambda second: seldom if second % 60 < 5 else ordinary
@@ -109,6 +125,7 @@ HEALTHY: dict[str, Series] = {
     of("a", "fastprice_price", symbol="ETH-USDT"): always(3120),
     of("a", "fastprice_simulated"): always(0),
     of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): lambda second: second + 100,
+    **agreement(),
     asked("a", "200"): counting(1000, 1000), asked("a", "503"): counting(0.5, 0.5),
     'up{job="edge", instance="nginx"}': always(1), 'nginx_up{job="nginx", instance="e"}': always(1),
     'up{job="nginx", instance="e"}': always(1), 'up{job="redis", instance="r"}': always(1),
@@ -165,6 +182,24 @@ WORLDS = {
         HEALTHY | workers("a", always(8), always(0), lambda second: second // 30 % 2)
         | workers("b", always(8), always(0), lambda second: 1 - second // 30 % 2),
     ),
+    "a source that is distrusted": World(
+        HEALTHY | agreement(distrusted=before_and_after(0, 1)), ("SourceDisagrees",), by=300, silent=280,
+    ),
+    "a source that is distrusted in one scrape of twelve": World(HEALTHY | agreement(distrusted=sometimes(0, 1)), by=400),
+    "a source that is off by more and more, and nobody can say who is right": World(
+        HEALTHY | agreement(deviation=lambda second: -0.001 if second < CHANGE else -0.015 - second / 1e6),
+        ("SourceDisagrees",), by=300, silent=280,
+    ),
+    "a source that was far off when it was last compared, long ago": World(HEALTHY | agreement(deviation=always(0.04)), by=600),
+    "as few sources as are wanted": World(HEALTHY | agreement(agreeing=before_and_after(9, 3)), by=400),
+    "fewer sources than are wanted": World(
+        HEALTHY | agreement(agreeing=before_and_after(9, 2)), ("FewSources",), by=300, silent=280,
+    ),
+    "a first source that fails": World(
+        HEALTHY | agreement(share=before_and_after(1, 0)), ("NotFirstSource",), by=900, silent=880,
+    ),
+    "a first source that gives half of the prices": World(HEALTHY | agreement(share=before_and_after(1, 0.5)), by=1000),
+    "median mode, which knows no first source": World(HEALTHY | agreement(share=lambda second: None), by=1000),
     "pushes that become slow": World(HEALTHY | {
         of("a", "fastprice_push_duration_seconds_bucket", le="0.5"): counting(10, 0),
         of("a", "fastprice_push_duration_seconds_bucket", le="1.0"): counting(10, 10),
