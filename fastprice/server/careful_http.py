@@ -11,7 +11,8 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from fastprice.server.descriptors import highest_of_clients, make_room
-from fastprice.server.paced_http import MAX_PIECE_BYTES, PacedProtocol
+from fastprice.server.lingering_http import LingeringProtocol
+from fastprice.server.paced_http import MAX_PIECE_BYTES
 from fastprice.server.refusals import HEAD_SECONDS, refusal
 from fastprice.server.sweep import watch_over
 
@@ -20,15 +21,13 @@ MAX_HEAD_BYTES = MAX_PIECE_BYTES
 UNREAD_SECONDS = 30.0
 # The kernel keeps twice as much for a subscriber that does not read.
 STREAM_SNDBUF = 8192
-# A descriptor that the kernel refuses to write to.
-NO_SOCKET = -1
 
 
 class Refused(Exception):
     """Raised inside of the parser, to end it at a request that is not to be answered."""
 
 
-class CarefulProtocol(PacedProtocol):
+class CarefulProtocol(LingeringProtocol):
     """One connection.
 
     Refuses a head that is too long (431), or that has not exactly one Host or is not of HTTP/1 (400; RFC 9112, 2.3
@@ -51,21 +50,13 @@ class CarefulProtocol(PacedProtocol):
         self._line_bytes = 0
         self._parts = 0  # Of what the bytes being read are part: messages, and pieces of a body.
         self._unread_since: float | None = None
-        self.descriptor = NO_SOCKET
         self._streams = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         watch_over(self.server_state, self.loop)
-        socket = transport.get_extra_info("socket")
-        if socket is not None:
-            self.descriptor = socket.fileno()
-            if (over := self.descriptor - highest_of_clients()) > 0:
-                make_room(self.server_state.connections, int(over))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.descriptor = NO_SOCKET
+        if (over := self.descriptor - highest_of_clients()) > 0:
+            make_room(self.server_state.connections, int(over))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -140,14 +131,6 @@ class CarefulProtocol(PacedProtocol):
                 self.refuse(431)
 
     @property
-    def is_closing(self) -> bool:
-        return self.transport.is_closing()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self.transport.abort()
-
-    @property
     def has_asked(self) -> bool:
         """Whether this client was ever answered."""
         return self._served or self.touched
@@ -173,7 +156,7 @@ class CarefulProtocol(PacedProtocol):
             self._unread_since = now
         if self._unread_since is not None:
             if now - self._unread_since > UNREAD_SECONDS:
-                self.transport.abort()
+                self.abort()
         elif self._in_head and not self._unanswered:
             if now - self._since > HEAD_SECONDS:
                 self.refuse(408)

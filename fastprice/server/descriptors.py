@@ -14,6 +14,8 @@ from typing import Any
 
 logger = logging.getLogger("fastprice")
 
+# A descriptor that the kernel refuses to write to.
+NO_SOCKET = -1
 # Kept free of clients: a quarter of all descriptors, and at most so many. The worker that asks the exchanges needs one
 # for each pair, and every worker needs some for its store and for scrapes.
 MAX_RESERVE = 1280

@@ -7,8 +7,7 @@ import socket
 import time
 from typing import Any
 
-from fastprice.server.careful_http import NO_SOCKET
-from fastprice.server.descriptors import make_room
+from fastprice.server.descriptors import NO_SOCKET, make_room
 from fastprice.server.lane import SENT, SENT_LAST, Outcome
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.refusals import HEAD_SECONDS

@@ -14,7 +14,8 @@ from uvicorn.server import ServerState
 from fastprice.interface.channel import Channel, Choice
 from fastprice.interface.sse import COMMENT, LAST_CHUNK, Message
 from fastprice.interface.streams import Streams
-from fastprice.server.careful_http import NO_SOCKET, STREAM_SNDBUF, UNREAD_SECONDS
+from fastprice.server.careful_http import STREAM_SNDBUF, UNREAD_SECONDS
+from fastprice.server.descriptors import NO_SOCKET
 from fastprice.server.poller import Poller
 from fastprice.server.sweep import watch_over
 

@@ -155,7 +155,7 @@ class Side:
         for closing in self.server.servers:
             closing.close()
         for connection in list(self.server.server_state.connections):
-            getattr(connection, "transport", cast(Any, connection)).abort()
+            (connection if hasattr(connection, "abort") else cast(Any, connection).transport).abort()
         await turns(lambda: not self.server.server_state.connections)
         await self.server.lifespan.shutdown()
 
