@@ -227,12 +227,15 @@ def _round_maker(settings: Settings, healths: Sequence[SourceHealth]) -> MakeRou
     current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
     stamp_ms = max(settings.age_limits.stale_ms, current_ms)
     limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
+    # Whoever is farther from another source than a price may jump cannot confirm a jump.
+    agreeing = min(settings.cross_check_deviation, settings.max_deviation)
     if settings.price_mode == "median":
-        tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, settings.cross_check_deviation)
+        tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
         # What counts makes the median as old as itself, which is to stay fresh until the next one is made.
         counts_ms = settings.age_limits.fresh_ms - round(settings.refresh_interval * 1000)
         return partial(MedianRound, settings.pairs, healths, tolerance, limits, Quorum(settings.min_sources, counts_ms))
-    agreeing = settings.cross_check_deviation if settings.cross_check_interval else settings.max_deviation
+    if not settings.cross_check_interval:
+        agreeing = settings.max_deviation
     tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
     checks = CrossChecks(settings.cross_check_interval, agreeing)
     return partial(FailoverRound, settings.pairs, healths, tolerance, limits, checks)

@@ -93,18 +93,29 @@ class Evidence:
         return all(fits(first, other, share) for other in others)
 
     def judged(self, rank: Sequence[str], tolerance: Tolerance) -> "Verdict":
-        """Who is right where not everybody agrees; `rank` has the sources in their order."""
-        voices = sorted(self.trusted, key=lambda quote: rank.index(quote.source))
-        if near := majority(voices, tolerance.agreeing):
-            return Verdict(near[0], near, [voice for voice in voices if voice not in near])
-        # Nobody knows who is right: the first that the held price or another source supports at least roughly, and
-        # only those that are far from it are wrong.
-        share = tolerance.max_deviation
-        witnesses = [*voices, self.held] if self.held else voices
-        for voice in voices:
-            if any(fits(voice, other, share) for other in witnesses if other is not voice):
-                return Verdict(voice, [], [other for other in voices if not fits(other, voice, share)])
-        return Verdict(None, [], [])
+        """Who is right where not everybody agrees; `rank` has the sources in their order.
+
+        Distrusted ones have a voice too: were it otherwise, liars that had the others distrusted once could never be
+        outvoted again.
+        """
+        voices = sorted((*self.trusted, *self.doubted), key=lambda quote: rank.index(quote.source))
+        # Those who agree, or, where too few do, those who are at least not far from each other.
+        for share in tolerance.agreeing, tolerance.max_deviation:
+            if len(voices) > 2 and (near := majority(voices, share)):
+                trusted = [voice for voice in near if voice not in self.doubted]
+                right = near if share == tolerance.agreeing else []
+                return Verdict((trusted or near)[0], right, [voice for voice in voices if voice not in near])
+        return Verdict(self.supported(tolerance.max_deviation), [], [])
+
+    def supported(self, share: float) -> Quote | None:
+        """The first quote that the held price or another trusted source supports at least roughly."""
+        if self.held is None:
+            return self.quotes[0]
+        witnesses = [*self.trusted, self.held]
+        for quote in self.trusted:
+            if any(fits(quote, other, share) for other in witnesses if other is not quote):
+                return quote
+        return None
 
     def reserve(self, share: float) -> Quote | None:
         """What may be served where there is nothing better: the newest laggard, or what a distrusted source says."""

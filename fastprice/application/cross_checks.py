@@ -48,8 +48,12 @@ class CrossChecks:
 
     def begin(self, name: str, now: float) -> None:
         """A source is asked now whether it agrees."""
-        self._checked_at[name], self._due = now, now + self._interval_seconds
+        self._checked_at[name] = now
         self._checks += 1
+
+    def made(self, began: float) -> None:
+        """A source that was asked in the round that began then has answered; else another one is asked in the next."""
+        self._due = began + self._interval_seconds
 
     def may_doubt(self) -> bool:
         """Whether a surprising price, that is no jump, may cost one more question in this round."""

@@ -30,6 +30,8 @@ class FailoverRound(Round):
         # Each source comes once for what it is trusted with, and at the end for what it is distrusted for.
         self._turns = [(health, False) for health in in_order] + [(health, True) for health in in_order]
         self._checks = checks
+        self._began = now
+        self._checker: SourceHealth | None = None
         self._may_doubt: bool | None = None
         self._evidence: dict[Pair, Evidence] = {}
         self._contested: dict[Pair, None] = {}
@@ -73,7 +75,7 @@ class FailoverRound(Round):
             (evidence.checks if ask.checks else evidence.quotes).append(quote)
 
     def _unheard(self, ask: Ask) -> list[Pair]:
-        return [pair for pair in (self._pairs if ask.checks else self.missing) if not self._has_said(ask.health, pair)]
+        return [pair for pair in self.missing if not self._has_said(ask.health, pair)]
 
     def _has_said(self, health: SourceHealth, pair: Pair) -> bool:
         evidence = self._evidence.get(pair)
@@ -101,6 +103,7 @@ class FailoverRound(Round):
             # Those pairs first that it was not asked for longest: its limit may not allow for all at once.
             if calls := self._calls(health, sorted(self._pairs, key=health.words.said_at_ms), now):
                 self._checks.begin(health.name, now)
+                self._checker = health
                 return [self._begin(health, calls, now, checks=True)]
         return []
 
@@ -126,14 +129,17 @@ class FailoverRound(Round):
                 self._settle(evidence, evidence.quotes[0], evidence.quotes)
         elif evidence.agree(self._checks.share):
             self._settle(evidence, evidence.quotes[0], evidence.trusted)
-        elif evidence.everybody_was_asked or not (is_jump or self._checks.may_contest(pair)):
+        elif self._checks.are_made and evidence.everybody_was_asked:
             verdict = evidence.judged(self._rank, self._tolerance)
-            if evidence.everybody_was_asked:
-                self._checks.contested(pair, bool(verdict.right))
+            self._checks.contested(pair, bool(verdict.right))
             if verdict.accepted:
                 self._settle(evidence, verdict.accepted, verdict.right, verdict.wrong)
-        else:
+        elif self._checks.are_made and (is_jump or self._checks.may_contest(pair)):
             self._contested[pair] = None
+        elif supported := evidence.supported(share := self._tolerance.max_deviation):
+            if not self._checks.are_made:  # Whoever was distrusted would never be trusted again: it has failed once.
+                evidence.blamed = [quote for quote in evidence.trusted if not fits(quote, supported, share)]
+            self._settle(evidence, supported, ())
 
     def _surprises(self, evidence: Evidence) -> bool:
         """Whether a price has moved so far that a second source should agree, though it is no jump."""
@@ -148,17 +154,16 @@ class FailoverRound(Round):
     ) -> None:
         """Serve a quote, and say who agrees with it; of distrusted sources too."""
         self._accept(accepted)
-        if not self._checks.are_made:
-            evidence.blamed, wrong = wrong, ()
         for quote in (*evidence.trusted, *evidence.doubted):
             if quote not in evidence.blamed:
                 self._heard(quote)
-        agreeing = [quote for quote in evidence.doubted if fits(quote, accepted, self._checks.share)]
-        others = [quote for quote in evidence.doubted if quote not in agreeing]
         self._compare(evidence.trusted, accepted, right, wrong)
-        self._compare(evidence.doubted, accepted, agreeing, others)
+        agreeing = [quote for quote in evidence.doubted if fits(quote, accepted, self._checks.share)]
+        self._compare(evidence.doubted, accepted, agreeing, [each for each in evidence.doubted if each not in agreeing])
 
     def _finish(self, now: float, wall_ms: int) -> None:
+        if self._checker and any(self._has_said(self._checker, pair) for pair in self._evidence):
+            self._checks.made(self._began)
         for pair, evidence in self._evidence.items():
             evidence.everybody_was_asked = True
             if not evidence.quotes:

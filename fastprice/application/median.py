@@ -85,7 +85,10 @@ class MedianRound(Round):
         if not self._said[pair]:
             return
         said = [quote for health in self._sources.values() if (quote := health.words.said(pair))]
-        current = [quote for quote in said if quote.age_ms(wall_ms) <= self._quorum.counts_ms]
+        current = [
+            quote for quote in said
+            if quote.source in self._said[pair] or quote.age_ms(wall_ms) <= self._quorum.counts_ms
+        ]  # fmt: skip
         counted = near_the_median(current, self._tolerance.max_deviation) if current else []
         if len(counted) < self._quorum.least:
             return

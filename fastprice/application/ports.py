@@ -145,9 +145,9 @@ class SourceReport:
     pairs: Mapping[Pair, PairReport] = field(default_factory=dict)
 
     def is_well(self, now_ms: int) -> bool:
-        """Whether it may be asked, and is not distrusted for most of what it says."""
+        """Whether it may be asked without a doubt, and is not distrusted for most of what it says."""
         is_cooling = (self.cooldown_until_ms or 0) > now_ms
-        return self.breaker != "open" and not is_cooling and 2 * self.distrusted <= len(self.pairs)
+        return self.breaker == "closed" and not is_cooling and 2 * self.distrusted <= len(self.pairs)
 
     def of(self, pair: Pair) -> PairReport:
         return self.pairs.get(pair, NOTHING_SAID)

@@ -103,7 +103,8 @@ class Round:
         # Where nothing came of it: rather an error of a call than one of a single pair.
         worst = None if useful else min(errors, key=lambda error: error.concerns_pair)
         ban = health.active_ban(now)
-        pause = health.record(worst, now, wall_ms)
+        # What a check did not bring another source will say in the next round.
+        pause = health.record(worst, now, wall_ms, may_repeat=not ask.checks)
         if pause is not None:
             self._again.append((ask, pause))
         if (new_ban := health.active_ban(now)) is not None and new_ban is not ban:
@@ -191,7 +192,7 @@ class Round:
 
     def _heard(self, quote: Quote) -> None:
         """A source gave a quote that can be true."""
-        if not self._sources[quote.source].words.heard(quote):
+        if not self._sources[quote.source].words.heard(quote, self._held(quote.pair)):
             return
         for (name, _), (_, pairs) in self._lost.items():
             if name == quote.source and quote.pair in pairs:

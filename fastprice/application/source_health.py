@@ -72,7 +72,9 @@ class SourceHealth:
         if not again:
             self._breaker.admit(now)
 
-    def record(self, error: SourceError | None, now: float, wall_ms: int) -> float | None:
+    def record(
+        self, error: SourceError | None, now: float, wall_ms: int, may_repeat: bool = True
+    ) -> float | None:
         """The outcome of asking it: an error of everything, or None where it gave something acceptable.
 
         Returns the pause after which it is to be asked again in the same round, None where asking again cannot help.
@@ -86,7 +88,7 @@ class SourceHealth:
             self._stalled_until = now + self._patience.stall_seconds
         if isinstance(error, CoolDown):
             self.take(Ban(self.name, wall_ms + round(error.seconds * 1000), str(error)), now, wall_ms)
-        if error.retryable and self._attempts < self._patience.attempts:
+        if may_repeat and error.retryable and self._attempts < self._patience.attempts:
             return self._random() * self._patience.base_seconds * 2.0 ** (self._attempts - 1)
         if isinstance(error, CoolDown | LocalFailure | UnlistedAmong):
             # A source that says "not now" works, and what is missing on our side is not its failure.

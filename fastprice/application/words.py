@@ -19,13 +19,14 @@ AGREEMENTS = 2
 class _Word:
     """What the source last said of one pair; monotonic seconds until which it is not asked for it.
 
-    `same_since_ms` is when it first said what it has said ever since. `deviation` is how far it was from the price that
-    was served when it was last compared. `doubt` is why it is distrusted, `doubted_at_ms` when it last disagreed, and
-    `agreements` how often it has agreed since.
+    `same_since_ms` is when it first said what it has said ever since, and `held_then` what was served then. `deviation`
+    is how far it was from the price that was served when it was last compared. `doubt` is why it is distrusted,
+    `doubted_at_ms` when it last disagreed, and `agreements` how often it has agreed since.
     """
 
     quote: Quote | None = None
     same_since_ms: int = 0
+    held_then: Quote | None = None
     deviation: float | None = None
     doubt: str | None = None
     doubted_at_ms: int = 0
@@ -83,12 +84,12 @@ class Words:
         """Why it last gave no quote of a pair."""
         return self._words[pair].error or "not asked"
 
-    def heard(self, quote: Quote) -> bool:
-        """It gave a quote that can be true; whether it had been lost for this pair."""
+    def heard(self, quote: Quote, held: Quote | None) -> bool:
+        """It gave a quote that can be true while `held` was served; whether it had been lost for this pair."""
         word = self._words[quote.pair]
         was_lost, word.lost = word.lost, False
         if word.quote is None or _digits(quote) != _digits(word.quote):
-            word.same_since_ms = quote.fetched_at_ms
+            word.same_since_ms, word.held_then = quote.fetched_at_ms, held
         word.quote, word.unlisted_seconds, word.unlisted_until, word.unlisted_until_ms = quote, 0.0, 0.0, None
         self._has_news = True
         if quote.source_time_ms is not None and quote.source_time_ms <= quote.fetched_at_ms + MAX_SKEW_MS:
@@ -113,8 +114,9 @@ class Words:
         word, self._has_news = self._words[quote.pair], True
         was_doubted = word.doubt is not None
         word.deviation, word.agreements, word.doubted_at_ms = deviation, 0, quote.fetched_at_ms
-        stands_ms = quote.fetched_at_ms - word.same_since_ms
-        if stands_ms > 0:
+        stands_ms, then = quote.fetched_at_ms - word.same_since_ms, word.held_then or quote
+        # Others have moved away from it, where it has not itself stepped away from them.
+        if stands_ms > 0 and abs(quote.deviation(then)) < abs(quote.deviation(accepted)):
             word.doubt = f"frozen: still {quote.price} after {stands_ms / 1000:.0f} s, others say {accepted.price}"
         else:
             word.doubt = f"{quote.price} is {abs(deviation):.2%} off, others say {accepted.price}"
@@ -134,6 +136,7 @@ class Words:
             word.unlisted_seconds = min(2 * word.unlisted_seconds or first, MAX_UNLISTED_SECONDS)
             word.unlisted_until = now + word.unlisted_seconds
             word.unlisted_until_ms = wall_ms + round(word.unlisted_seconds * 1000)
+            word.doubt = None  # It says nothing of the pair any more that could be wrong.
         was_lost, word.lost = word.lost, word.lost or not isinstance(error, LocalFailure)
         return word.lost and not was_lost
 

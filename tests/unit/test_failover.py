@@ -8,7 +8,7 @@ import pytest
 from fastprice.application.cross_checks import SURPRISES, SURPRISES_PER_ROUND, CrossChecks
 from fastprice.application.events import SourceBack, SourceDistrusted, SourceLost, SourceTrusted
 from fastprice.application.round import Round
-from fastprice.domain.errors import SourceDown, SourceTimeout
+from fastprice.domain.errors import SourceDown, SourceTimeout, UnknownSymbol
 from fastprice.domain.quote import SourceTime
 from tests.fakes import BTC, ETH
 from tests.unit.test_round import TOLERANCE, World, outcome, stamped
@@ -209,6 +209,65 @@ def test_the_first_few_who_answer_when_all_are_asked_are_no_majority() -> None:
     assert round_.next(now, wall_ms) == [] and round_.accepted[ETH].source == "b"
     round_.close(now, wall_ms)
     assert [event.source for event in round_.events if isinstance(event, SourceDistrusted)] == ["a", "c"]
+
+
+def test_no_liar_takes_over_a_pair_on_which_the_exchanges_disagree() -> None:
+    world = Checked(["100"], ["101"], ["102"], ["103"], ["104"])
+    world.rounds(30)
+    for number in range(200):
+        world.say(f"{100 * 1.0015 ** number:.2f}", "101", "101.1", "101.2", "101.3")
+        world.round()
+    assert {event.source for event in world.events.of(SourceDistrusted)} == {"a"}
+    assert world.held[ETH].price != world.sources[0].answers[0] and world.held[ETH].source == "b"
+
+
+def test_liars_that_had_an_honest_source_distrusted_are_outvoted_when_they_are_fewer() -> None:
+    world = Checked(["104"], ["104"], ["104"], ["100"], ["100"])
+    world.rounds(30)
+    assert {event.source for event in world.events.of(SourceDistrusted)} == {"d", "e"}
+    world.say("104", "104", "100", "100", "100")
+    assert world.rounds(60)[-1] == "c"
+
+
+def test_a_check_that_brings_nothing_is_made_up_for_in_the_next_round_by_another_source() -> None:
+    down = SourceDown("refused")
+    world = Checked(["100"], [down], [down], ["100"])
+    world.rounds(3)
+    assert world.calls == "3/1/1/1", "and none of them is asked twice in a round"
+
+
+def test_a_first_price_is_served_though_the_only_two_sources_are_far_apart() -> None:
+    world = Checked(["100"], ["106"])
+    assert set(world.rounds(30)) == {"a"}
+    assert world.events.of(SourceDistrusted, SourceLost) == []
+
+
+def test_a_step_of_its_own_is_not_called_frozen() -> None:
+    world = Checked(["100"], ["100"], ["100"])
+    world.checks = CrossChecks(INTERVAL, SHARE)
+    world.rounds(10)
+    for _ in range(100):
+        world.checks.may_doubt()
+    world.say("104", "100", "100")
+    world.rounds(3)
+    distrusted, = world.events.of(SourceDistrusted)
+    assert distrusted.reason == "104 is 4.00% off, others say 100"
+
+
+def test_a_pair_that_is_delisted_where_it_was_distrusted_is_not_distrusted_there_for_ever() -> None:
+    world = Checked(["104"], ["100"], ["100"])
+    world.rounds(1)
+    assert world.report("a").distrusted == 1
+    world.say(UnknownSymbol("no such symbol"), "100", "100")
+    world.sources[0].answers = [{ETH: UnknownSymbol("no such symbol")}]
+    world.rounds(60)
+    assert world.report("a").distrusted == 0
+
+
+def test_without_checks_a_first_source_that_stays_far_off_costs_one_more_call_and_not_one_of_each() -> None:
+    world = Checked(["106"], ["100"], ["100"], ["100"], held="100")
+    world.checks = CrossChecks(0, 0.05)
+    assert set(world.rounds(10)) == {"b"} and world.calls == "10/10/0/0"
 
 
 @pytest.mark.parametrize("prices", [("100", "100.1"), ("100", "104")])

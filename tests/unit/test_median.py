@@ -107,6 +107,12 @@ def test_a_source_that_is_gone_counts_only_while_it_stays_fresh_until_the_next_r
     assert [sources(world.price()) for _ in range(6)] == ["abc"] * 4 + ["ab"] * 2
 
 
+def test_what_was_said_in_this_round_counts_however_short_prices_stay_fresh() -> None:
+    world = All(["100"], ["102"], ["101"])
+    world.step = 2 * COUNTS_MS / 1000
+    assert sources(world.price()) == "abc"
+
+
 def test_nothing_is_made_of_what_was_said_before_alone() -> None:
     world = All(["100"], ["102"], ["101"])
     world.price()
