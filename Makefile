@@ -126,6 +126,10 @@ bench-connections: $(VENV)/bench.done bench-tools  ## what a new connection cost
 bench-push: $(VENV)/bench.done bench-tools  ## what pushing a price to 10,000 subscribers costs beside nchan and others
 	@$(BIN)/python -m bench.push --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
+.PHONY: soak-push
+soak-push: $(VENV)/bench.done bench-tools  ## ten minutes with 10,000 subscribers, and ten with those that come and go
+	@$(BIN)/python -m bench.push.soak $(if $(MINUTES),--minutes $(MINUTES))
+
 .PHONY: bench-growth
 bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, connections and workers
 	@$(BIN)/python -m bench.growth --rounds $(or $(ROUNDS),3) --seconds $(SECONDS) \
@@ -135,11 +139,11 @@ bench-growth: $(VENV)/bench.done bench-tools  ## cost and memory over pairs, con
 bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and their failures, in virtual time
 	@$(BIN)/python -m bench.fleet $(if $(QUICK),--quick)
 
-# Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --stop 5" make bench-failures
 .PHONY: bench-agreement
 bench-agreement: $(VENV)/run.done  ## let exchanges lie for half an hour of virtual time each, and see what is served
 	@$(BIN)/python -m bench.agreement $(if $(QUICK),--quick)
 
+# Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --stop 5" make bench-failures
 .PHONY: bench-failures
 bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller, loses Redis
 	@$(BIN)/python -m bench.failures $(FAILURES)

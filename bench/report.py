@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.svg import Bar, bars, groups, panels
 from bench.tables import (
-    Result, agreement_tables, connections_tables, failures_tables, fleet_tables, growth_tables, load_table, peers_tables
+    Result, agreement_tables, connections_tables, failures_tables, fleet_tables, growth_tables, load_table,
+    peers_tables, subscribers_tables
 )
 
 ROOT = Path(__file__).parents[1]
@@ -133,6 +134,7 @@ SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]]
     "load": (load_table, load_picture),
     "fleet": (fleet_tables, fleet_picture),
     "agreement": (agreement_tables, None),
+    "subscribers": (subscribers_tables, None),
     "soak": (load_table, load_picture),
     "failures": (failures_tables, None),
 }

@@ -199,6 +199,26 @@ def agreement_table(rows: Iterable[Mapping[str, Any]]) -> str:
     )  # fmt: skip
 
 
+def subscribers_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """One column for each part, because there are many figures and few parts."""
+    shown = list(rows)
+    figures = {
+        "seconds": "seconds", "events": "events received", "lost": "lost", "pushes_per_s": "pushes per s",
+        "p99_ms": "change to last subscriber, p99 ms, worst window", "slowest_ms": "slowest ms",
+        "asked_alone_ms": "plain request p99 ms, without subscribers", "asked_ms": "beside them, worst window",
+        "mb_first": "MB at first", "mb_last": "MB in the end", "open_first": "descriptors at first",
+        "open_last": "descriptors in the end", "came": "came and went", "wrong": "of them answered wrongly",
+    }  # fmt: skip
+    return table(
+        ("", *(row["name"] for row in shown)),
+        ([title, *(_figure(row[name]) for row in shown)] for name, title in figures.items()),
+    )
+
+
+def subscribers_tables(result: Result) -> str:
+    return "\n\n".join([_machine(result), f"{result['minutes']:g} minutes each.", subscribers_table(result["rows"])])
+
+
 def lies_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return table(
         ("mode", "who lies", "wrong price served, s", "allowed", "answers judged"),

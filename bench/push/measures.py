@@ -37,7 +37,7 @@ def pushing(subscribers: int, longer: int = 1) -> Take:
             "all_us": used / events * 1e6,
             "idle_ms": idle * 1000,
             "kb_each": held_mb * 1024 / subscribers,
-            **_delivery(received, subscribers),
+            **delivery(received, subscribers),
         }
 
     return measure
@@ -48,19 +48,19 @@ def asked_beside(subscribers: int) -> Take:
 
     def measure(subject: Subject, seconds: int) -> Measure:
         _warm_up(subject)
-        alone = _asked(subject, seconds)
+        alone = asked(subject, seconds)
         with subscribed(subject, subscribers) as reader:
             reader.begin()
-            beside = _asked(subject, seconds)
+            beside = asked(subject, seconds)
             received = reader.end()
-        delivery = _delivery(received, subscribers)
+        told = delivery(received, subscribers)
         return {
             "asked_ms": beside.p99_ms,
             "alone_ms": alone.p99_ms,
             "delayed_ms": beside.p99_ms - alone.p99_ms,
             "asked_slowest_ms": beside.slowest_ms,
-            **delivery,
-            "errors": delivery["errors"] + sum(one.failed + one.not_2xx for one in (alone, beside)),
+            **told,
+            "errors": told["errors"] + sum(one.failed + one.not_2xx for one in (alone, beside)),
         }
 
     return measure
@@ -78,7 +78,7 @@ def never_read(subscribers: int, silent: int) -> Take:
             received, _ = _between_pushes(subject, reader, seconds)
             after_mb = subject.server.memory_mb()
         return {
-            **_delivery(received, subscribers - silent),
+            **delivery(received, subscribers - silent),
             "kb_each": (after_mb - without_mb) * 1024 / subscribers,
             "before_mb": before_mb,
             "after_mb": after_mb,
@@ -113,7 +113,7 @@ def _between_pushes(subject: Subject, reader: Reader, seconds: float) -> tuple[R
     return received, subject.server.precise_cpu() - before
 
 
-def _delivery(received: Received, readers: int) -> Measure:
+def delivery(received: Received, readers: int) -> Measure:
     """A server that pushed nothing has delivered nothing; its times, which are 0, say nothing."""
     due = received.pushes * readers
     return {
@@ -127,7 +127,7 @@ def _delivery(received: Received, readers: int) -> Measure:
     }
 
 
-def _asked(subject: Subject, seconds: int) -> wrk.Load:
+def asked(subject: Subject, seconds: int) -> wrk.Load:
     directory = subject.place.directory
     (directory / "request").write_bytes(request())
     program = [compiled(HERE / "asker.c", directory), str(subject.place.port), str(directory / "request")]

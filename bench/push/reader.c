@@ -92,7 +92,7 @@ static void note(int64_t stamp) {
     while (at >= 0 && pushes[at].stamp != stamp) at--;
     if (at < 0) {
         if (pushed == MAX_PUSHES) exit(3);
-        pushes[at = pushed++].stamp = stamp;
+        pushes[at = pushed++] = (struct push){.stamp = stamp};
     }
     pushes[at].count++;
     pushes[at].delay_us = now(CLOCK_REALTIME) - stamp * 1000;
@@ -139,8 +139,10 @@ static double delay_ms(double share) {
     return pushed ? pushes[(int)((pushed - 1) * share + 0.5)].delay_us / 1e3 : 0;
 }
 
-static void tell(void) {
+static void tell(int is_quiet) {
     long lost = 0;
+    /* A push that is still under way has neither a last subscriber nor lost ones. */
+    if (!is_quiet && pushed > 1) pushed--;
     double lasted = (now(CLOCK_MONOTONIC) - began_us) / 1e6;
     for (int i = 0; i < pushed; i++) lost += connections - silent - pushes[i].count;
     qsort(pushes, pushed, sizeof *pushes, by_delay);
@@ -152,11 +154,12 @@ static void tell(void) {
 /* Do what was asked for, if this is a moment for it. */
 static void obey(void) {
     int64_t at = now(CLOCK_MONOTONIC);
-    if (at - last_event_us < QUIET_US && at - asked_us < MOST_QUIET_US) return;
+    int is_quiet = at - last_event_us >= QUIET_US;
+    if (!is_quiet && at - asked_us < MOST_QUIET_US) return;
     begun = asked == BEGIN;
     asked = 0;
     if (!begun) {
-        tell();
+        tell(is_quiet);
         return;
     }
     events = pushed = 0;
