@@ -97,8 +97,9 @@ load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the serv
 soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
 	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z $(or $(DURATION),60s) -c $(CLIENTS) $(URL)
 
-# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections
-# and bench-push take parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its first POINTS.
+# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections,
+# bench-acceptor and bench-push take parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its
+# first POINTS.
 SECONDS ?= 4
 
 $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
@@ -121,6 +122,10 @@ bench-peers: $(VENV)/bench.done bench-tools  ## CPU time per request beside ngin
 .PHONY: bench-connections
 bench-connections: $(VENV)/bench.done bench-tools  ## what a new connection costs, and the requests that are not for one price
 	@$(BIN)/python -m bench.connections --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-acceptor
+bench-acceptor: $(VENV)/bench.done bench-tools  ## connections that come and go, all come at once, or come while workers end
+	@$(BIN)/python -m bench.acceptor --rounds $(or $(ROUNDS),3) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-push
 bench-push: $(VENV)/bench.done bench-tools  ## what pushing a price to 10,000 subscribers costs beside nchan and others

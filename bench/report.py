@@ -131,6 +131,7 @@ SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]]
     "growth": (growth_tables, growth_picture),
     "connections": (connections_tables, connections_picture),
     "push": (partial(connections_tables, beside="floor"), push_picture),
+    "acceptor": (connections_tables, None),
     "load": (load_table, load_picture),
     "fleet": (fleet_tables, fleet_picture),
     "agreement": (agreement_tables, None),

@@ -18,6 +18,13 @@ from tests.service import PATIENCE, polling
 SOURCE = Path(__file__).parents[1] / "docker" / "nginx"
 PRICE = "/api/v1/prices/eth-usdt"
 
+# Whom nginx waits for, and for how long: by default a refused client has 5 s to end what it sends.
+QUICKER = {
+    "client_header_timeout 5s;": "client_header_timeout 1s;",
+    "client_body_timeout 5s;": "client_body_timeout 5s; lingering_timeout 100ms;",
+    "proxy_read_timeout 5s;": "proxy_read_timeout 1s;",
+}
+
 
 def answer(status: str = "200 OK", cache_control: str = "public, max-age=4", body: str = "{}") -> bytes:
     """A replica's message."""
@@ -130,14 +137,15 @@ class Front:
 
 
 def _text(port: int, status_port: int, quicker: bool) -> str:
-    """The configuration as it is, but for its ports, which may be taken, and for the patience with clients."""
+    """The configuration as it is, but for its ports, which may be taken, and for its patience."""
     text = (SOURCE / "nginx.conf").read_text()
     for old, new in (("listen 8000 ", f"listen {port} "), ("listen 8081;", f"listen {status_port};")):
         assert old in text
         text = text.replace(old, new)
     if quicker:
-        assert "client_header_timeout 5s;" in text
-        text = text.replace("client_header_timeout 5s;", "client_header_timeout 1s;")
+        for old, new in QUICKER.items():
+            assert old in text
+            text = text.replace(old, new)
     return "user root;\n" + text if os.geteuid() == 0 else text  # It never is root in its container.
 
 

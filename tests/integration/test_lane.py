@@ -258,6 +258,10 @@ class Wire:
         descriptor = self._descriptor()
         if descriptor < 0:
             return 0  # It is being handed over.
+        if _count(self._sock.fileno(), termios.TIOCOUTQ):
+            # The kernel may hold the acknowledgement of what has come back for 40 ms.
+            with socket.socket(fileno=os.dup(descriptor)) as server_side:
+                server_side.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return self.said - _count(self._sock.fileno(), termios.TIOCOUTQ) - _count(descriptor, termios.FIONREAD)
 
     def _descriptor(self) -> int:

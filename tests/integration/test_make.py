@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "soak": ("DURATION=1s CLIENTS=5 PAIRS='BTC-USDT, eth-usdt'", "errors | 0"),
     "bench-peers": ("ROUNDS=1 SECONDS=1 ONLY='lane uvicorn'", "smoke test"),
     "bench-connections": ("ROUNDS=1 SECONDS=1 ONLY='close ten lane'", "smoke test"),
+    "bench-acceptor": ("ROUNDS=1 SECONDS=1 ONLY='signals reload'", "smoke test"),
     "bench-push": ("ROUNDS=1 SECONDS=1 ONLY='thousand floor fastprice'", "smoke test"),
     "bench-growth": ("ROUNDS=1 SECONDS=1 ONLY=workers POINTS=1", "smoke test"),
     "bench-failures": ("FAILURES='--only takeover --kills 1'", "smoke test"),

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 
+from bench.acceptor.__main__ import summed
 from bench.connections.parts import Case, Part, measured
 from bench.peers.catalog import Peer, Place
 from bench.peers.rounds import Measure, Subject
@@ -58,3 +59,12 @@ def test_a_part_with_more_connections_than_files_is_skipped(capsys: pytest.Captu
     result = measured(part(files=FILES), measure, 2, FILES)
     assert not result["rows"] and result["skipped"] == {"a part": ["1,000 open files"]}
     assert "skipped: a part (only 1,000 open files)" in capsys.readouterr().out
+
+
+def test_what_is_lost_in_one_round_of_three_is_told_though_the_median_is_none() -> None:
+    each = [{"lost": lost, "p99_ms": 1.0} for lost in (0, 2, 0)]
+    target = {"ours": "ours", "theirs": "", "measure": "lost", "most": 0, "ratio": 0, "met": True}
+    slow = target | {"measure": "p99_ms", "most": 2, "ratio": 1.0}
+    part = summed({"rows": [{"name": "ours", "lost": 0, "p99_ms": 1.0, "each": each}], "targets": [target, slow]})
+    assert (part["rows"][0]["lost"], part["rows"][0]["p99_ms"]) == (2, 1.0)
+    assert [(row["ratio"], row["met"]) for row in part["targets"]] == [(2, False), (1.0, True)]
