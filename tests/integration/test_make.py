@@ -34,6 +34,7 @@ MEASUREMENTS = {
     "bench-growth": ("ROUNDS=1 SECONDS=1 ONLY=workers POINTS=1", "smoke test"),
     "bench-failures": ("FAILURES='--only takeover --kills 1'", "smoke test"),
     "bench-fleet": ("QUICK=1", "smoke test"),
+    "soak-push": ("MINUTES=0.05", "smoke test"),
     "bench-agreement": ("QUICK=1", "smoke test"),
 }
 SERVERS = ("run", "demo")
