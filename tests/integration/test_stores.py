@@ -574,7 +574,7 @@ async def test_a_redis_that_is_slow_at_every_step_fails_in_the_time_of_one() -> 
         await ended.wait()
 
 
-async def test_a_turn_costs_a_follower_one_command_and_the_leader_eleven(
+async def test_a_turn_costs_a_follower_one_command_and_the_leader_twelve(
     in_redis: Place, redis_server: RedisServer
 ) -> None:
     leader, follower = in_redis.open(), in_redis.open()
