@@ -13,11 +13,8 @@ from pathlib import Path
 import click
 
 from fastprice import __version__
-from fastprice.addresses import host_and_port
 from fastprice.domain.quote import Pair
 from fastprice.settings import Settings, SettingsError
-
-logger = logging.getLogger("fastprice")
 
 LISTEN_ADVICE = {
     errno.EADDRINUSE: "something listens there already; stop it, or set PORT to another one",
@@ -30,14 +27,19 @@ LISTEN_ADVICE = {
 def main() -> None:
     """The current price of a crypto pair, fast, and honest about its age.
 
-    Settings come from the environment; README has the table.
+    Settings come from the environment: `fastprice settings` shows them all.
     """
 
 
 @main.command()
+@click.option("--host", metavar="ADDRESS", help="Address to listen on, instead of HOST.")
+@click.option("--port", metavar="NUMBER", help="Port to listen on, instead of PORT.")
+@click.option("--workers", metavar="NUMBER", help="Worker processes, instead of WORKERS.")
 @click.option("--reload", is_flag=True, help="Restart whenever a file of the package changes, for development.")
-def serve(reload: bool) -> None:
+def serve(host: str | None, port: str | None, workers: str | None, reload: bool) -> None:
     """Serve prices over HTTP until told to stop (SIGTERM or Ctrl+C)."""
+    given = {"HOST": host, "PORT": port, "WORKERS": workers}
+    os.environ.update({name: value for name, value in given.items() if value is not None})
     if reload:
         from fastprice.server.reload import run_and_reload
 
@@ -51,24 +53,43 @@ def serve(reload: bool) -> None:
         _serve(settings)
 
 
-@main.command()
-@click.argument("pair", default="eth-usdt")
-def quote(pair: str) -> None:
-    """Ask each of SOURCES once for PAIR and print what they say; exit code 1 if none answers."""
+@main.command(name="settings", short_help="Print every setting, its value and its origin.")
+def show_settings() -> None:
+    """Print every setting, its value and where that comes from; what may be a secret is masked."""
+    _settings()
+    from fastprice.settings_table import rows
+
+    cells = list(rows(os.environ))
+    widths = [max(map(len, column)) for column in list(zip(*cells, strict=True))[:2]]
+    for name, value, origin in cells:
+        click.echo(f"{name.ljust(widths[0])}  {value.ljust(widths[1])}  {origin}")
+
+
+@main.command(short_help="Ask every source once for the price of some pairs.")
+@click.argument("pairs", nargs=-1)
+def quote(pairs: tuple[str, ...]) -> None:
+    """Ask each of SOURCES once for PAIRS and print what they say; exit code 1 if none answers for one of them.
+
+    A pair is written eth-usdt, eth/usdt, or ETHUSDT where it is clear which currency it is priced in. Without any,
+    those of the setting PAIRS are asked for.
+    """
     settings = _settings()
-    try:
-        wanted = Pair.parse(pair.lower())
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="PAIR") from None
     from fastprice.bootstrap import ask_everyone
-    from fastprice.interface.quote_table import table
+    from fastprice.interface.quote_table import pair_of, table
 
-    rows = asyncio.run(ask_everyone(settings, wanted))
-    click.echo(table(wanted, rows, settings.max_deviation))
-    sys.exit(0 if any(row.quote for row in rows) else 1)
+    try:
+        wanted = [pair_of(text) for text in pairs] or settings.pairs
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="PAIRS") from None
+    answered = list[bool]()
+    for pair in dict.fromkeys(wanted):
+        rows = asyncio.run(ask_everyone(settings, pair))
+        click.echo(("\n" if answered else "") + table(pair, rows, settings.max_deviation, _painted))
+        answered.append(any(row.quote for row in rows))
+    sys.exit(0 if all(answered) else 1)
 
 
-@main.command()
+@main.command(short_help="Run simulated exchanges, with faults to switch.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
 @click.option(
@@ -95,6 +116,7 @@ def market(host: str, port: int, pairs: str, seed: int, latency: float, limits: 
 
 def _serve(settings: Settings) -> None:
     from fastprice import bootstrap
+    from fastprice.announcement import announce
     from fastprice.infrastructure.logging_setup import logging_config
     from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
     from fastprice.infrastructure.prometheus.directory import metrics_directory
@@ -120,9 +142,14 @@ def _serve(settings: Settings) -> None:
             app=partial(bootstrap.build, settings, memory, service=uuid.uuid4().hex),
             after_fork=partial(share_between_workers, metrics),
             after_death=partial(forget_worker, metrics),
-            ready=partial(_announce, settings),
+            ready=partial(announce, settings),
         )
         Gunicorn(processes).run()
+
+
+def _painted(verdict: str) -> str:
+    """In colours, which click leaves out where it does not print to a terminal."""
+    return click.style(verdict, fg="green" if verdict == "ok" else "red")
 
 
 def _tell(line: str) -> None:
@@ -152,27 +179,6 @@ def _check_port(settings: Settings) -> None:
         other = f"{error.strerror or error}; set HOST to an address of this machine"
         _tell(f"cannot listen on {_address(settings)}: {LISTEN_ADVICE.get(error.errno or 0, other)}")
         sys.exit(1)
-
-
-def _announce(settings: Settings, addresses: list[str]) -> None:
-    """Say what is served, and two things that nobody may overlook: simulated prices, and the way through a proxy."""
-    from fastprice.infrastructure.state_log import named
-
-    over = f"{settings.workers} workers over {'Redis' if settings.redis_url else 'the embedded store'}"
-    where, sources = ", ".join(addresses), ", ".join(settings.sources)
-    logger.info("serving %s at %s: %s, prices from %s", named(settings.pairs), where, over, sources)
-    if settings.simulated:
-        others = ", ".join(name for name in settings.sources if name not in settings.simulated)
-        whose = f"the prices of {', '.join(settings.simulated)}" if others else "all prices"
-        real = f"; those of {others} are the exchanges' own" if others else ""
-        origin = "come from MARKET_URL or a private address, not from an exchange"
-        logger.warning("SIMULATED: %s %s%s", whose, origin, real)
-    ways = [f"{host_and_port(proxy)} for {scheme}:// URLs" for scheme, proxy in settings.proxies.by_scheme.items()]
-    if ways:
-        directly = "private addresses and those of NO_PROXY directly"
-        logger.info("exchanges are asked through the proxy %s; %s", ", ".join(ways), directly)
-    elif any(name.upper() == "ALL_PROXY" for name in os.environ):
-        logger.warning("ALL_PROXY is not used: set HTTPS_PROXY to an http:// or https:// proxy")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ REDIS_ACCEPTED = (
     " unix://PATH, for one server, neither Sentinel nor Cluster, with files that can be read; or empty"
 )
 MAX_SECONDS = 86_400.0
+LOG_LEVELS = ("debug", "info", "warning", "error")
 ORDER = (
     ("REFRESH_INTERVAL", "less than", "CACHE_TTL"), ("MAX_STALE", "at least", "CACHE_TTL"),
     ("ROUND_TIMEOUT", "at least", "FETCH_TIMEOUT"),
@@ -134,7 +135,16 @@ def _redis_url(text: str) -> str:
     return text
 
 
-SWITCH = Kind(lambda text: _whole(0, 1).parse(text) == 1, "0 or 1")
+def _switch(text: str) -> bool:
+    return _matching("0|1|true|false", text.lower()) in ("1", "true")
+
+
+def _log_level(text: str) -> str:
+    """As the logging module has it; `warn` is what many write."""
+    return _matching("|".join(LOG_LEVELS), {"warn": "warning"}.get(text.lower(), text.lower()))
+
+
+SWITCH = Kind(_switch, "0 or 1")
 URL = _or_empty(_http_url, "an http:// or https:// URL")
 HOST = Kind(partial(_matching, r"[A-Za-z0-9.:_-]+"), "an address or a host name")
 PREFIX = Kind(partial(_matching, r"[A-Za-z0-9._:-]{1,64}"), "1 to 64 letters, digits, and any of . _ : -")
@@ -160,7 +170,7 @@ class Settings:
     host: str = _variable("0.0.0.0", HOST)
     port: int = _variable("8000", _whole(0, 65535, "a port, or 0 for any free one: a whole number"))
     workers: int = _variable("8", _whole(1, 256))
-    log_level: str = _variable("info", _one_of("debug", "info", "warning", "error"))
+    log_level: str = _variable("info", Kind(_log_level, f"one of {', '.join(LOG_LEVELS)}"))
     log_format: str = _variable("text", _one_of("text", "json"))
     access_log: bool = _variable("0", SWITCH)
     cache_ttl: float = _variable("5", _seconds(0.05))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastprice.application.ports import Clock, PriceSource
-from fastprice.domain.errors import SourceError
+from fastprice.domain.errors import SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
 
@@ -18,6 +18,7 @@ class Asked:
     seconds: float
     quote: Quote | None
     error: str | None
+    is_unlisted: bool = False
 
 
 async def ask_each(sources: Iterable[PriceSource], pair: Pair, clock: Clock) -> list[Asked]:
@@ -32,7 +33,7 @@ async def ask_each(sources: Iterable[PriceSource], pair: Pair, clock: Clock) -> 
         except SourceError as failure:
             answer = failure
         quote = answer if isinstance(answer, Quote) else None
-        error = None if quote else str(answer)
-        return Asked(source.name, source.source_time, clock.monotonic() - started, quote, error)
+        error, is_unlisted = None if quote else str(answer), isinstance(answer, UnknownSymbol)
+        return Asked(source.name, source.source_time, clock.monotonic() - started, quote, error, is_unlisted)
 
     return list(await asyncio.gather(*map(ask, sources)))

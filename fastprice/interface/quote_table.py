@@ -1,6 +1,6 @@
 """What every source says about one pair, as a table for a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from fastprice.application.agreement import median
@@ -8,11 +8,29 @@ from fastprice.application.ask_each import Asked
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
 HEADER = ("source", "price", "bid", "ask", "latency", "clock", "from median", "verdict")
+# What pairs are priced in, for those that are written in one word.
+CURRENCIES = ("usdt", "usdc", "usd", "dai", "eur", "gbp", "jpy", "try", "brl", "btc", "eth", "bnb")
+UNLISTED = "no source lists it"
 NO_ANSWER = "Does this machine have internet access? `fastprice market` simulates the exchanges."
 
 
-def table(pair: Pair, rows: Sequence[Asked], max_deviation: float) -> str:
-    """A header, a row per source, and a line that sums them up.
+def pair_of(text: str) -> Pair:
+    """Read `eth-usdt`, `ETH/USDT` or `ETHUSDT`; ValueError where it is none, or can be read in more than one way."""
+    slug = text.lower().replace("/", "-")
+    if "-" not in slug:
+        # A base of one letter is more likely the rest of a longer currency.
+        ends = [end for end in CURRENCIES if slug.endswith(end) and len(slug) > len(end) + 1]
+        slug = f"{slug.removesuffix(ends[0])}-{ends[0]}" if len(ends) == 1 else text
+    try:
+        return Pair.parse(slug)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a pair like eth-usdt") from None
+
+
+def table(
+    pair: Pair, rows: Sequence[Asked], max_deviation: float, painted: Callable[[str], str] = str
+) -> str:
+    """A header, a row per source, and a line that sums them up; `painted` gives verdicts their colour.
 
     `clock` is the source's time stamp minus this machine's time. It includes the delay of the network and the age of
     the price, so a large value means a wrong clock or an old price. The median is that of PRICE_MODE=median: of an even
@@ -22,12 +40,18 @@ def table(pair: Pair, rows: Sequence[Asked], max_deviation: float) -> str:
     middle = median(prices) if prices else ""
     cells = [HEADER, *(_cells(row, middle, max_deviation) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
+    lines = list[str]()
     for source, *numbers, verdict in cells:
         aligned = (number.rjust(width) for number, width in zip(numbers, widths[1:-1], strict=True))
-        lines.append("  ".join((source.ljust(widths[0]), *aligned, verdict)))
-    summary = f"{pair.symbol}: {len(prices)} of {len(rows)} sources answered"
-    return "\n".join([*lines, "", f"{summary}, median {middle}" if prices else f"{summary}. {NO_ANSWER}"])
+        lines.append("  ".join((source.ljust(widths[0]), *aligned, painted(verdict) if lines else verdict)))
+    return "\n".join([*lines, "", f"{pair.symbol}: {_summary(rows, middle)}"])
+
+
+def _summary(rows: Sequence[Asked], middle: str) -> str:
+    if rows and all(row.is_unlisted for row in rows):
+        return UNLISTED
+    said = f"{sum(row.quote is not None for row in rows)} of {len(rows)} sources answered"
+    return f"{said}, median {middle}" if middle else f"{said}. {NO_ANSWER}"
 
 
 def _cells(row: Asked, middle: str, max_deviation: float) -> tuple[str, ...]:

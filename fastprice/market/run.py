@@ -58,11 +58,11 @@ def _start_text(market: Market) -> str:
     pairs = ", ".join(slugs[:SHOWN_PAIRS]) + more
     lines = [
         f"fastprice market: {len(EXCHANGES)} simulated exchanges at {market.url} for {pairs}",
-        f"  what is here    curl {market.url}/",
-        f"""  break a source  curl -X PUT {market.url}/faults/binance -d '{{"fault": "hang"}}'""",
-        f"  heal them all   curl -X DELETE {market.url}/faults/all",
-        "  point fastprice at it with these variables; stop with Ctrl-C:",
-        *(f"    {name}={url}" for name, url in source_urls(market.url).items()),
+        f"  what is here      curl {market.url}/",
+        f"""  break a source    curl -X PUT {market.url}/faults/binance -d '{{"fault": "hang"}}'""",
+        f"  heal them all     curl -X DELETE {market.url}/faults/all",
+        f"  serve its prices  MARKET_URL={market.url} fastprice serve",
+        "  stop it           Ctrl+C",
     ]
     return "\n".join(lines)
 

@@ -11,8 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from fastprice import __version__
+from fastprice.application.ask_each import Asked
 from fastprice.cli import main
+from fastprice.domain.quote import Pair, SourceTime
 from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.interface.quote_table import pair_of, table
 from fastprice.market import Market, source_urls
 from tests.conftest import free_port
 from tests.unit.test_settings import BAD
@@ -54,12 +57,13 @@ def in_process(*words: str, environ: Mapping[str, str] | None = None) -> tuple[i
 # Help
 
 
-@pytest.mark.parametrize("words", [[], ["serve"], ["quote"], ["market"]], ids=" ".join)
+@pytest.mark.parametrize("words", [[], ["serve"], ["quote"], ["market"], ["settings"]], ids=" ".join)
 def test_every_command_explains_itself(words: list[str]) -> None:
     for option in "--help", "-h":
         code, out, err = in_process(*words, option)
         assert (code, err) == (0, "") and out.startswith("Usage: ")
-        assert all(command in out for command in ("serve", "quote", "market")) or words
+        assert all(command in out for command in ("serve", "quote", "market", "settings")) or words
+        assert "..." not in out.replace("[ARGS]...", "").replace("[PAIRS]...", ""), "no line is cut"
 
 
 async def test_help_and_version_need_no_settings_to_be_right() -> None:
@@ -146,12 +150,73 @@ async def test_quote_on_a_machine_with_no_way_out_says_what_can_be_done() -> Non
     assert done.stdout.count("(Connection refused)") == 9 and "fastprice market" in done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("pair", ["eth", "eth/usdt", "", "eth-usdt-x", "é-usdt"])
+async def test_quote_asks_for_several_pairs_however_they_are_written_and_for_those_of_pairs_by_default(
+    market: Market,
+) -> None:
+    done = await run("quote", "eth/usdt", "BTCUSDT", "ETH-USDT", SOURCES="okx", **source_urls(market.url))
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if "answered" in line] == [
+        line for line in done.stdout.splitlines() if line.startswith(("ETH-USDT: 1 of 1", "BTC-USDT: 1 of 1"))
+    ]
+    assert done.stdout.count("1 of 1 sources answered") == 2, "each once"
+    done = await run("quote", SOURCES="okx", PAIRS="btc-usdt", **source_urls(market.url))
+    assert "BTC-USDT: 1 of 1 sources answered" in done.stdout and "\x1b" not in done.stdout
+
+
+async def test_quote_says_so_where_no_source_lists_the_pair(market: Market) -> None:
+    done = await run("quote", "nosuch-usdt", "eth-usdt", **source_urls(market.url))
+    assert done.returncode == 1 and "NOSUCH-USDT: no source lists it\n" in done.stdout
+    assert "ETH-USDT: 9 of 9 sources answered" in done.stdout
+
+
+@pytest.mark.parametrize(("text", "slug"), [
+    ("ethusdt", "eth-usdt"), ("ETHBTC", "eth-btc"), ("BTCUSD", "btc-usd"), ("Eth/Usd", "eth-usd"), ("usdtusd", "usdt-usd"),
+    ("WBTCETH", "wbtc-eth"), ("1000shibusdt", "1000shib-usdt"),
+])
+def test_pairs_in_one_word_are_read_where_they_are_clear(text: str, slug: str) -> None:
+    assert pair_of(text) == Pair.parse(slug)
+
+
+def test_verdicts_have_colours_and_the_head_has_none() -> None:
+    asked = Asked("okx", SourceTime.PRICE, 0.1, None, "refused")
+    head, row, *_ = table(Pair.parse("eth-usdt"), [asked], 0.05, lambda verdict: f"<{verdict}>").splitlines()
+    assert row.endswith("<refused>") and "<" not in head
+
+
+@pytest.mark.parametrize("pair", ["eth", "usdt", "", "eth-usdt-x", "é-usdt", "eth//usdt", "ethxyz"])
 def test_what_is_no_pair_is_a_mistake_of_usage(pair: str) -> None:
     code, out, err = in_process("quote", pair)
-    assert (code, out) == (2, "") and "PAIR" in err and repr(pair) in err
+    assert (code, out) == (2, "") and "PAIRS" in err and repr(pair) in err
     code, out, err = in_process("market", "--pairs", f"eth-usdt,{pair}")
     assert (code, out) == (2, "") and "--pairs" in err and repr(pair) in err
+
+
+# settings
+
+
+def test_settings_shows_each_value_where_it_came_from_and_no_secret() -> None:
+    code, out, err = in_process("settings", environ={"CACHE_TTL": "7", "REDIS_URL": "redis://:secret@redis/0"})
+    assert (code, err) == (0, "") and "secret" not in out
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert lines["CACHE_TTL"] == ["7", "environment"] and lines["MAX_STALE"] == ["60", "default"]
+    assert lines["REDIS_URL"] == ["redis://***@redis/0", "environment"]
+
+
+def test_settings_that_cannot_be_used_are_refused_as_at_the_start() -> None:
+    code, out, err = in_process("settings", environ={"CACHE_TTL": "soon"})
+    assert (code, out) == (2, "") and "CACHE_TTL='soon'" in sole_line(err)
+
+
+async def test_options_of_serve_go_before_the_environment_and_are_checked_alike(taken_port: int) -> None:
+    done = await run("serve", "--host", "127.0.0.1", "--port", str(taken_port), HOST="192.0.2.1", PORT="1")
+    assert f"cannot listen on 127.0.0.1:{taken_port}" in sole_line(done.stderr)
+    done = await run("serve", "--workers", "many", WORKERS="2")
+    assert done.returncode == 2 and "WORKERS='many'" in sole_line(done.stderr)
+
+
+async def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "fastprice", "--version"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and done.stdout.startswith("fastprice, version")
 
 
 # Ports

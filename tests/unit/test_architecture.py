@@ -26,7 +26,10 @@ OURS: dict[str, tuple[str, ...]] = {
     "market": ("domain.quote",),
     "settings": ("domain", "addresses", "infrastructure.exchanges"),
     "bootstrap": ("",),
+    "settings_table": ("settings", "infrastructure.exchanges"),
+    "announcement": ("addresses", "settings", "settings_table", "infrastructure.state_log"),
     "cli": ("",),
+    "__main__": ("cli",),
 }
 # Who may import what is neither ours nor the standard library's: one client per module.
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,5 @@
+"""`python -m fastprice` is `fastprice`."""
+
+from fastprice.cli import main
+
+main(prog_name="fastprice")

@@ -1,0 +1,44 @@
+"""Every setting as a person sees it: what it is now, and where that came from; and names that are nearly settings."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from urllib.parse import urlsplit
+
+from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.settings import Settings
+
+# As alike as CACHETTL and CACHE_TTL are.
+ALIKE = 0.87
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+DEFAULTS = {each.name.upper(): each.metadata["default"] for each in fields(Settings) if each.metadata}
+NAMES = (*DEFAULTS, "MARKET_URL", *(f"{source.upper()}_URL" for source in EXCHANGES), *PROXIES)
+
+
+def rows(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and origin of every setting; what may be a secret is masked."""
+    for name in NAMES:
+        # As other programs do it, a proxy in lower case goes first.
+        given = environ.get(name.lower(), "").strip() if name in PROXIES else ""
+        given = given or environ.get(name, "").strip()
+        yield name, masked(name, given or DEFAULTS.get(name, "")), "environment" if given else "default"
+
+
+def masked(name: str, text: str) -> str:
+    """A URL without what may be a password or a token: its scheme, host and port, and how much is left out."""
+    if not name.endswith(("_URL", "_PROXY")) or name == "NO_PROXY" or not text:
+        return text
+    parts = urlsplit(text if "://" in text else f"//{text}")
+    credentials, _, place = parts.netloc.rpartition("@")
+    number = parts.path if re.fullmatch("/[0-9]{1,5}", parts.path) else ""
+    hidden = "/***" if (parts.path.strip("/") and not number) or parts.query else ""
+    scheme = f"{parts.scheme}://" if parts.scheme else ""
+    return f"{scheme}{'***@' if credentials else ''}{place}{number}{hidden}"
+
+
+def nearly(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables that no setting has, and the setting whose name is so like theirs that it may be meant."""
+    for name in sorted(environ):
+        if name not in NAMES and (meant := get_close_matches(name, NAMES, 1, ALIKE)):
+            yield name, meant[0]
