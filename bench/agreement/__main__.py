@@ -17,7 +17,7 @@ from bench.tables import agreement_table, lies_table
 from fastprice.settings import Settings
 
 MINUTES, REAL_MINUTES, SEED = 30.0, 10.0, "agreement"
-QUICK_PLAYS, QUICK_MINUTES, QUICK_LIE_SECONDS = 3, 2.5, 2.0
+QUICK_PLAYS, QUICK_MINUTES, QUICK_LIE_SECONDS = 3, 4.0, 2.0
 # What a cross-check every ten rounds and the checks of surprises may cost.
 MOST_CALLS_PER_ROUND = 1.15
 # True moves are to be served within so many rounds, and the time of their calls.

@@ -660,7 +660,7 @@ async def test_program_says_how_to_use_it_and_stops_on_a_signal(program: Program
     process.send_signal(number)
     rest, errors = await asyncio.wait_for(process.communicate(), 10)
     url = next(word for word in first.split() if word.startswith("http://127.0.0.1:"))
-    assert f"BINANCE_URL={url}/binance" in rest.decode()
+    assert f"MARKET_URL={url} fastprice serve" in rest.decode()
     assert f"curl -X PUT {url}/faults/binance" in rest.decode()
     assert (process.returncode, errors) == (0, b"")
 
