@@ -55,8 +55,7 @@ class FailoverRound(Round):
             health, is_distrusted = self._turns.pop(0)
             wanted = self._unsaid(health, is_distrusted)
             self.settle(now, wall_ms)
-            calls = self._calls(health, [pair for pair in wanted if pair in self.missing], now)
-            if calls:
+            if calls := self._calls(health, [pair for pair in wanted if pair in self.missing], now):
                 first = [] if self._has_asked else self._ask_checker(health, now)
                 return [self._begin(health, calls, now), *first]
             if self._contested:
@@ -64,15 +63,19 @@ class FailoverRound(Round):
         return []
 
     def _consider(self, ask: Ask, quote: Quote) -> None:
-        health = ask.health
-        evidence = self._evidence.setdefault(quote.pair, Evidence(self._held(quote.pair)))
-        newest_stamp_ms = health.words.newest_stamp_ms(quote, evidence.held)
-        if self._tolerance.lags(health.source.source_time, quote, newest_stamp_ms):
-            evidence.laggards.append(quote)
-        elif health.words.is_distrusted(quote.pair):
-            evidence.doubted.append(quote)
-        else:
-            (evidence.checks if ask.checks else evidence.quotes).append(quote)
+        health, pair, held = ask.health, quote.pair, self._held(quote.pair)
+        lags = self._tolerance.lags(health.source.source_time, quote, health.words.newest_stamp_ms(quote, held))
+        is_distrusted, evidence = health.words.is_distrusted(pair), self._evidence.get(pair)
+        if evidence is None:
+            # So it is with most quotes: nobody is asked whether it agrees, and this one does not surprise.
+            is_plain = not (self._checker or ask.checks or lags or is_distrusted)
+            if is_plain and (held is None or fits(quote, held, self._checks.share)):
+                self._accept(quote)
+                self._heard(quote)
+                return
+            evidence = self._evidence[pair] = Evidence(held)
+        ours = evidence.checks if ask.checks else evidence.quotes
+        (evidence.laggards if lags else evidence.doubted if is_distrusted else ours).append(quote)
 
     def _unheard(self, ask: Ask) -> list[Pair]:
         return [pair for pair in self.missing if not self._has_said(ask.health, pair)]
@@ -116,8 +119,7 @@ class FailoverRound(Round):
                 asks.append(self._begin(health, calls, now, checks=True))
         for pair in self._contested:
             self._evidence[pair].everybody_was_asked, self._evidence[pair].weighed = True, 0
-        self._awaited.update(self._contested if asks else ())
-        self._contested.clear()
+        self._awaited, self._contested = set(self._contested if asks else ()), {}
         return asks
 
     def _weigh(self, pair: Pair, evidence: Evidence) -> None:
@@ -176,8 +178,7 @@ class FailoverRound(Round):
 
     def _take_reserve(self, evidence: Evidence) -> None:
         """Serve what is not good, where nothing better has come."""
-        is_unchecked = len(evidence.trusted) == 1
-        if is_unchecked and not evidence.jumps(self._tolerance.max_deviation):
+        if len(evidence.trusted) == 1 and not evidence.jumps(self._tolerance.max_deviation):
             self._settle(evidence, evidence.quotes[0], evidence.quotes)
         elif reserve := evidence.reserve(self._tolerance.max_deviation):
             self._accept(reserve)
