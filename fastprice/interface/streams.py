@@ -53,8 +53,8 @@ class Streams:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more subscribers are taken: there are enough, or this worker is about to end."""
-        return len(self._subscribers) >= self._most or self._is_leaving
+        """Whether no more subscribers are taken."""
+        return len(self._subscribers) >= self._most
 
     def choose(self, path: str, query: bytes) -> Choice:
         """What a request for a stream wishes. Raises BadParameter, and UnknownPair."""
@@ -86,6 +86,8 @@ class Streams:
         if not self._is_looking:
             self._is_looking = True
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+        if self._is_leaving:  # This one waited in the queue. If it were refused, EventSource would give up for good.
+            asyncio.get_running_loop().call_soon(subscriber.leave)
         first = welcome(channel.feeds, now, choice.of_one, known)
         self.counts.events += first.events
         return first

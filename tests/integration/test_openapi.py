@@ -164,7 +164,7 @@ async def ask_for_streams(service: Service, ask: Callable[..., Awaitable[None]])
         template = path.replace("eth-usdt", "{pair}")
         await ask(template, path, 200, method="HEAD")
         await ask(template, path, 405, method="POST")
-    service.streams.drain(0)
+    service.streams._most = 0
     for path in STREAM, STREAMS:
         await ask(path.replace("eth-usdt", "{pair}"), path, 503)
     await ask(STREAM.replace("eth-usdt", "{pair}"), "/api/v1/prices/no-pair/stream", 404)
