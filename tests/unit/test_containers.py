@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from fastprice.interface.streams import SILENCE_SECONDS
+from fastprice.server.careful_http import UNREAD_SECONDS
 from fastprice.settings import Settings
 from tests.integration.test_readme import Spy
 
@@ -87,6 +89,21 @@ def test_every_setting_can_be_given_from_outside(file: str) -> None:
     assert set(app["environment"]) == set(spy.asked) - NOT_PASSED
     grace = re.fullmatch(r"\$\{STOP_GRACE:-([0-9]+)s\}", app["stop_grace_period"])
     assert grace and int(grace[1]) > settings.graceful_timeout + 2
+
+
+def test_nginx_has_as_much_patience_with_streams_as_the_service() -> None:
+    everything = (ROOT / "docker/nginx/nginx.conf").read_text()
+    streams = everything[everything.index('location ~ "^/api/v1/(stream|') :]
+
+    def seconds(name: str, text: str) -> int:
+        found = re.search(rf"^ *{name} (\d+)s;$", text, re.M)
+        assert found, name
+        return int(found[1])
+
+    assert seconds("proxy_read_timeout", streams) >= 2 * SILENCE_SECONDS, "one comment may be late"
+    assert seconds("send_timeout", streams) >= UNREAD_SECONDS, "the replica counts who reads nothing"
+    grace = services("docker-compose.scale.yml")["nginx"]["stop_grace_period"]
+    assert int(grace.removesuffix("s")) > seconds("worker_shutdown_timeout", everything)
 
 
 @pytest.mark.parametrize("file", [*COMPOSE, "docker/common.yml"])
