@@ -1,4 +1,4 @@
-"""The market over HTTP: every source under its own name on one port."""
+"""The market on one port: every source under its own name, its calls and its streams."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,9 +10,11 @@ from fastprice.market import lies, wire
 from fastprice.market.call import Call
 from fastprice.market.control import Control
 from fastprice.market.exchange import Answer
-from fastprice.market.floor import Floor
 from fastprice.market.lies import LIES, OF_PAIRS, SIZES
 from fastprice.market.refusals import REFUSALS
+from fastprice.market.socket_door import give_token, is_upgrade, open_socket
+from fastprice.market.stream_control import StreamControl
+from fastprice.market.stream_floor import StreamFloor
 from fastprice.market.wire import WIRE, response_to
 
 # What an answer under way, or one that hangs, gets before it is cut when the market stops.
@@ -26,7 +28,7 @@ ANSWERS = {"": Call.truth} | REFUSALS | LIES
 TRUTHFUL = lies.TRUTHFUL | wire.TRUTHFUL
 
 
-class Market(Floor):
+class Market(StreamFloor):
     """All simulated exchanges on one port, from `start` to `stop`."""
 
     _runner: web.AppRunner | None = None
@@ -36,7 +38,10 @@ class Market(Floor):
         """Listen; port 0 takes a free one. Raises OSError where the address is not to be had."""
         app = web.Application()
         app.add_routes(Control(self).routes())
-        app.router.add_get("/{source}/{path:.*}", self._answer)
+        app.add_routes(StreamControl(self).routes())
+        for path in "/{source}", "/{source}/{path:.*}":
+            app.router.add_get(path, self._answer)
+            app.router.add_post(path, self._token)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
@@ -44,11 +49,13 @@ class Market(Floor):
         except OSError:
             await self.stop()
             raise
+        self.streams.start()
         reached = ANYWHERE.get(host, host)
         self.url = f"http://{f'[{reached}]' if ':' in reached else reached}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Close the port and cut every connection, also those that wait for a hanging answer."""
+        await self.streams.stop()
         if self._runner is not None:
             await self._runner.cleanup()
         self._runner = None
@@ -57,7 +64,11 @@ class Market(Floor):
         source = self.sources.get(request.match_info["source"])
         if source is None:
             return _not_found(f"there is no {request.path}; the sources are {', '.join(self.sources)}")
-        path = request.path.removeprefix(f"/{source.exchange.name}")
+        path = request.path.removeprefix(f"/{source.exchange.name}") or "/"
+        feed = self.streams.feeds.get(source.exchange.name)
+        if feed and is_upgrade(request) and feed.dialect.serves(path):
+            await asyncio.sleep(self.latency)
+            return await open_socket(request, feed, path, self.streams)
         choice = source.read(path, request.query)
         if choice is None:
             return _not_found(f"the simulated {source.exchange.name} has only {', '.join(source.exchange.paths)}")
@@ -66,6 +77,13 @@ class Market(Floor):
         reply = source.exchange.over_limit(spent) if spent.wait_ms and self.limits else source.reply(choice)
         headers = source.exchange.limit_headers(spent) if self.limits else {}
         return await self._tell(request, reply, headers) if isinstance(reply, Call) else _sent(request, reply, headers)
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        feed = self.streams.feeds.get(request.match_info["source"])
+        if feed is None or request.path != f"/{feed.dialect.name}{feed.dialect.bullet}":
+            raise web.HTTPMethodNotAllowed(request.method, ["GET"])
+        await asyncio.sleep(self.latency)
+        return await give_token(request, feed)
 
     async def _tell(self, request: web.Request, call: Call, headers: Mapping[str, str]) -> web.StreamResponse:
         """Answer as the fault says; the prices that are true are remembered."""

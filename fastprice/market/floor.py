@@ -9,8 +9,10 @@ from fastprice.domain.quote import Pair
 from fastprice.market.call import HONEST, Call, Switch
 from fastprice.market.exchanges import EXCHANGES
 from fastprice.market.lies import LIES
+from fastprice.market.pace import Pace
 from fastprice.market.refusals import REFUSALS
 from fastprice.market.source import Source
+from fastprice.market.stream_switch import StreamSwitch
 from fastprice.market.tick import Status
 from fastprice.market.walk import Walk
 from fastprice.market.wire import WIRE
@@ -51,12 +53,19 @@ class Floor:
         limits: bool = False,
         others: int = OTHERS,
     ) -> None:
-        self.latency, self.limits = latency, limits
+        self.latency, self.pace = latency, Pace(now_ms, limits)
         self.walks = {pair: Walk(pair, seed, now_ms()) for pair in map(Pair.parse, pairs)}
         self.sources = {
             name: Source(exchange, self.walks, others, seed, now_ms) for name, exchange in EXCHANGES.items()
         }
-        self._now_ms = now_ms
+
+    @property
+    def limits(self) -> bool:
+        return self.pace.limits
+
+    @limits.setter
+    def limits(self, enforced: bool) -> None:
+        self.pace.limits = enforced
 
     @property
     def calls(self) -> dict[str, int]:
@@ -102,9 +111,9 @@ class Floor:
         if fault not in list(MEANINGS):  # a list, because JSON may bring something unhashable
             raise NotAccepted(f"unknown fault {fault!r}; known: {', '.join(MEANINGS)}")
         seconds = DEFAULT_SECONDS.get(fault, 0.0) if seconds is None else seconds
-        _check("seconds", seconds, 0.0, MAX_SECONDS)
-        _check("factor", factor, 1 / MAX_FACTOR, MAX_FACTOR)
-        faulty, now_ms = None if pairs is None else frozenset(map(self._pair, pairs)), self._now_ms()
+        check_number("seconds", seconds, 0.0, MAX_SECONDS)
+        check_number("factor", factor, 1 / MAX_FACTOR, MAX_FACTOR)
+        faulty, now_ms = None if pairs is None else frozenset(map(self._pair, pairs)), self.pace.now_ms()
         for one in chosen:
             held = {known: one.tick(known, now_ms) for known in self.walks} if fault == "frozen" else {}
             one.switch = Switch(fault, seconds, factor, faulty, now_ms, held)
@@ -138,14 +147,14 @@ class Floor:
         }
 
     def truth(self, pair: Pair) -> Decimal:
-        return Decimal(str(self.walks[pair].price(self._now_ms())))
+        return Decimal(str(self.walks[pair].price(self.pace.now_ms())))
 
     def set_truth(self, slug: str, price: Decimal) -> None:
         """Move a pair's price; it wanders on from there."""
         pair = self._pair(slug)
         if not (price.is_finite() and MIN_PRICE <= price <= MAX_PRICE):
             raise NotAccepted(f"a price lies between {MIN_PRICE:f} and {MAX_PRICE:f}")
-        self.walks[pair].put(float(price), self._now_ms())
+        self.walks[pair].put(float(price), self.pace.now_ms())
 
     def record(self, call: Call) -> None:
         """Remember the prices that are given in a true answer."""
@@ -162,14 +171,15 @@ class Floor:
             raise NotKnown(f"unknown pair {slug!r}; known: {', '.join(pair.slug for pair in self.walks)}")
         return pair
 
-    def _shown(self, switch: Switch) -> dict[str, object] | None:
+    def _shown(self, switch: Switch | StreamSwitch) -> dict[str, object] | None:
         if not switch.fault:
             return None
         pairs = [pair.slug for pair in self.walks if switch.concerns(pair)]
         return {"fault": switch.fault, "seconds": switch.seconds, "factor": switch.factor, "pairs": pairs}
 
 
-def _check(name: str, value: object, least: float, most: float) -> None:
+def check_number(name: str, value: object, least: float, most: float) -> None:
+    """NotAccepted unless it is a number within bounds."""
     # NaN compares false with everything, so it is refused here too.
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise NotAccepted(f"{name} is a number from {least:g} to {most:g}, not {value!r}")

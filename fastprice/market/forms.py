@@ -12,6 +12,8 @@ from fastprice.market.tick import Tick
 Json = dict[str, Any] | list[Any]
 Query = Mapping[str, str]
 
+# `json.dumps` would make one for each call.
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _NUMBER = re.compile(r'"#([^"]*)"')
 
 
@@ -75,7 +77,7 @@ def currencies(tick: Tick, row: Callable[[str], Json]) -> Json:
 
 def encoded(body: Json) -> bytes:
     """Compact JSON, in which what `number` marked stands without quotes."""
-    text = json.dumps(body, separators=(",", ":"))
+    text = _COMPACT.encode(body)
     return (_NUMBER.sub(r"\1", text) if '"#' in text else text).encode()
 
 

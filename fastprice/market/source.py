@@ -1,7 +1,7 @@
 """One simulated exchange at work: what it lists, what it was asked and gave, its limits, and the fault that is set."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 
 from fastprice.domain.quote import Pair
@@ -71,6 +71,11 @@ class Source:
         walk = self._walks[pair]
         return self.exchange.tick(pair, walk.price(at_ms), walk.opening, at_ms)
 
+    def status(self, pair: Pair) -> Status:
+        """How it treats a pair."""
+        fixed = self.stopped.get(pair) or self._others.get(pair)
+        return fixed.status if fixed else Status.TRADING
+
     def set_status(self, pair: Pair, status: Status) -> None:
         """Let it stop trading a pair, or trade it again."""
         self.stopped.pop(pair, None)
@@ -82,17 +87,27 @@ class Source:
         if call.form.price_key:
             self.served.extend((tick.time_ms, tick.price) for tick in call.ticks)
 
+    @property
+    def walked(self) -> Collection[Pair]:
+        """The pairs that were configured."""
+        return self._walks.keys()
+
+    @property
+    def all_pairs(self) -> tuple[Pair, ...]:
+        """Every pair that it ever listed."""
+        return (*self._others, *self._walks)
+
     @cached_property
     def _others(self) -> dict[Pair, Tick]:
         return other_ticks(self.exchange, self._number_of_others, self._seed, self._walks, self._now_ms())
 
     @cached_property
     def _pairs(self) -> dict[str, Pair]:
-        return {symbol: pair for pair in (*self._others, *self._walks) for symbol in self.exchange.spellings(pair)}
+        return {symbol: pair for pair in self.all_pairs for symbol in self.exchange.spellings(pair)}
 
     def _refusal(self, pair: Pair | None, choice: Choice) -> Answer | None:
         """Why a pair cannot be had, which fails the whole call; None where it can."""
-        errors, status = self.exchange.complaints, self._status(pair) if pair else Status.UNLISTED
+        errors, status = self.exchange.complaints, self.status(pair) if pair else Status.UNLISTED
         if status is Status.UNLISTED or (status is Status.DELISTED and not errors.delisted):
             return self._unknown()
         if status is Status.DELISTED and errors.delisted:
@@ -109,7 +124,7 @@ class Source:
 
     def _everything(self, choice: Choice) -> Call:
         shown = (*SHOWN, Status.DELISTED) if choice.form.shows_delisted else SHOWN[:1] if choice.trading else SHOWN
-        pairs = [pair for pair in self._walks if self._status(pair) in shown]
+        pairs = [pair for pair in self._walks if self.status(pair) in shown]
         return self._call(choice, pairs, self._rows_of_others(choice.form, shown))
 
     def _rows_of_others(self, form: Form, shown: tuple[Status, ...]) -> tuple[Json, ...]:
@@ -128,7 +143,3 @@ class Source:
         return Call(
             self.exchange, choice.form, tuple(ticks), others, now_ms, self._unknown, self.switch, choice.alone
         )
-
-    def _status(self, pair: Pair) -> Status:
-        fixed = self.stopped.get(pair) or self._others.get(pair)
-        return fixed.status if fixed else Status.TRADING

@@ -6,7 +6,7 @@ from fastprice.market.limits import Limit
 from fastprice.market.tick import Status, Tick
 
 
-def _ticker(tick: Tick, symbol: str) -> Json:
+def ticker(tick: Tick, symbol: str) -> Json:
     return {
         "instType": "SPOT", "instId": symbol, "last": tick.price, "lastSz": "0.1", "askPx": tick.ask, "askSz": "11",
         "bidPx": tick.bid, "bidSz": "5", "open24h": tick.open, "high24h": tick.high, "low24h": tick.low,
@@ -28,7 +28,7 @@ def _body(rows: list[Json], time_ms: int) -> Json:
     return {"code": "0", "msg": "", "data": rows}
 
 
-_TICKER = Form(_ticker, _body, "last")
+_TICKER = Form(ticker, _body, "last")
 _INSTRUMENTS = Form(_instrument, _body)
 
 

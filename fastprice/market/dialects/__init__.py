@@ -1,0 +1,8 @@
+"""One file per exchange: what it says and hears on its WebSocket, as its documentation has it. HTX has none here."""
+
+from fastprice.market.dialect import Dialect
+from fastprice.market.dialects import binance, bitget, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx
+
+_FILES = (binance, okx, coinbase, kraken, bitget, gate, bybit, kucoin, bitstamp)
+
+DIALECTS: dict[str, Dialect] = {file.DIALECT.name: file.DIALECT for file in _FILES}
