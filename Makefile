@@ -160,6 +160,10 @@ MINUTES ?= 30
 chaos: $(VENV)/run.done redis-server  ## half an hour of seeded troubles, every answer judged
 	@$(BIN)/python -m bench.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+.PHONY: chaos-streams
+chaos-streams: $(VENV)/run.done  ## ten minutes of seeded faults of streams, every served quote judged
+	@$(BIN)/python -m bench.streamfaults --minutes $(or $(STREAM_MINUTES),10) $(if $(SEED),--seed $(SEED))
+
 # Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts so many.
 COMPOSE := PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) REVISION=$(shell git rev-parse HEAD 2>/dev/null) docker compose
 PROFILES := $(if $(MARKET),--profile market)

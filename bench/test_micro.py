@@ -95,6 +95,7 @@ def price_app(metrics: Metrics) -> Starlette:
 
     parts = Parts(
         version="bench", latest=latest, clock=CLOCK, reports=lambda: (), standing=lambda pair: (),
+        live=lambda: (),
         redis=lambda: "not_configured", scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1,
         patience=lambda: 0.0, refresh_interval=1.0, streams=Streams(latest, CLOCK, 0.1, 100),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Addresses of others: which ones are no exchange's, and through which proxy the rest is reached."""
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Mapping
@@ -10,6 +11,11 @@ from urllib.parse import urlsplit
 PRIVATE_DOMAINS = (".localhost", ".localdomain", ".local", ".internal", ".svc", ".lan", ".test", ".home.arpa")
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LISTEN_ADVICE = {
+    errno.EADDRINUSE: "something listens there already; stop it, or set PORT to another one",
+    errno.EACCES: "ports below 1024 need more rights; set PORT to a higher one",
+}
 
 
 def is_private(url: str) -> bool:
@@ -30,10 +36,11 @@ class Proxies:
     def find(self, url: str) -> str | None:
         """The proxy for a URL. None for private ones: an outer proxy would look for them in its own network."""
         parts = urlsplit(url)
-        proxy = self.by_scheme.get(parts.scheme)
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        proxy = self.by_scheme.get(scheme)
         if not proxy or is_private(url):
             return None
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = parts.hostname or "", parts.port or (443 if scheme == "https" else 80)
         excepted = any(_covers(word.strip().lower(), host, port) for word in self.but_for.split(","))
         return None if excepted else proxy
 
@@ -68,3 +75,21 @@ def _ip(host: str) -> IpAddress | None:
         except (OSError, ValueError):
             return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def listening_at(host: str, port: int) -> str:
+    """An address to listen at, as servers take it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def cannot_listen(host: str, port: int) -> str | None:
+    """Why nobody can listen there, and what to do; found out before gunicorn would after five seconds."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        other = f"{error.strerror or error}; set HOST to an address of this machine"
+        return f"cannot listen on {listening_at(host, port)}: {LISTEN_ADVICE.get(error.errno or 0, other)}"
+    return None

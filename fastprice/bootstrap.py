@@ -11,34 +11,29 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 
 from fastprice import __version__
 from fastprice.application.ask_each import Asked, ask_each
-from fastprice.application.belief import Tolerance
-from fastprice.application.cross_checks import CrossChecks
+from fastprice.application.belief import MAX_TRADE_LAG_MS
 from fastprice.application.events import Event
-from fastprice.application.failover import FailoverRound
 from fastprice.application.fallback_store import FallbackStore
-from fastprice.application.latest_price import LatestPrice, Snapshot
-from fastprice.application.leader import Leader, Pace
-from fastprice.application.median import MedianRound, Quorum
+from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, Events, PriceSource, PriceStore
-from fastprice.application.round import RoundLimits
-from fastprice.application.rounds import MakeRound, Rounds
-from fastprice.application.source_health import Patience, SourceHealth
-from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
-from fastprice.infrastructure.circuit_breaker import SourceBreaker
+from fastprice.application.rounds import Rounds
+from fastprice.application.streamed import Streamed
+from fastprice.domain.quote import MAX_SKEW_MS, Pair
+from fastprice.engine import engine
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.infrastructure.exchanges.http import Session
+from fastprice.infrastructure.exchanges.live import LiveStream
 from fastprice.infrastructure.exchanges.source import ExchangeSource
 from fastprice.infrastructure.prometheus import Metrics
 from fastprice.infrastructure.records import Records
@@ -55,7 +50,6 @@ from fastprice.server.descriptors import highest_of_clients
 from fastprice.server.lane import Lane
 from fastprice.settings import Settings
 
-S = TypeVar("S", bound=Snapshot)
 # What runs beside the requests for as long as a worker lives.
 Loop = Callable[[], Coroutine[Any, Any, None]]
 logger = logging.getLogger("fastprice")
@@ -82,9 +76,9 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
     events = tell_all([metrics, log_event])
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
-    session = Session(USER_AGENT, settings.proxies.find)
+    session = opened_session(settings)
     store, redis_state = _store(settings, memory, holder, service, clock, events)
-    sources = _sources(settings, session, clock, events)
+    sources = live_sources(settings, session, clock, events)
     made = engine(settings, sources, store, price_snapshots(clock, settings.refresh_interval), holder, clock, events)
     latest, rounds = made.latest, made.rounds
     streams = Streams(latest, clock, settings.push_interval, _most_subscribers(settings))
@@ -97,6 +91,7 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         clock=clock,
         reports=lambda: rounds.reports,
         standing=rounds.standing,
+        live=lambda: rounds.streams,
         redis=redis_state,
         scrape=partial(_scrape, metrics, flush, latest, rounds, clock),
         count_request=metrics.count_request,
@@ -107,8 +102,8 @@ def build(settings: Settings, memory: Path, clock: Clock | None = None, service:
         simulated=settings.simulated,
     )
     polled.answer_moments(parts)
-    keeping: list[Loop] = [store.keep] if isinstance(store, FallbackStore) else []
-    loops: list[Loop] = [made.leader.run, partial(_flush_forever, flush, clock), *keeping]
+    loops: list[Loop] = [made.leader.run, partial(made.feed.run, rounds.renew), partial(_flush_forever, flush, clock)]
+    loops += [store.keep] if isinstance(store, FallbackStore) else []
     return make_app(parts, partial(_lifespan, session, store, {"lane": lane, "streams": streams}, flush, loops))
 
 
@@ -173,14 +168,19 @@ async def _scrape(
 ) -> tuple[bytes, str]:
     """The metrics as text, with the gauges as this worker knows them now."""
     flush()
-    metrics.show(latest.everything_held(), rounds.reports, clock.wall_ms())
+    metrics.show(latest.everything_held(), rounds.reports, rounds.streams, clock.wall_ms())
     return await asyncio.to_thread(metrics.exposition), CONTENT_TYPE_LATEST
+
+
+def opened_session(settings: Settings) -> Session:
+    """The connections to exchanges, by way of the proxies that are set."""
+    return Session(USER_AGENT, settings.proxies.find)
 
 
 async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
     """What each source says now, for `fastprice quote`."""
     clock = SystemClock()
-    async with Session(USER_AGENT, settings.proxies.find) as session:
+    async with opened_session(settings) as session:
         return await ask_each(_sources(settings, session, clock, lambda event: None), pair, clock)
 
 
@@ -191,54 +191,26 @@ def _sources(settings: Settings, session: Session, clock: Clock, events: Events)
     return [ExchangeSource(EXCHANGES[name], url, *common) for name, url in urls.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class Engine(Generic[S]):
-    """What keeps prices fresh: the latest ones, and the beat that renews them."""
-
-    latest: LatestPrice[S]
-    rounds: Rounds
-    leader: Leader
+def _live_url(url: str) -> str:
+    """The same place by WebSocket."""
+    return f"ws{url.removeprefix('http')}"
 
 
-def engine(
-    settings: Settings, sources: Iterable[PriceSource], store: PriceStore,
-    make: Callable[[Quote, float, float, float], S], holder: str, clock: Clock, events: Events,
-    share: Callable[[], float] = random.random,
-) -> Engine[S]:
-    """One worker's engine over the given sources and store: in the service, in tests and in the simulator.
-
-    `make` makes the snapshots of LatestPrice, `holder` is this worker's name in claims, `share` gives random shares of
-    one.
-    """
-    latest = LatestPrice(settings.pairs, settings.age_limits, make, clock)
-    patience = Patience(settings.retry_attempts, settings.retry_base, settings.breaker_reset)
-    healths = []
-    for source in sources:
-        breaker = SourceBreaker(source.name, settings.breaker_fail_max, settings.breaker_reset, events)
-        healths.append(SourceHealth(source, breaker, patience, share, clock.monotonic()))
-    pace = Pace(holder, settings.refresh_interval, share)
-    rounds = Rounds(_round_maker(settings, healths), healths, store, latest, holder, clock, events)
-    return Engine(latest, rounds, Leader(rounds, store, latest, pace, clock, events))
-
-
-def _round_maker(settings: Settings, healths: Sequence[SourceHealth]) -> MakeRound:
-    """What makes the rounds of PRICE_MODE."""
-    # At least as far as clocks differ beyond the age of a fresh price.
-    current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
-    stamp_ms = max(settings.age_limits.stale_ms, current_ms)
-    limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
-    # Whoever is farther from another source than a price may jump cannot confirm a jump.
-    agreeing = min(settings.cross_check_deviation, settings.max_deviation)
-    if settings.price_mode == "median":
-        tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
-        # What counts makes the median as old as itself, which is to stay fresh until the next one is made.
-        counts_ms = settings.age_limits.fresh_ms - round(settings.refresh_interval * 1000)
-        return partial(MedianRound, settings.pairs, healths, tolerance, limits, Quorum(settings.min_sources, counts_ms))
-    if not settings.cross_check_interval:
-        agreeing = settings.max_deviation
-    tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
-    checks = CrossChecks(settings.cross_check_interval, agreeing)
-    return partial(FailoverRound, settings.pairs, healths, tolerance, limits, checks)
+def live_sources(settings: Settings, session: Session, clock: Clock, events: Events) -> list[PriceSource]:
+    """The exchanges, those that have one with their live feed; where that is switched off, bare."""
+    sources: list[PriceSource] = []
+    lag_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
+    for source in _sources(settings, session, clock, events):
+        exchange = EXCHANGES[source.name]
+        if settings.streams and exchange.stream:
+            rest = settings.source_urls.get(source.name)
+            host = settings.stream_urls.get(source.name) or (rest and _live_url(rest)) or exchange.stream.host
+            base = rest or exchange.base_url
+            stream = LiveStream(exchange, exchange.stream, host, base, session, clock, events, random.random)
+            sources.append(Streamed(source, stream, clock, lag_ms, MAX_TRADE_LAG_MS))
+        else:
+            sources.append(source)
+    return sources
 
 
 def _store(
@@ -269,7 +241,7 @@ def _way_of_prices(settings: Settings) -> str:
     pairs = sorted(pair.slug for pair in settings.pairs)
     belief = [settings.max_deviation, settings.price_mode, settings.cross_check_deviation]
     belief.append(settings.min_sources if settings.price_mode == "median" else settings.cross_check_interval)
-    way = [pairs, settings.sources, sorted(settings.source_urls.items()), belief]
+    way = [pairs, settings.sources, sorted(settings.source_urls.items()), belief, sorted(settings.stream_urls.items())]
     return hashlib.sha256(json.dumps(way).encode()).hexdigest()[:12]
 
 

@@ -1,10 +1,8 @@
 """The command line: serve the prices, ask every source once, or run the simulated exchange."""
 
 import asyncio
-import errno
 import logging.config
 import os
-import socket
 import sys
 import uuid
 from functools import partial
@@ -13,13 +11,9 @@ from pathlib import Path
 import click
 
 from fastprice import __version__
+from fastprice.addresses import cannot_listen, listening_at
 from fastprice.domain.quote import Pair
 from fastprice.settings import Settings, SettingsError
-
-LISTEN_ADVICE = {
-    errno.EADDRINUSE: "something listens there already; stop it, or set PORT to another one",
-    errno.EACCES: "ports below 1024 need more rights; set PORT to a higher one",
-}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,7 +40,9 @@ def serve(host: str | None, port: str | None, workers: str | None, reload: bool)
         command = [sys.executable, "-m", "fastprice.cli", "serve"]
         sys.exit(run_and_reload(command, Path(__file__).parent, _tell))
     settings = _settings()
-    _check_port(settings)
+    if complaint := cannot_listen(settings.host, settings.port):
+        _tell(complaint)
+        sys.exit(1)
     from fastprice.server.held_signals import held_signals
 
     with held_signals():  # The master releases them when it has its handlers.
@@ -75,18 +71,29 @@ def quote(pairs: tuple[str, ...]) -> None:
     """
     settings = _settings()
     from fastprice.bootstrap import ask_everyone
-    from fastprice.interface.quote_table import pair_of, table
+    from fastprice.interface.quote_table import table
 
-    try:
-        wanted = [pair_of(text) for text in pairs] or settings.pairs
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="PAIRS") from None
     answered = list[bool]()
-    for pair in dict.fromkeys(wanted):
+    for pair in _wanted(pairs, settings):
         rows = asyncio.run(ask_everyone(settings, pair))
         click.echo(("\n" if answered else "") + table(pair, rows, settings.max_deviation, _painted))
         answered.append(any(row.quote for row in rows))
     sys.exit(0 if all(answered) else 1)
+
+
+@main.command(short_help="Show live prices of all sources in the terminal.")
+@click.argument("pairs", nargs=-1)
+@click.option("--once", is_flag=True, help="Print the table once; exit code 1 if no source answers.")
+def watch(pairs: tuple[str, ...], once: bool) -> None:
+    """Show what each of SOURCES says of PAIRS as it comes, straight from the exchanges, until Ctrl+C.
+
+    In a terminal it is a table with the median in its last row, otherwise a line for each change.
+    """
+    settings = _settings()
+    from fastprice.watch import watch as watch_prices
+
+    has_any = asyncio.run(watch_prices(settings, _wanted(pairs, settings), once))
+    sys.exit(0 if has_any or not once else 1)
 
 
 @main.command(short_help="Run simulated exchanges, with faults to switch.")
@@ -133,7 +140,7 @@ def _serve(settings: Settings) -> None:
         sys.exit(1)
     with metrics_directory(memory) as metrics:
         processes = Processes(
-            bind=_address(settings),
+            bind=listening_at(settings.host, settings.port),
             workers=settings.workers,
             keep_alive=settings.keep_alive,
             graceful_timeout=settings.graceful_timeout,
@@ -145,6 +152,16 @@ def _serve(settings: Settings) -> None:
             ready=partial(announce, settings),
         )
         Gunicorn(processes).run()
+
+
+def _wanted(pairs: tuple[str, ...], settings: Settings) -> list[Pair]:
+    """The pairs that were named, or those of the settings; each once."""
+    from fastprice.interface.quote_table import pair_of
+
+    try:
+        return list(dict.fromkeys([pair_of(text) for text in pairs] or settings.pairs))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="PAIRS") from None
 
 
 def _painted(verdict: str) -> str:
@@ -162,23 +179,6 @@ def _settings() -> Settings:
     except SettingsError as error:
         _tell(str(error))
         sys.exit(2)
-
-
-def _address(settings: Settings) -> str:
-    return f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
-
-
-def _check_port(settings: Settings) -> None:
-    """Find out before anything is started what gunicorn would find out five seconds later."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((settings.host, settings.port))
-    except OSError as error:
-        other = f"{error.strerror or error}; set HOST to an address of this machine"
-        _tell(f"cannot listen on {_address(settings)}: {LISTEN_ADVICE.get(error.errno or 0, other)}")
-        sys.exit(1)
 
 
 if __name__ == "__main__":

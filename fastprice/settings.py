@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -111,10 +111,10 @@ def _url(text: str) -> SplitResult:
     return parts
 
 
-def _http_url(text: str) -> str:
+def _http_url(text: str, schemes: Sequence[str] = ("http", "https")) -> str:
     parts = _url(text)
     # A path is appended to it, so it cannot have a query.
-    if parts.scheme not in ("http", "https") or parts.query or parts.fragment or "@" in parts.path:
+    if parts.scheme not in schemes or parts.query or parts.fragment or "@" in parts.path:
         raise ValueError(text)
     _matching(_HOST_NAME, parts.hostname or "")
     return text
@@ -146,6 +146,7 @@ def _log_level(text: str) -> str:
 
 SWITCH = Kind(_switch, "0 or 1")
 URL = _or_empty(_http_url, "an http:// or https:// URL")
+STREAM_URL = _or_empty(partial(_http_url, schemes=("ws", "wss")), "a ws:// or wss:// URL")
 HOST = Kind(partial(_matching, r"[A-Za-z0-9.:_-]+"), "an address or a host name")
 PREFIX = Kind(partial(_matching, r"[A-Za-z0-9._:-]{1,64}"), "1 to 64 letters, digits, and any of . _ : -")
 ANYTHING = Kind(str, "anything")
@@ -165,6 +166,7 @@ class Settings:
     """The settings, checked. Times are in seconds, as in the environment; README has the table."""
 
     source_urls: Mapping[str, str]
+    stream_urls: Mapping[str, str]
     simulated: tuple[str, ...]
     proxies: Proxies
     host: str = _variable("0.0.0.0", HOST)
@@ -182,6 +184,8 @@ class Settings:
         ",".join(name for name, exchange in EXCHANGES.items() if exchange.by_default),
         _distinct(_one_of(*EXCHANGES).parse, f"some of {', '.join(EXCHANGES)}"),
     )
+    streams: bool = _variable("1", SWITCH)
+    stream_interval: float = _variable("0.1", _seconds())
     fetch_timeout: float = _variable("2", _seconds(0.01))
     round_timeout: float = _variable("5", _seconds(0.01))
     retry_attempts: int = _variable("3", _whole(1, 10))
@@ -222,6 +226,8 @@ class Settings:
         own = {each.name: read(each.name.upper(), **each.metadata) for each in fields(cls) if each.metadata}
         market = read("MARKET_URL", "", URL)
         urls = {source: read(f"{source.upper()}_URL", "", URL) for source in EXCHANGES}
+        streaming = [name for name, exchange in EXCHANGES.items() if exchange.stream]
+        live = {name: read(f"{name.upper()}_STREAM_URL", "", STREAM_URL) for name in streaming}
         proxies = {"http": read("HTTP_PROXY", "", PROXY), "https": read("HTTPS_PROXY", "", PROXY)}
         for name, relation, other in ORDER:
             value, limit = own[name.lower()], own[other.lower()]
@@ -232,7 +238,8 @@ class Settings:
         return cls(
             # Those of the exchanges, or all of one market; sources at a market or a private address are simulated.
             source_urls={name: url or f"{market.rstrip('/')}/{name}" for name, url in urls.items() if url or market},
-            simulated=tuple(name for name in own["sources"] if (is_private(urls[name]) if urls[name] else market)),
+            stream_urls={name: url for name, url in live.items() if url},
+            simulated=tuple(name for name in own["sources"] if _is_simulated(market, urls[name], live.get(name, ""))),
             proxies=Proxies({scheme: url for scheme, url in proxies.items() if url}, read("NO_PROXY", "", ANYTHING)),
             **own,
         )
@@ -240,6 +247,11 @@ class Settings:
     @property
     def age_limits(self) -> AgeLimits:
         return AgeLimits(fresh_ms=round(self.cache_ttl * 1000), stale_ms=round(self.max_stale * 1000))
+
+
+def _is_simulated(market: str, *places: str) -> bool:
+    """Whether a source's prices come from a market, or its polls or its stream from a private address."""
+    return bool(market and not places[0]) or any(map(is_private, filter(None, places)))
 
 
 def _refuse(name: str, text: str, accepted: str) -> NoReturn:

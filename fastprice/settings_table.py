@@ -13,7 +13,9 @@ from fastprice.settings import Settings
 ALIKE = 0.87
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 DEFAULTS = {each.name.upper(): each.metadata["default"] for each in fields(Settings) if each.metadata}
-NAMES = (*DEFAULTS, "MARKET_URL", *(f"{source.upper()}_URL" for source in EXCHANGES), *PROXIES)
+URLS = [f"{source.upper()}_URL" for source in EXCHANGES]
+STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source, exchange in EXCHANGES.items() if exchange.stream]
+NAMES = (*DEFAULTS, "MARKET_URL", *URLS, *STREAM_URLS, *PROXIES)
 
 
 def rows(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -3,10 +3,11 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastprice.application.events import Event
+from fastprice.application.live_ports import StreamReport, Update
 from fastprice.application.ports import Answers, Call, Limit
 from fastprice.domain.errors import SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
@@ -152,3 +153,43 @@ class FakeSource:
 
 def kinds(events: Iterable[Event]) -> list[str]:
     return [type(event).__name__ for event in events]
+
+
+class FakeStream:
+    """A PriceStream that says what the test lets it say; `asked` keeps what it was told to do."""
+
+    source_time = SourceTime.PRICE
+
+    def __init__(self, name: str, clock: FakeClock, book_as_of_trade: bool = False) -> None:
+        self.name, self.book_as_of_trade = name, book_as_of_trade
+        self.asked: list[tuple[str, tuple[Pair, ...]]] = []
+        self.is_open = False
+        self._clock = clock
+        self._said: list[Update] = []
+
+    def open(self, pairs: Sequence[Pair], news: Callable[[], None], refused: Callable[[SourceError], None]) -> None:
+        self.asked.append(("open", tuple(pairs)))
+        self.is_open, self._news, self.refuse = True, news, refused
+
+    def say(self, price: str | None = None, pair: Pair = ETH, **other: Any) -> None:
+        """It reads a message now; `book`, `day`, `time_ms` and `read_at_ms` where the test cares."""
+        fields = {"book": None, "day": None, "time_ms": None, "read_at_ms": self._clock.wall_ms()} | other
+        self._said.append(Update(pair, price, **fields))
+        self._news()
+
+    def take(self) -> list[Update]:
+        said, self._said = self._said, []
+        return said
+
+    def renew(self, pairs: Sequence[Pair]) -> None:
+        self.asked.append(("renew", tuple(pairs)))
+
+    def reconnect(self, pairs: Sequence[Pair]) -> None:
+        self.asked.append(("reconnect", tuple(pairs)))
+
+    def report(self, now_ms: int) -> StreamReport:
+        return StreamReport(self.name, "live" if self.is_open else "off")
+
+    async def close(self) -> None:
+        self.asked.append(("close", ()))
+        self.is_open = False

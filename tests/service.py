@@ -133,6 +133,7 @@ async def running(
         "RETRY_BASE": 0.01,
         "BREAKER_RESET": 1,
         "CROSS_CHECK_INTERVAL": 0,
+        "STREAMS": 0,
         "STORE_DIR": directory / "store",
         **source_urls(market.url),
         **environ,

@@ -10,7 +10,7 @@ from bench.agreement.truth import APART, PAIR, Lie, Truth, sources
 from fastprice.application.events import Event, SourceDistrusted, SourceTrusted
 from fastprice.application.latest_price import Snapshot
 from fastprice.application.ports import LEADER, Clock, Stored
-from fastprice.bootstrap import engine
+from fastprice.engine import engine
 from fastprice.settings import Settings
 
 LOOK_SECONDS = 0.05

@@ -110,7 +110,8 @@ def judged(seconds: float, seed: str, lie_seconds: float = LIE_SECONDS) -> list[
             place, port = directory / mode, free_port()
             place.mkdir()
             environ = settings(
-                port, market, place, PRICE_MODE=mode, WORKERS="2", CROSS_CHECK_INTERVAL=f"{CHECK_SECONDS:g}"
+                port, market, place, PRICE_MODE=mode, WORKERS="2", STREAMS="0",
+                CROSS_CHECK_INTERVAL=f"{CHECK_SECONDS:g}",
             )
             words, own = [sys.executable, "-m", "fastprice.cli", "serve"], Settings.from_env(environ)
             service = stack.enter_context(running(words, None, place, **environ))

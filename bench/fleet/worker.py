@@ -13,8 +13,8 @@ from bench.fleet.virtual_time import Process, VirtualClock
 from fastprice.application.events import Event
 from fastprice.application.fallback_store import FallbackStore
 from fastprice.application.latest_price import Snapshot
-from fastprice.bootstrap import engine
 from fastprice.domain.quote import Pair, Quote
+from fastprice.engine import engine
 from fastprice.settings import Settings
 
 PAIR = Pair("ETH", "USDT")

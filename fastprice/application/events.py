@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fastprice.application.live_events import StreamBack, StreamGivenUp, StreamHeard, StreamLost, StreamReconnected
 from fastprice.domain.quote import Freshness, Pair
 
 
@@ -74,7 +75,7 @@ class BreakerMoved:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """So many pairs were `fetched` from a source, `adopted` from the store, or `failed`: no source had them."""
+    """So many pairs were `fetched` by a round, `streamed`, `adopted` from the store, or `failed`: nobody had them."""
 
     result: str
     pairs: int
@@ -159,4 +160,5 @@ Event = (
     SourceAsked | SourceSkipped | SourceLost | SourceBack | SourceDistrusted | SourceTrusted | SourceCooling
     | BreakerMoved | Refreshed | RefreshFailing | RefreshRecovered | FreshnessMoved | LeaderMoved | CacheRead
     | StoreAsked | StoreLost | StoreBack | CoordinationLost | CoordinationBack
+    | StreamLost | StreamBack | StreamReconnected | StreamHeard | StreamGivenUp
 )  # fmt: skip

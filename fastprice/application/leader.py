@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastprice.application.events import CoordinationBack, CoordinationLost, FreshnessMoved, LeaderMoved
+from fastprice.application.feed import Feed
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, Events, PriceStore, Stored
 from fastprice.application.rounds import Rounds, survived
@@ -51,10 +52,12 @@ class Leader:
     """Keeps L1 fresh until it is cancelled, as leader or as follower, whatever the store and the sources do."""
 
     def __init__(
-        self, rounds: Rounds, store: PriceStore, latest: LatestPrice[Any], pace: Pace, clock: Clock, events: Events
-    ) -> None:
+        self, rounds: Rounds, feed: Feed, store: PriceStore, latest: LatestPrice[Any], pace: Pace, clock: Clock,
+        events: Events,
+    ) -> None:  # fmt: skip
         self.leads = False
         self._rounds = rounds
+        self._feed = feed
         self._store = store
         self._latest = latest
         self._pace = pace
@@ -97,6 +100,7 @@ class Leader:
         if leads is not self.leads:
             self.leads = leads
             self._events(LeaderMoved(leads))
+        self._feed.turn(self._may_ask if leads else None)
         if leads:
             await self._lead()
         self._watch_freshness()
@@ -134,7 +138,11 @@ class Leader:
             self._turns_to_round -= 1
         else:
             self._turns_to_round = self._pace.turns - 1
-            self._rounds.begin(lambda: self._clock.monotonic() < self._lease_until)
+            self._rounds.begin(self._may_ask)
+
+    def _may_ask(self) -> bool:
+        """Whether our lease still holds: who was paused and comes back late may ask nobody."""
+        return self._clock.monotonic() < self._lease_until
 
     def _watch_freshness(self) -> None:
         moved: dict[Freshness, list[Pair]] = {}

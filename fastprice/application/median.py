@@ -1,6 +1,6 @@
 """A round of median mode: every source is asked at once, and the median of what is believed is served."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from fastprice.application.agreement import majority, median_quote, near_the_median
@@ -84,16 +84,25 @@ class MedianRound(Round):
         """Accept the median of what the sources say of a pair, if there are enough; outliers are left out."""
         if not self._said[pair]:
             return
-        said = [quote for health in self._sources.values() if (quote := health.words.said(pair))]
-        current = [
-            quote for quote in said
-            if quote.source in self._said[pair] or quote.age_ms(wall_ms) <= self._quorum.counts_ms
-        ]  # fmt: skip
-        counted = near_the_median(current, self._tolerance.max_deviation) if current else []
-        if len(counted) < self._quorum.least:
+        voices = current(self._sources.values(), pair, self._quorum, wall_ms, self._said[pair])
+        if not (near := counted(voices, self._quorum, self._tolerance.max_deviation)):
             return
-        accepted = median_quote(counted, wall_ms)
+        accepted = median_quote(near, wall_ms)
         self._accept(accepted)
-        right = majority(current, self._tolerance.agreeing)
-        wrong = [quote for quote in current if quote not in right] if right else []
-        self._compare(current, accepted, right, wrong)
+        right = majority(voices, self._tolerance.agreeing)
+        wrong = [quote for quote in voices if quote not in right] if right else []
+        self._compare(voices, accepted, right, wrong)
+
+
+def current(
+    healths: Iterable[SourceHealth], pair: Pair, quorum: Quorum, wall_ms: int, spoke: Set[str] = frozenset()
+) -> list[Quote]:
+    """What counts of a pair: the last words that are young enough, and those of sources that spoke in this round."""
+    said = [quote for health in healths if (quote := health.words.said(pair))]
+    return [quote for quote in said if quote.source in spoke or quote.age_ms(wall_ms) <= quorum.counts_ms]
+
+
+def counted(voices: Sequence[Quote], quorum: Quorum, max_deviation: float) -> list[Quote]:
+    """Those that a median is made of, without outliers; none where they are too few."""
+    near = near_the_median(voices, max_deviation) if voices else []
+    return near if len(near) >= quorum.least else []

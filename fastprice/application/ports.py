@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastprice.application.events import Event
+from fastprice.application.live_ports import StreamReport
 from fastprice.domain.errors import SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
@@ -166,6 +167,7 @@ class Stored:
     failing: frozenset[Pair] = frozenset()
     reports: tuple[SourceReport, ...] = ()
     bans: tuple[Ban, ...] = ()
+    streams: tuple[StreamReport, ...] = ()
 
 
 # The claim under which a worker leads; the others are for workers of one machine to agree on something.

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fastprice.application.events import CacheRead, Refreshed, RefreshFailing, RefreshRecovered
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Clock, Events, PairReport, PriceStore, SourceReport, Stored
 from fastprice.application.round import Round, carry_out
 from fastprice.application.source_health import SourceHealth
@@ -30,14 +31,16 @@ class Rounds:
 
     def __init__(
         self, make: MakeRound, sources: Sequence[SourceHealth], store: PriceStore, latest: LatestPrice[Any],
-        holder: str, clock: Clock, events: Events,
+        streams: Callable[[], tuple[StreamReport, ...]], holder: str, clock: Clock, events: Events,
     ) -> None:  # fmt: skip
-        self.reports: Sequence[SourceReport] = ()
+        self.reports: tuple[SourceReport, ...] = ()
+        self.streams: Sequence[StreamReport] = ()
         self.seen_at = clock.monotonic()
         self._make = make
         self._sources = sources
         self._store = store
         self._latest = latest
+        self._streams_now = streams
         self._holder = holder
         self._clock = clock
         self._events = events
@@ -46,6 +49,9 @@ class Rounds:
         self._published: dict[Pair, Quote] = {}
         self._failing: frozenset[Pair] = frozenset()
         self._seen_ms = 0
+        # 1. A round puts together what is to be stored. 2. A stream does, without what is new in the round, and stores
+        # it last. So one does it after the other.
+        self._storing = asyncio.Lock()
 
     @property
     def is_under_way(self) -> bool:
@@ -77,7 +83,7 @@ class Rounds:
             if health.name in bans:
                 health.take(bans[health.name], now, wall_ms)
         if not leads:
-            self.reports, self._failing = stored.reports, stored.failing
+            self.reports, self.streams, self._failing = stored.reports, stored.streams, stored.failing
 
     def begin(self, may_ask: Callable[[], bool]) -> None:
         """Start a round; `may_ask` says before each call whether this worker still leads."""
@@ -89,6 +95,11 @@ class Rounds:
             self._round.settle(self._clock.monotonic(), self._clock.wall_ms())
             if self._round.accepted != self._published:
                 await self._publish(self._round)
+
+    async def renew(self, quotes: Sequence[Quote]) -> None:
+        """Store and serve what streams say between two rounds."""
+        async with self._storing:
+            await self._serve(quotes, self._newest(quotes), "streamed")
 
     async def stop(self) -> None:
         """Cancel the round under way and wait for its end."""
@@ -109,20 +120,33 @@ class Rounds:
         await self._publish(self._round)
 
     async def _publish(self, round_: Round) -> None:
-        """Store all that this worker serves together with what is new, and then serve the new quotes itself."""
-        new = [quote for pair, quote in round_.accepted.items() if self._published.get(pair) is not quote]
-        self._published.update(round_.accepted)
-        now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
-        held = filter(None, map(self._latest.held, self._latest.pairs))
-        # The newest of each pair, and of two as new the one of this round.
-        served = {quote.pair: quote for quote in sorted((*held, *new), key=lambda quote: quote.made_at_ms)}
-        self.reports = tuple(health.report(now, wall_ms, served) for health in self._sources)
+        async with self._storing:
+            new = [quote for pair, quote in round_.accepted.items() if self._published.get(pair) is not quote]
+            self._published.update(round_.accepted)
+            now, wall_ms, served = self._clock.monotonic(), self._clock.wall_ms(), self._newest(new)
+            self.reports = tuple(health.report(now, wall_ms, served) for health in self._sources)
+            await self._serve(new, served, "fetched")
+
+    def _newest(self, new: Sequence[Quote]) -> dict[Pair, Quote]:
+        """What is served from now on: the newest of each pair, and of two that are as new the one that comes now."""
+        served = {pair: held for pair in self._latest.pairs if (held := self._latest.held(pair))}
+        for quote in new:
+            held = served.get(quote.pair)
+            if held is None or quote.made_at_ms >= held.made_at_ms:
+                served[quote.pair] = quote
+        return served
+
+    async def _serve(self, new: Sequence[Quote], served: Mapping[Pair, Quote], result: str) -> None:
+        """Store all that is served, and then serve the new quotes here too."""
+        now, wall_ms, streams = self._clock.monotonic(), self._clock.wall_ms(), self._streams_now()
+        self.streams = streams
         stored = Stored(
             made_at_ms=max(wall_ms, self._seen_ms + 1),
             quotes=tuple(served.values()),
             failing=self._failing,
             reports=self.reports,
             bans=tuple(ban for health in self._sources if (ban := health.active_ban(now))),
+            streams=streams,
         )
         try:
             if await self._store.write(self._holder, stored):
@@ -132,7 +156,7 @@ class Rounds:
         for quote in new:
             self._latest.offer(quote)
         if new:
-            self._events(Refreshed("fetched", len(new)))
+            self._events(Refreshed(result, len(new)))
 
     def _tell_outcome(self, round_: Round) -> None:
         missing = frozenset(round_.missing)

@@ -88,13 +88,18 @@ class Words:
         """It gave a quote that can be true while `held` was served; whether it had been lost for this pair."""
         word = self._words[quote.pair]
         was_lost, word.lost = word.lost, False
+        word.unlisted_seconds, word.unlisted_until, word.unlisted_until_ms = 0.0, 0.0, None
+        self.told(quote, held)
+        return was_lost
+
+    def told(self, quote: Quote, held: Quote | None) -> None:
+        """It said this, in an answer or by its stream; whether it answers when it is asked is not shown by it."""
+        word = self._words[quote.pair]
         if word.quote is None or _digits(quote) != _digits(word.quote):
             word.same_since_ms, word.held_then = quote.fetched_at_ms, held
-        word.quote, word.unlisted_seconds, word.unlisted_until, word.unlisted_until_ms = quote, 0.0, 0.0, None
-        self._has_news = True
+        word.quote, self._has_news = quote, True
         if quote.source_time_ms is not None and quote.source_time_ms <= quote.fetched_at_ms + MAX_SKEW_MS:
             word.stamp_ms = quote.source_time_ms
-        return was_lost
 
     def agreed(self, pair: Pair, deviation: float) -> bool:
         """What it last said of a pair is what the most say; whether it is trusted again only now."""

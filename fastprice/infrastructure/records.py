@@ -1,31 +1,24 @@
 """How the stores write things down, and read them again as if a stranger had written them.
 
-Three records, because they live for different times: the round (made at, quotes, failing pairs), the reports, and the
-bans. Each is JSON of arrays in a fixed order: there may be a thousand quotes. What a source said of a pair is read when
-somebody looks at that pair.
+Three records, because they live for different times: the round (made at, quotes, failing pairs, streams), the reports,
+and the bans. Each is JSON of arrays in a fixed order: there may be a thousand quotes. What a source said of a pair is
+read when somebody looks at that pair.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from operator import attrgetter
 from types import NoneType
 from typing import Any
 
 import orjson
 
+from fastprice.application.live_ports import STREAM_STATES, StreamReport
 from fastprice.application.ports import BREAKER_STATES, NOTHING_SAID, Ban, PairReport, SourceReport, Stored
-from fastprice.domain.errors import FastpriceError
-from fastprice.domain.quote import MAX_TIME_MS, MEDIAN, MIN_TIME_MS, Agreement, Pair, Quote
+from fastprice.domain.quote import Pair, Quote
+from fastprice.infrastructure.quote_rows import STRANGE, QuoteRows, quote_row, time_of
 
 # Raised when the form changes: a record of another version counts as none.
-VERSION = 3
+VERSION = 4
 MAX_TEXT = 400
-
-# The members of a quote in its own order, but for the pair and the agreement.
-_members = attrgetter("pair.slug", *(member.name for member in fields(Quote)[1:-1]))
-
-# Whatever a stranger's record makes the reading raise.
-_STRANGE = (ValueError, TypeError, LookupError, FastpriceError)
 
 
 class Records:
@@ -40,14 +33,19 @@ class Records:
         self._last: tuple[Sequence[bytes | None], Stored] = ((), Stored())
         # The rows of the pairs of each source, as they were written last: most of them say the same for a long time.
         self._written: dict[str, tuple[Mapping[Pair, PairReport], orjson.Fragment]] = {}
+        self._quotes = QuoteRows(self._pairs, self._sources)
 
     def dump(self, stored: Stored) -> tuple[bytes, bytes, bytes]:
         """The round, the reports and the bans."""
-        quotes = [_quote_row(quote) for quote in stored.quotes]
+        quotes = [self._quotes.write(quote) for quote in stored.quotes]
         failing = [pair.slug for pair in stored.failing]
+        streams = [[each.source, each.state, each.since_ms, each.frame_at_ms] for each in stored.streams]
+        # Between two rounds they are the same.
+        is_known = bool(self._last[0]) and stored.reports is self._last[1].reports
+        reports = self._last[0][1] if is_known else None
         records = (
-            orjson.dumps([VERSION, stored.made_at_ms, quotes, failing]),
-            orjson.dumps([VERSION, [self._report_row(report) for report in stored.reports]]),
+            orjson.dumps([VERSION, stored.made_at_ms, quotes, failing, streams]),
+            reports or orjson.dumps([VERSION, [self._report_row(report) for report in stored.reports]]),
             orjson.dumps([VERSION, [[ban.source, ban.until_ms, ban.reason] for ban in stored.bans]]),
         )
         self._last = records, stored
@@ -58,46 +56,35 @@ class Records:
         if tuple(records) == self._last[0]:
             return self._last[1]
         round_, reports, bans = records
-        made_at_ms, quotes, failing = self._round(round_)
+        made_at_ms, quotes, failing, streams = self._round(round_)
         # With many pairs the reports are most of it, and they change once per check of the sources.
         told = self._last[1].reports if reports in self._last[0][1:2] else self._reports(reports)
-        stored = Stored(made_at_ms, quotes, failing, told, self._bans(bans))
+        stored = Stored(made_at_ms, quotes, failing, told, self._bans(bans), streams)
         self._last = tuple(records), stored
         return stored
 
-    def _round(self, record: bytes | None) -> tuple[int, tuple[Quote, ...], frozenset[Pair]]:
+    def _round(
+        self, record: bytes | None
+    ) -> tuple[int, tuple[Quote, ...], frozenset[Pair], tuple[StreamReport, ...]]:
         try:
-            made_at_ms, quotes, failing = _content(record, 3)
-            found = tuple(quote for row in quotes if (quote := self._quote(row)))
-            return _time(made_at_ms), found, frozenset(self._pairs[slug] for slug in failing if slug in self._pairs)
-        except _STRANGE:
-            return 0, (), frozenset()
+            made_at_ms, quotes, failing, streams = _content(record, 4)
+            found = tuple(quote for row in quotes if (quote := self._quotes.read(row)))
+            missing = frozenset(self._pairs[slug] for slug in failing if slug in self._pairs)
+            return time_of(made_at_ms), found, missing, tuple(self._stream(*row) for row in streams)
+        except STRANGE:
+            return 0, (), frozenset(), ()
 
-    def _quote(self, row: Any) -> Quote | None:
-        """The quote in a row; None for one of another pair or source, and for one that is not valid."""
-        try:
-            slug, *rest, agreement = row
-            *_, source, source_time_ms, fetched_at_ms = rest
-            agreed = None if agreement is None else self._agreement(*agreement)
-            if type(fetched_at_ms) is not int or type(source_time_ms) not in (int, NoneType):
-                return None
-            if source not in ((MEDIAN,) if agreed else self._sources):
-                return None
-            return Quote(*(self._pairs[slug], *rest, agreed))
-        except _STRANGE:
-            return None
-
-    def _agreement(self, sources: Any, spread: Any, made_at_ms: Any) -> Agreement:
-        if not self._sources.issuperset(sources):
-            raise ValueError(sources)
-        return Agreement(tuple(sources), spread, _time(made_at_ms))
+    def _stream(self, source: Any, state: Any, since_ms: Any, frame_at_ms: Any) -> StreamReport:
+        if source not in self._sources or state not in STREAM_STATES:
+            raise ValueError(source)
+        return StreamReport(source, state, _optional_time(since_ms), _optional_time(frame_at_ms))
 
     def _reports(self, record: bytes | None) -> tuple[SourceReport, ...]:
         try:
             (rows,) = _content(record, 1)
             reports = {row[0]: self._report(row) for row in rows if row[0] in self._sources}
             return tuple(reports.values())
-        except _STRANGE:
+        except STRANGE:
             return ()
 
     def _report(self, row: Any) -> SourceReport:
@@ -107,17 +94,17 @@ class Records:
         return SourceReport(
             source, breaker, _optional_time(until_ms), _words(reason), _words(error), _optional_time(error_at_ms),
             _optional_share(deviation), distrusted,
-            {self._pairs[slug]: (_time(ms), _words(why) or "") for slug, ms, why in unlisted if slug in self._pairs},
+            {self._pairs[slug]: (time_of(ms), _words(why) or "") for slug, ms, why in unlisted if slug in self._pairs},
             _Rows({self._pairs[slug]: rest for slug, *rest in pairs if slug in self._pairs}, self._pair_report),
         )  # fmt: skip
 
     def _pair_report(self, row: Any) -> PairReport:
         try:
             quote, error, error_at_ms, until_ms, deviation, distrusted = row
-            found = None if quote is None else self._quote(quote)
+            found = None if quote is None else self._quotes.parse(quote)
             times = _optional_time(error_at_ms), _optional_time(until_ms)
             return PairReport(found, _words(error), *times, _optional_share(deviation), _words(distrusted))
-        except _STRANGE:
+        except STRANGE:
             return NOTHING_SAID
 
     def _report_row(self, report: SourceReport) -> list[Any]:
@@ -134,8 +121,8 @@ class Records:
     def _bans(self, record: bytes | None) -> tuple[Ban, ...]:
         try:
             (rows,) = _content(record, 1)
-            return tuple(Ban(name, _time(ms), _words(why) or "") for name, ms, why in rows if name in self._sources)
-        except _STRANGE:
+            return tuple(Ban(name, time_of(ms), _words(why) or "") for name, ms, why in rows if name in self._sources)
+        except STRANGE:
             return ()
 
 
@@ -158,13 +145,8 @@ class _Rows(Mapping[Pair, PairReport]):
         return isinstance(other, Mapping) and dict(self) == dict(other)
 
 
-def _quote_row(quote: Quote) -> tuple[Any, ...]:
-    agreed = quote.agreement
-    return *_members(quote), agreed and (agreed.sources, agreed.spread, agreed.made_at_ms)
-
-
 def _pair_row(pair: Pair, said: PairReport) -> list[Any]:
-    quote = said.quote and _quote_row(said.quote)
+    quote = said.quote and quote_row(said.quote)
     return [pair.slug, quote, said.error, said.error_at_ms, said.unlisted_until_ms, said.deviation, said.distrusted]
 
 
@@ -177,14 +159,8 @@ def _content(record: bytes | None, length: int) -> list[Any]:
     return content
 
 
-def _time(value: Any) -> int:
-    if type(value) is not int or not MIN_TIME_MS <= value <= MAX_TIME_MS:
-        raise ValueError(value)
-    return value
-
-
 def _optional_time(value: Any) -> int | None:
-    return None if value is None else _time(value)
+    return None if value is None else time_of(value)
 
 
 def _optional_share(value: Any) -> float | None:

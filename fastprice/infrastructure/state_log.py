@@ -8,6 +8,7 @@ from fastprice.application.events import (
     BreakerMoved, CoordinationBack, CoordinationLost, Event, FreshnessMoved, RefreshFailing, RefreshRecovered,
     SourceBack, SourceCooling, SourceDistrusted, SourceLost, SourceTrusted, StoreBack, StoreLost
 )
+from fastprice.application.live_events import StreamBack, StreamGivenUp, StreamLost
 from fastprice.domain.quote import Freshness, Pair
 
 logger = logging.getLogger("fastprice")
@@ -40,6 +41,12 @@ def _line(event: Event) -> tuple[int, str] | None:
         # Nothing between its opening and its closing: probes that fail in between change nothing.
         case BreakerMoved(source, before, state) if "closed" in (before, state):
             return logging.INFO, f"breaker {state}: {source}"
+        case StreamLost(source, reason):
+            return logging.WARNING, f"stream lost: {source}: {reason}. Its prices are polled until it is back"
+        case StreamBack(source):
+            return logging.INFO, f"stream back: {source}"
+        case StreamGivenUp(source, reason, seconds):
+            return logging.WARNING, f"stream given up: {source}: {reason}. Its prices are polled for {seconds:.0f} s"
         case RefreshFailing(pairs, reason):
             return logging.ERROR, f"no source gives a price for {named(pairs)}: {reason}. {ADVICE}"
         case RefreshRecovered(pairs):

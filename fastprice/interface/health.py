@@ -44,13 +44,16 @@ class Health:
         now_ms = self._parts.clock.wall_ms()
         pairs = self._pair_states(now_ms)
         missing = [slug for slug, state in pairs.items() if state["state"] not in SERVED]
+        live = self._parts.live_by_source()
         status = "ready" if not missing else "degraded" if len(missing) < len(pairs) else "not_ready"
         content = {
             "status": status,
             "missing": missing,
             **self._parts.simulation,
             "pairs": pairs,
-            "sources": {report.source: source_state(report, now_ms) for report in self._parts.reports()},
+            "sources": {
+                report.source: source_state(report, live.get(report.source), now_ms) for report in self._parts.reports()
+            },
             "redis": self._parts.redis(),
         }
         ready = status == "ready" or (status == "degraded" and not is_strict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Clock, PairReport, SourceReport
 from fastprice.domain.quote import Pair, Quote
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
@@ -14,7 +15,8 @@ from fastprice.interface.streams import Streams
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """`reports` tells how the sources are doing; `standing` also what each of them last said about one pair.
+    """`reports` tells how the sources are doing; `standing` also what each of them last said about one pair, `live` how
+    their streams are.
 
     `redis` is `up`, `not_configured`, or `down: why`. `scrape` gives the metrics as text, `count_request` takes route,
     method, status and seconds of every answer, `tally` counts look-ups of L1, `patience` is how long a request may
@@ -27,6 +29,7 @@ class Parts:
     clock: Clock
     reports: Callable[[], Sequence[SourceReport]]
     standing: Callable[[Pair], Sequence[tuple[SourceReport, PairReport]]]
+    live: Callable[[], Sequence[StreamReport]]
     redis: Callable[[], str]
     scrape: Callable[[], Awaitable[tuple[bytes, str]]]
     count_request: Callable[[str, str, int, float], None]
@@ -45,6 +48,10 @@ class Parts:
     def retry_after(self) -> dict[str, str]:
         """The header that tells when there may be a newer price."""
         return {"Retry-After": str(math.ceil(self.refresh_interval))}
+
+    def live_by_source(self) -> dict[str, StreamReport]:
+        """How the streams are, by source; none of those that have none, or while streams are switched off."""
+        return {report.source: report for report in self.live()}
 
     def last_quote(self, place: PricePlace) -> Quote | None:
         """The newest quote that any worker is known to have had, even if it is too old to be served."""

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import PairReport, SourceReport
 from fastprice.interface.listing import chosen, listing
 from fastprice.interface.parameters import UnknownPair, parameters
@@ -42,12 +43,16 @@ class PricePages:
 
     def sources_now(self, place: PricePlace) -> Response:
         now_ms = self._parts.clock.wall_ms()
-        rows = [_source_row(report, said, now_ms) for report, said in self._parts.standing(place.pair)]
+        live = self._parts.live_by_source()
+        rows = [
+            _source_row(report, said, live.get(report.source), now_ms)
+            for report, said in self._parts.standing(place.pair)
+        ]
         return json_answer({"symbol": place.pair.symbol, "sources": rows})
 
 
-def source_state(report: SourceReport, now_ms: int) -> dict[str, Any]:
-    """How a source stands for all pairs; a cool-down that is over is none."""
+def source_state(report: SourceReport, live: StreamReport | None, now_ms: int) -> dict[str, Any]:
+    """How a source stands for all pairs, and its stream if it has one; a cool-down that is over is none."""
     is_cooling = (report.cooldown_until_ms or 0) > now_ms
     return {
         "breaker": report.breaker,
@@ -55,12 +60,21 @@ def source_state(report: SourceReport, now_ms: int) -> dict[str, Any]:
         "cooldown_reason": report.cooldown_reason if is_cooling else None,
         "last_error": report.error,
         "last_error_at_ms": report.error_at_ms,
+        "stream": _stream_state(live, now_ms) if live else None,
     }
 
 
-def _source_row(report: SourceReport, said: PairReport, now_ms: int) -> dict[str, Any]:
+def _stream_state(live: StreamReport, now_ms: int) -> dict[str, Any]:
+    frame_age_ms = None if live.frame_at_ms is None else max(0, now_ms - live.frame_at_ms)
+    since_ms, until_ms = (None, live.since_ms) if live.state == "given_up" else (live.since_ms, None)
+    return {"state": live.state, "since_ms": since_ms, "until_ms": until_ms, "frame_age_ms": frame_age_ms}
+
+
+def _source_row(
+    report: SourceReport, said: PairReport, live: StreamReport | None, now_ms: int
+) -> dict[str, Any]:
     """How a source stands for one pair, with what a reader wants to know now: ages, not stamps alone."""
-    state, quote = source_state(report, now_ms), said.quote
+    state, quote = source_state(report, live, now_ms), said.quote
     state |= {"last_error": said.error, "last_error_at_ms": said.error_at_ms}
     if (said.unlisted_until_ms or 0) > max(now_ms, state["cooldown_until_ms"] or 0):
         state |= {"cooldown_until_ms": said.unlisted_until_ms, "cooldown_reason": said.error}

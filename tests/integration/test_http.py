@@ -99,6 +99,7 @@ class Service:
             clock=self.clock,
             reports=self._reports,
             standing=lambda pair: [(report, report.of(pair)) for report in self._reports()],
+            live=lambda: (),
             redis=lambda: self.redis,
             scrape=self._scrape,
             count_request=lambda route, method, status, seconds: self.counted.append((route, method, status)),
@@ -616,12 +617,12 @@ async def test_sources_are_shown_as_they_stand(service: Service) -> None:
     del quote["stale"]
     assert well == {
         "source": "binance", "breaker": "closed", "cooldown_until_ms": None, "cooldown_reason": None,
-        "last_error": None, "last_error_at_ms": None, "age_ms": 810, "deviation": None, "distrusted": None,
+        "last_error": None, "last_error_at_ms": None, "stream": None, "age_ms": 810, "deviation": None, "distrusted": None,
         "last_quote": quote,
     }  # fmt: skip
     assert ill == {
         "source": "okx", "breaker": "open", "cooldown_until_ms": START_MS + 9000, "cooldown_reason": "429 Too many",
-        "last_error": "429 Too many", "last_error_at_ms": START_MS - 5, "age_ms": None, "deviation": None,
+        "last_error": "429 Too many", "last_error_at_ms": START_MS - 5, "stream": None, "age_ms": None, "deviation": None,
         "distrusted": None, "last_quote": None,
     }  # fmt: skip
     assert (over["cooldown_until_ms"], over["cooldown_reason"]) == (None, None), "a cool-down that is over is none"

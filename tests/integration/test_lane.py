@@ -192,6 +192,7 @@ class Side:
             clock=self.prices.clock,
             reports=lambda: (),
             standing=lambda pair: (),
+            live=lambda: (),
             redis=lambda: "not_configured",
             scrape=self._scrape,
             count_request=self.metrics.count_request,

@@ -602,6 +602,20 @@ def commands(server: RedisServer) -> int:
     return sum(row["calls"] for name, row in done.items() if not name.startswith(ours))
 
 
+async def test_reports_that_redis_has_lost_are_written_again_though_they_are_not_new(
+    in_redis: Place, redis_server: RedisServer
+) -> None:
+    leader, reader = in_redis.open(), in_redis.open()
+    round_ = a_round(reports=(SourceReport("binance", "closed"),))
+    await leader.claim("a", 60)
+    await leader.write("a", round_)
+    with redis.Redis(port=redis_server.port) as client:
+        for name in client.keys("*:reports"):
+            client.delete(name)
+    assert await leader.write("a", round_)
+    assert (await stored(reader)).reports == round_.reports
+
+
 async def test_a_redis_that_was_flushed_takes_everything_again(in_redis: Place, redis_server: RedisServer) -> None:
     store = in_redis.open()
     await store.write("a", good := a_round())

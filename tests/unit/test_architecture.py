@@ -16,16 +16,18 @@ MODULES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 # What of ours each part may import beside itself; a module of infrastructure knows none of its neighbours.
-PORTS = ("application.ports", "application.events")
+PORTS = ("application.ports", "application.events", "application.live_ports", "application.live_events")
 OURS: dict[str, tuple[str, ...]] = {
     "domain": (),
     "application": ("domain",),
-    "infrastructure": ("domain", *PORTS, "infrastructure.records"),
+    "infrastructure": ("domain", *PORTS, "infrastructure.records", "infrastructure.quote_rows"),
     "interface": ("domain", "application"),
     "server": ("interface",),
     "market": ("domain.quote",),
     "settings": ("domain", "addresses", "infrastructure.exchanges"),
+    "engine": ("domain", "application", "infrastructure.circuit_breaker", "settings"),
     "bootstrap": ("",),
+    "watch": ("",),
     "settings_table": ("settings", "infrastructure.exchanges"),
     "announcement": ("addresses", "settings", "settings_table", "infrastructure.state_log"),
     "cli": ("",),
@@ -35,12 +37,16 @@ OURS: dict[str, tuple[str, ...]] = {
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "infrastructure.exchanges.http": ("aiohttp", "yarl"),
     "infrastructure.exchanges.body": ("aiohttp",),
+    "infrastructure.exchanges.connection": ("aiohttp",),
+    "infrastructure.exchanges.handshake": ("aiohttp",),
+    "infrastructure.exchanges.websocket": ("aiohttp", "yarl"),
     "infrastructure.exchanges.local_failures": ("aiohttp",),
     "infrastructure.redis_store": ("redis",),
     "infrastructure.circuit_breaker": ("aiobreaker",),
     "infrastructure.prometheus": ("prometheus_client",),
     "infrastructure.logging_setup": ("orjson",),
     "infrastructure.records": ("orjson",),
+    "infrastructure.quote_rows": ("orjson",),
     "interface": ("starlette", "orjson"),
     "server": ("gunicorn", "uvicorn", "uvicorn_worker", "httptools", "starlette"),
     "market": ("aiohttp",),

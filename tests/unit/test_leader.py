@@ -14,9 +14,9 @@ from fastprice.application.events import (
 from fastprice.application.latest_price import Snapshot
 from fastprice.application.leader import CLAIM_TURNS, FOLLOWER_JITTER, MAX_TURN_SECONDS, Pace
 from fastprice.application.ports import LEADER, Limit, Stored
-from fastprice.bootstrap import engine
 from fastprice.domain.errors import RateLimited, SourceDown, StoreUnavailable, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote
+from fastprice.engine import engine
 from fastprice.settings import Settings
 from tests.fakes import BTC, ETH, FakeClock, FakeSource, RecordingEvents, a_quote, settle
 from tests.memory_store import MemoryStore, Shelf

@@ -14,6 +14,8 @@ from fastprice.application.events import (
     BreakerMoved, CacheRead, CoordinationBack, CoordinationLost, Event, LeaderMoved, Refreshed, SourceAsked,
     SourceSkipped, StoreAsked, StoreBack, StoreLost
 )
+from fastprice.application.live_events import StreamHeard, StreamReconnected
+from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Held, PairReport, SourceReport
 from fastprice.domain.quote import AgeLimits, Agreement, Quote
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
@@ -37,6 +39,10 @@ DOCUMENTED = {
     "breaker_state": {"source"},
     "price_deviation": {"source"},
     "source_distrusted": {"source"},
+    "stream_state": {"source"},
+    "stream_messages_total": {"source", "kind"},
+    "stream_reconnects_total": {"source", "reason"},
+    "stream_lag_seconds": {"source"},
     "sources_agreeing": set(),
     "sources_wanted": set(),
     "first_source_share": set(),
@@ -90,7 +96,10 @@ COUNTED: list[tuple[Event, str, dict[str, str]]] = [
     (SourceAsked("okx", "ok", 0.2), "upstream_request_duration_seconds_count", {"source": "okx"}),
     (SourceAsked("okx", "ok", 1.0), "upstream_request_duration_seconds_sum", {"source": "okx"}),
     (SourceSkipped("okx"), "upstream_requests_total", {"source": "okx", "outcome": "rejected"}),
-    *((Refreshed(result, 1), "refreshes_total", {"result": result}) for result in ("fetched", "adopted", "failed")),
+    *((Refreshed(result, 1), "refreshes_total", {"result": result}) for result in ("fetched", "streamed", "adopted", "failed")),
+    (StreamHeard("okx", {"data": 1}, None), "stream_messages_total", {"source": "okx", "kind": "data"}),
+    (StreamHeard("okx", {}, 1.0), "stream_lag_seconds_sum", {"source": "okx"}),
+    (StreamReconnected("okx", "lost"), "stream_reconnects_total", {"source": "okx", "reason": "lost"}),
     (LeaderMoved(True), "leaders", {}),
     (CacheRead("l2", "hit"), "cache_requests_total", {"tier": "l2", "result": "hit"}),
     (CacheRead("l2", "miss"), "cache_requests_total", {"tier": "l2", "result": "miss"}),
@@ -124,7 +133,7 @@ def test_the_documented_metrics_are_there_with_their_labels_and_no_others(metric
         metrics(event)
     metrics.count_request("/", "GET", 200, 0.001)
     metrics.flush()
-    metrics.show([held(a_quote())], [SourceReport("okx", "closed", deviation=0.01)], START_MS)
+    metrics.show([held(a_quote())], [SourceReport("okx", "closed", deviation=0.01)], [StreamReport("okx")], START_MS)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     shown: dict[str, set[str]] = {}
     for family in families:
@@ -197,7 +206,7 @@ def test_gauges_show_the_prices_served_and_how_each_source_stands(metrics: Metri
         SourceReport("a", "open", cooldown_until_ms=START_MS + 500), SourceReport("b", "half_open", pairs=unlisted),
         SourceReport("c", "closed"),
     ]
-    metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports, START_MS)
+    metrics.show([held(a_quote("3120.45")), held(a_quote("60000.1", START_MS + 1_500, pair=BTC), 1.25)], reports, (), START_MS)
     shown = samples(metrics.exposition().decode())
     assert value(shown, "price", symbol="ETH-USDT") == 3120.45
     assert value(shown, "price_fetched_timestamp_seconds", symbol="BTC-USDT") == START_MS / 1000 + 1.5
@@ -205,7 +214,7 @@ def test_gauges_show_the_prices_served_and_how_each_source_stands(metrics: Metri
     assert [value(shown, "breaker_state", source=source) for source in "abc"] == [2, 1, 0]
     until = [value(shown, "source_cooldown_until_timestamp_seconds", source=source) for source in "ab"]
     assert until == [START_MS / 1000 + 0.5, 0]
-    metrics.show([], [SourceReport("a", "closed")], START_MS)
+    metrics.show([], [SourceReport("a", "closed")], (), START_MS)
     assert value(metrics, "breaker_state", source="a") == 0
     assert value(metrics, "source_cooldown_until_timestamp_seconds", source="a") == 0
 
@@ -220,23 +229,34 @@ def test_gauges_show_how_well_the_sources_agree(metrics: Metrics) -> None:
         SourceReport("e", "closed", distrusted=2, pairs=all_wrong), SourceReport("f", "closed", cooldown_until_ms=START_MS),
     ]
     prices = [held(a_quote(source="a")), held(a_quote(pair=BTC, source="b"))]
-    metrics.show(prices, reports, START_MS)
+    metrics.show(prices, reports, (), START_MS)
     assert value(metrics, "price_deviation", source="a") == -0.02
     assert value(metrics, "price_deviation", source="b") is None, "it was never compared"
     assert [value(metrics, "source_distrusted", source=source) for source in "abe"] == [1, 0, 2]
     assert (value(metrics, "sources_agreeing"), value(metrics, "sources_wanted")) == (2, 3), "a and f"
     assert value(metrics, "first_source_share") == 0.5
-    metrics.show([held(a_quote(source="a"), usable=False)], reports, START_MS)
+    metrics.show([held(a_quote(source="a"), usable=False)], reports, (), START_MS)
     assert value(metrics, "first_source_share") is None, "nothing is served"
-    metrics.show([held(a_quote(source="median", agreement=Agreement(("a", "b"), "0", START_MS)))], reports, START_MS)
+    metrics.show([held(a_quote(source="median", agreement=Agreement(("a", "b"), "0", START_MS)))], reports, (), START_MS)
     assert value(metrics, "first_source_share") is None, "nor is there a first source of a median"
-    metrics.show(prices, [], START_MS)
+    metrics.show(prices, [], (), START_MS)
     assert value(metrics, "sources_agreeing") is None, "a worker that has just started does not know"
+
+
+def test_streams_are_counted_and_their_states_shown(metrics: Metrics) -> None:
+    metrics(StreamHeard("okx", {"data": 7, "ack": 1}, 0.02))
+    metrics(StreamHeard("okx", {"data": 3}, None))
+    metrics(StreamReconnected("okx", "lost"))
+    metrics.show([], [], [StreamReport("okx", "live"), StreamReport("gate", "given_up")], START_MS)
+    assert value(metrics, "stream_messages_total", source="okx", kind="data") == 10
+    assert value(metrics, "stream_reconnects_total", source="okx", reason="lost") == 1
+    assert value(metrics, "stream_lag_seconds_count", source="okx") == 1
+    assert [value(metrics, "stream_state", source=source) for source in ("okx", "gate")] == [2, 3]
 
 
 def test_a_pair_that_has_no_price_is_seen_to_have_none_whoever_shows_it(metrics: Metrics) -> None:
     metrics.begin([ETH, BTC], LIMITS, ("embedded",))
-    metrics.show([held(a_quote("3120.45"))], [], START_MS)
+    metrics.show([held(a_quote("3120.45"))], [], (), START_MS)
     assert value(metrics, "price", symbol="ETH-USDT") == 3120.45
     assert math.isnan(value(metrics, "price", symbol="BTC-USDT") or 0)
     assert value(metrics, "price_fetched_timestamp_seconds", symbol="BTC-USDT") is None
@@ -245,7 +265,7 @@ def test_a_pair_that_has_no_price_is_seen_to_have_none_whoever_shows_it(metrics:
 
 def test_a_price_too_old_to_be_served_is_none_and_its_age_is_told(metrics: Metrics) -> None:
     metrics.begin([ETH], LIMITS, ("embedded",))
-    metrics.show([held(a_quote("3120.45"), 61.5, usable=False)], [], START_MS)
+    metrics.show([held(a_quote("3120.45"), 61.5, usable=False)], [], (), START_MS)
     assert math.isnan(value(metrics, "price", symbol="ETH-USDT") or 0)
     assert value(metrics, "price_age_seconds", symbol="ETH-USDT") == 61.5
 
@@ -321,7 +341,7 @@ def worker(slot, requests=0, price=None):
         metrics.count_request("/p", "GET", 200, 0.5)
     metrics.flush()
     if price:
-        metrics.show([Held(a_quote(price), True, 0.5, 0)], [SourceReport("a", "open")], 0)
+        metrics.show([Held(a_quote(price), True, 0.5, 0)], [SourceReport("a", "open")], (), 0)
     return metrics
 
 """
@@ -352,7 +372,7 @@ def test_the_counts_of_all_workers_add_up_and_the_gauges_are_those_of_the_worker
     shown, log = run(tmp_path, """
 mine = worker(0, 3, "100.5")
 another = worker(1, 4, "101.5")
-another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")], 0)
+another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")], (), 0)
 print(mine.exposition().decode())
 """)
     assert requests(shown) == (7, 7, 3.5)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Ban, PairReport, SourceReport, Stored
 from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, Agreement, Pair
 from fastprice.infrastructure.records import MAX_TEXT, VERSION, Records
@@ -24,7 +25,8 @@ REPORT = SourceReport(
     {ETH: PairReport(FULL, "x", START_MS, START_MS, 0.0012, "frozen"), BTC: PairReport(error="not listed")},
 )
 BAN = Ban("okx", START_MS + 1, "banned")
-EVERYTHING = Stored(START_MS, (FULL, MEDIAN), frozenset({BTC}), (REPORT,), (BAN,))
+STREAM = StreamReport("okx", "live", START_MS, START_MS + 1)
+EVERYTHING = Stored(START_MS, (FULL, MEDIAN), frozenset({BTC}), (REPORT,), (BAN,), (STREAM,))
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
@@ -42,9 +44,11 @@ def row() -> list[Any]:
     return quotes[0]
 
 
-def load(quotes: Any = (), failing: Any = (), reports: Any = (), bans: Any = (), made_at_ms: Any = START_MS) -> Stored:
+def load(
+    quotes: Any = (), failing: Any = (), reports: Any = (), bans: Any = (), made_at_ms: Any = START_MS, streams: Any = ()
+) -> Stored:
     """What is read of records with such content."""
-    contents = [VERSION, made_at_ms, quotes, failing], [VERSION, reports], [VERSION, bans]
+    contents = [VERSION, made_at_ms, quotes, failing, streams], [VERSION, reports], [VERSION, bans]
     return fresh().load([orjson.dumps(content) for content in contents])
 
 
@@ -52,6 +56,21 @@ def load(quotes: Any = (), failing: Any = (), reports: Any = (), bans: Any = (),
 def test_what_is_written_is_read_back(stored: Stored) -> None:
     written = fresh().dump(stored)
     assert fresh().load(written) == stored
+
+
+@pytest.mark.parametrize(
+    "bad", [None, [], ["okx"], ["okx", "odd", None, None], ["kraken", "live", None, None], ["okx", "live", "1", None]]
+)
+def test_a_report_of_a_stream_that_is_none_makes_the_record_none(bad: Any) -> None:
+    assert load(quotes=[row()], streams=[bad]) == Stored()
+
+
+def test_a_quote_that_is_as_it_was_is_neither_written_nor_read_again() -> None:
+    records, reader = fresh(), fresh()
+    first = reader.load(records.dump(EVERYTHING))
+    newer = replace(FULL, price="3121", fetched_at_ms=START_MS + 9)
+    second = reader.load(records.dump(replace(EVERYTHING, made_at_ms=START_MS + 9, quotes=(newer, MEDIAN))))
+    assert second.quotes == (newer, MEDIAN) and second.quotes[1] is first.quotes[1]
 
 
 def test_what_was_written_or_read_last_is_not_read_again() -> None:
@@ -67,7 +86,7 @@ def test_a_record_that_is_not_there_costs_itself_alone(missing: int) -> None:
     written: list[bytes | None] = list(fresh().dump(EVERYTHING))
     written[missing] = None
     expected = [
-        replace(EVERYTHING, made_at_ms=0, quotes=(), failing=frozenset()), replace(EVERYTHING, reports=()),
+        replace(EVERYTHING, made_at_ms=0, quotes=(), failing=frozenset(), streams=()), replace(EVERYTHING, reports=()),
         replace(EVERYTHING, bans=()),
     ]
     assert fresh().load(written) == expected[missing]

@@ -18,7 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "HOST": "0.0.0.0", "PORT": 8000, "WORKERS": 8, "LOG_LEVEL": "info", "LOG_FORMAT": "text", "ACCESS_LOG": False,
     "CACHE_TTL": 5.0, "REFRESH_INTERVAL": 1.0, "MAX_STALE": 60.0, "COLD_WAIT": 2.0, "PAIRS": (ETH,),
     "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
-    "SOURCE_URLS": {}, "SIMULATED": (), "PROXIES": Proxies({}, ""), "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
+    "SOURCE_URLS": {}, "STREAM_URLS": {}, "STREAMS": True, "STREAM_INTERVAL": 0.1, "SIMULATED": (), "PROXIES": Proxies({}, ""), "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
     "BREAKER_FAIL_MAX": 5, "BREAKER_RESET": 30.0, "MAX_DEVIATION": 0.05, "PRICE_MODE": "failover",
     "MIN_SOURCES": 3, "CROSS_CHECK_INTERVAL": 10.0, "CROSS_CHECK_DEVIATION": 0.005, "REDIS_URL": "", "REDIS_TIMEOUT": 0.1,
     "CACHE_PREFIX": "fastprice", "STORE_DIR": "", "KEEP_ALIVE": 75, "GRACEFUL_TIMEOUT": 20, "FAST_LANE": True, "MAX_SUBSCRIBERS": 10_000, "PUSH_INTERVAL": 0.1,
@@ -27,6 +27,7 @@ NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5",
 NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
 NO_URL = ("localhost", "//host", "https://", "http://", "https://host:99999", "https://host:x", "https://[::1", "https://a b", "ftp://host")
 URLS = ("MARKET_URL", *(f"{source.upper()}_URL" for source in EXCHANGES))
+STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source, exchange in EXCHANGES.items() if exchange.stream]
 BAD: dict[str, tuple[str, ...]] = {
     "HOST": ("a b", "http://host", "[::1]", "host/24", "hôst", "a\nb"),
     "PORT": (*NO_WHOLE, "65536"),
@@ -49,6 +50,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "MAX_DEVIATION": (*NO_NUMBER, "0", "1.01", "5%"),
     "PRICE_MODE": ("mean", "failover,median", "1"),
     "MIN_SOURCES": (*NO_WHOLE, "0", "11"),
+    "STREAMS": ("yes", "2", "10"),
+    "STREAM_INTERVAL": (*NO_NUMBER, "86401"),
     "CROSS_CHECK_INTERVAL": (*NO_NUMBER, "86401"),
     "CROSS_CHECK_DEVIATION": (*NO_NUMBER, "0", "1.01", "5%"),
     "REDIS_URL": (
@@ -68,6 +71,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "MAX_SUBSCRIBERS": ("-1", "many", "1.5", "1000001"),
     "PUSH_INTERVAL": ("0", "0.009", "soon", "-1"),
     **{name: (*NO_URL, "redis://host", "https://host/?key=1", "https://host/#a") for name in URLS},
+    **{name: (*NO_URL, "https://host", "ws://", "wss://host/?key=1", "wss://host/#a") for name in STREAM_URLS},
 }  # fmt: skip
 GOOD: dict[str, dict[str, Any]] = {
     "HOST": {"127.0.0.1": "127.0.0.1", "::1": "::1", "price.internal": "price.internal"},
@@ -91,6 +95,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "MAX_DEVIATION": {"1": 1.0, "0.0001": 0.0001},
     "PRICE_MODE": {"Median": "median"},
     "MIN_SOURCES": {"1": 1, "10": 10},
+    "STREAMS": {"0": False, "1": True, "true": True},
+    "STREAM_INTERVAL": {"0": 0.0, "0.25": 0.25},
     "CROSS_CHECK_INTERVAL": {"0": 0.0, "60": 60.0},
     "CROSS_CHECK_DEVIATION": {"1": 1.0, "0.0001": 0.0001},
     "REDIS_URL": {
@@ -127,8 +133,8 @@ def test_defaults_are_those_of_the_table() -> None:
 def test_tables_cover_every_variable() -> None:
     known = {field.name.upper() for field in fields(Settings)}
     assert DEFAULTS.keys() == known
-    made_of_others = {"SOURCE_URLS", "SIMULATED", "PROXIES"}
-    assert BAD.keys() == known - made_of_others | set(URLS)
+    made_of_others = {"SOURCE_URLS", "STREAM_URLS", "SIMULATED", "PROXIES"}
+    assert BAD.keys() == known - made_of_others | {*URLS, *STREAM_URLS}
     assert GOOD.keys() == known - made_of_others
 
 

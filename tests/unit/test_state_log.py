@@ -10,6 +10,7 @@ from fastprice.application.events import (
     RefreshFailing, RefreshRecovered, SourceAsked, SourceBack, SourceCooling, SourceDistrusted, SourceLost,
     SourceSkipped, SourceTrusted, StoreAsked, StoreBack, StoreLost
 )
+from fastprice.application.live_events import StreamBack, StreamGivenUp, StreamHeard, StreamLost, StreamReconnected
 from fastprice.domain.quote import Freshness, Pair
 from fastprice.infrastructure.state_log import log_event
 from tests.fakes import BTC, ETH, START_MS
@@ -39,6 +40,11 @@ LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
     (StoreBack(announce=False), None, None),
     (CoordinationLost("no such place"), logging.WARNING, ["no store works", "no such place"]),
     (CoordinationBack(), logging.INFO, ["store works again"]),
+    (StreamLost("okx", "closed with 1006"), logging.WARNING, ["stream lost: okx: closed with 1006", "polled"]),
+    (StreamBack("okx"), logging.INFO, ["stream back: okx"]),
+    (StreamGivenUp("okx", "it is wrong", 60.0), logging.WARNING, ["stream given up: okx: it is wrong", "for 60 s"]),
+    (StreamReconnected("okx", "lost"), None, None),
+    (StreamHeard("okx", {"data": 7}, 0.1), None, None),
     (SourceAsked("okx", "timeout", 2.0), None, None),
     (SourceSkipped("okx"), None, None),
     (Refreshed("failed", 1), None, None),

@@ -1,16 +1,22 @@
-"""Binance spot, from its public documentation (binance-spot-api-docs: rest-api, errors, market data only)."""
+"""Binance spot, from its public documentation (binance-spot-api-docs: rest-api, errors, market data only,
+web-socket-streams), and of its stream what clients report: binance-connector-go#90, crypto-crawler, ccxt.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Banned, PairRefused, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import SourceTime
+from fastprice.domain.quote import Pair, SourceTime
 from fastprice.infrastructure.exchanges.reply import (
     Errors, Reply, check_status, complaint, cool_down, one_line, read_body, refuse, retry_after
 )
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol
+from fastprice.infrastructure.exchanges.stream import Channel, Limits, Patience, Stream
+from fastprice.infrastructure.exchanges.stream_messages import (
+    Ack, Notice, Op, Reject, Request, Said, Topic, by_words, member, numbered, row_of
+)
 from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
@@ -32,6 +38,10 @@ _TICKER = Ticker(
     price="lastPrice", bid="bidPrice", ask="askPrice", volume="volume", high="highPrice", low="lowPrice",
     open="openPrice", time="closeTime",
 )  # fmt: skip
+
+
+def _symbol(pair: Pair) -> str:
+    return pair.base + pair.quote
 
 
 def _open(reply: Reply) -> Any:
@@ -62,17 +72,68 @@ def _weight(count: int) -> float:
     return 2.0 if count <= 20 else 40.0 if count <= 100 else 80.0
 
 
+def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
+    # Streams are named in lower case; what they say names the symbol in upper case.
+    return numbered(topics, _TOPICS, number, lambda group, at: {
+        "method": op.value.upper(), "params": [f"{topic.symbol.lower()}@{topic.channel}" for topic in group], "id": at,
+    })  # fmt: skip
+
+
+def _read(message: Any) -> Iterable[Said]:
+    kind = said(message, "e")
+    if kind == "24hrTicker":
+        return row_of("ticker", said(message, "s"), message)
+    if kind == "serverShutdown":
+        return [Notice(_SHUTDOWN_SECONDS)]
+    request = said(message, "id")
+    # The documents print the code beside the id, clients see it in an object of its own.
+    for error in member(message, "error"), message:
+        if code := said(error, "code"):
+            return [Reject(by_words(_TOO_MANY, f"{code} {said(error, 'msg')}"), request=request)]
+    # A symbol that is not listed is confirmed as well, and then stays silent: the polls find that out.
+    is_done = isinstance(message, dict) and message.get("result", "") is None
+    return [Ack(request=request)] if is_done and request else []
+
+
+# So many of the longest names that a pair can have stay below 4,096 bytes, beyond which the connection is closed.
+_TOPICS = 100
+_TOO_MANY: Errors = {RateLimited: ("too many",)}
+# The documents do not say how long is left; the next connection is to be opened at once.
+_SHUTDOWN_SECONDS = 10.0
+_STREAM = Stream(
+    # The host of public market data alone, as for polls.
+    host="wss://data-stream.binance.vision",
+    path="/ws",
+    # Everything once a second. Trades and best prices as they come would be two streams of a rate without bounds.
+    channels={
+        "ticker": Channel(Ticker(price="c", bid="b", ask="a", volume="v", high="h", low="l", open="o", time="E")),
+    },
+    symbol=_symbol,
+    requests=_requests,
+    read=_read,
+    # 1,024 streams would be allowed. 5 messages a second with pings and pongs; 300 connections in 5 minutes.
+    limits=Limits(pairs=200, topics=_TOPICS, pause_seconds=0.3, connects=Limit(burst=5.0, per_second=0.9)),
+    # The server pings every 20 s. Data need not come: what is not listed is confirmed too, and no new connection helps.
+    patience=Patience(any_frame=60.0),
+    source_time=SourceTime.PRICE,
+    # It cuts at 24 hours.
+    lifetime_seconds=23 * 3600.0,
+    # Too many messages; a message that is too long.
+    closes={1008: RateLimited, 3001: SourceRefused},
+)
+
 EXCHANGE = Exchange(
     name="binance",
     base_url="https://data-api.binance.vision",
     source_time=SourceTime.PRICE,
     # 6,000 units a minute.
     limit=Limit(burst=500.0, per_second=82.0),
-    symbol=lambda pair: pair.base + pair.quote,
+    symbol=_symbol,
     open=_open,
     single=Form(lambda symbols: f"{_TICKERS}?symbol={symbols[0]}&{_TRADING}", _rows, _TICKER, units=_weight),
     several=Form(_list, _rows, _TICKER, units=_weight),
     whole=Form(lambda symbols: f"{_TICKERS}?{_TRADING}", _rows, _TICKER, units=lambda count: 80.0),
     # Fewer are asked for one by one.
     whole_from=8,
+    stream=_STREAM,
 )

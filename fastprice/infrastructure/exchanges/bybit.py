@@ -1,13 +1,21 @@
-"""Bybit spot, from its public documentation (v5: market tickers, rate limit rules, error codes)."""
+"""Bybit spot, from its public documentation (v5: market tickers, rate limit rules, error codes, websocket connect,
+websocket public: ticker, orderbook), and of its refusals what others captured on live connections (2026-09).
+"""
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import SourceTime
+from fastprice.domain.quote import Pair, SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, names_a_place, retry_after, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.stream import Channel, KeepAlive, Limits, Patience, Stream
+from fastprice.infrastructure.exchanges.stream_messages import (
+    Ack, Alive, Op, Reject, Request, Row, Said, Topic, by_words, frame, is_duplicate, member, numbered
+)
+from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: Errors = {
@@ -31,6 +39,10 @@ _TICKERS = "/v5/market/tickers?category=spot"
 _open_envelope = envelope("retCode", "0", "retMsg", _ERRORS)
 
 
+def _symbol(pair: Pair) -> str:
+    return pair.base + pair.quote
+
+
 def _open(reply: Reply) -> Any:
     """A 403 is the country (an HTML page of the edge, or a code), or else ten minutes for asking too often."""
     if reply.status != 403:
@@ -40,16 +52,96 @@ def _open(reply: Reply) -> Any:
     raise RateLimited("HTTP 403: access too frequent", max(_TOO_FREQUENT_SECONDS, retry_after(reply, 0)))
 
 
+# It names the first bad topic of a request, or only its symbol, and serves none of the others.
+_REFUSED = re.compile(r"Invalid symbol\s*:\s*\[(?P<symbol>\w+)\]|topic:(?P<topic>[\w.]+)", re.ASCII)
+_STREAM_ERRORS: Errors = {
+    UnknownSymbol: ("invalid symbol", "handler not found"),
+    RateLimited: ("10429", "20003", "too frequent", "too many"),
+    SourceDown: ("10016", "internal", "system busy"),
+}
+# Where a topic has the name of its symbol.
+_CHANNELS = {"tickers": "symbol", "orderbook.1": "s"}
+
+
+def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
+    return numbered(topics, _TOPICS, number, lambda group, at: {
+        "req_id": str(at), "op": op.value, "args": [".".join(topic) for topic in group],
+    })  # fmt: skip
+
+
+def _read(message: Any) -> Iterable[Said]:
+    topic = _topic(said(message, "topic"))
+    if topic.channel in _CHANNELS:
+        is_whole = said(message, "type") == "snapshot"
+        is_its = said(message, ("data", _CHANNELS[topic.channel])) == topic.symbol
+        return [Row(*topic, message)] if is_whole and is_its else []
+    op, words, request = (said(message, name) for name in ("op", "ret_msg", "req_id"))
+    if op == "pong" or words == "pong":
+        return [Alive("pong")]
+    if op != "subscribe":
+        return []
+    return [Ack(request=request)] if member(message, "success") is True else [_refusal(words, request)]
+
+
+def _refusal(words: str, request: str) -> Said:
+    match = _REFUSED.search(words)
+    # A symbol that is not listed has none of the topics.
+    symbols = [Topic(channel, match["symbol"]) for channel in _CHANNELS] if match and match["symbol"] else []
+    topics = (_topic(match["topic"]),) if match and match["topic"] else tuple(symbols)
+    if is_duplicate(words):
+        return Ack(topics, request)
+    return Reject(by_words(_STREAM_ERRORS, words), topics, request, others_too=bool(topics))
+
+
+def _topic(name: str) -> Topic:
+    channel, _, symbol = name.rpartition(".")
+    return Topic(channel, symbol)
+
+
+# More arguments are refused.
+_TOPICS = 10
+_STREAM = Stream(
+    host="wss://stream.bybit.com",
+    path="/v5/public/spot",
+    channels={
+        # It has no bid and ask on the spot market.
+        "tickers": Channel(
+            Ticker(
+                price=("data", "lastPrice"), volume=("data", "volume24h"), high=("data", "highPrice24h"),
+                low=("data", "lowPrice24h"), open=("data", "prevPrice24h"), time="ts",
+            ),
+            order="cs",
+        ),
+        # Sent again after 3 s without a change; the count begins with 1 after a restart of the service.
+        "orderbook.1": Channel(
+            Ticker(bid=("data", "b", 0, 0), ask=("data", "a", 0, 0), time="cts"), order=("data", "u"), repeats=True,
+            restart=1,
+        ),
+    },
+    symbol=_symbol,
+    requests=_requests,
+    read=_read,
+    # 21,000 letters of topics on a connection, and 86 of a pair with the longest names; 500 connections in 5 minutes.
+    limits=Limits(pairs=170, topics=_TOPICS, pause_seconds=0.1, connects=Limit(burst=20.0, per_second=1.5)),
+    # Every book comes again after 3 s.
+    patience=Patience(any_frame=30.0, any_data=15.0),
+    # A ticker has the time of its message, a repeated book that of its last change: neither proves a price.
+    source_time=SourceTime.REPLY,
+    # It answers no pings of the protocol.
+    keep_alive=KeepAlive(lambda number, wall_ms: frame({"req_id": f"p{number}", "op": "ping"}), 20.0),
+)  # fmt: skip
+
 EXCHANGE = Exchange(
     name="bybit",
     base_url="https://api.bybit.com",
     source_time=SourceTime.REPLY,
     # 600 calls in 5 s.
     limit=Limit(burst=50.0, per_second=90.0),
-    symbol=lambda pair: pair.base + pair.quote,
+    symbol=_symbol,
     open=_open,
     # The only time is that of the reply.
     single=Form(lambda symbols: f"{_TICKERS}&symbol={symbols[0]}", _ROWS, _TICKER, time="time"),
     whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER, time="time"),
     resets_in=seconds_left("x-bapi-limit-reset-timestamp", per_second=1000, is_time=True),
+    stream=_STREAM,
 )

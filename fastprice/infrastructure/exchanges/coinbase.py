@@ -1,19 +1,28 @@
-"""Coinbase Exchange, from its public documentation (docs.cdp.coinbase.com/exchange: product ticker, errors)."""
+"""Coinbase Exchange, from its public documentation (docs.cdp.coinbase.com/exchange: product ticker, errors,
+websocket feed: overview, channels, rate limits).
+
+Whether the other products of a refused request are served differs between captures (coinbase-pro-node#174).
+"""
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import UnknownSymbol
-from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Reply, check_status, complaint, read_body
+from fastprice.domain.errors import RateLimited, SourceDown, UnknownSymbol
+from fastprice.domain.quote import Pair, SourceTime
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, complaint, read_body
 from fastprice.infrastructure.exchanges.spec import Exchange, Form
+from fastprice.infrastructure.exchanges.stream import Channel, Limits, Patience, Stream
+from fastprice.infrastructure.exchanges.stream_messages import (
+    Ack, Alive, Op, Reject, Request, Said, Topic, by_words, is_duplicate, member, row_of, rows, unnamed
+)
 from fastprice.infrastructure.exchanges.strict_json import said
-from fastprice.infrastructure.exchanges.ticker import Ticker, sane_time
+from fastprice.infrastructure.exchanges.ticker import Ticker, rfc3339
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+def _symbol(pair: Pair) -> str:
+    return pair.symbol
 
 
 def _open(reply: Reply) -> Any:
@@ -25,15 +34,80 @@ def _open(reply: Reply) -> Any:
     return body
 
 
-def _time_ms(stamp: str) -> int | None:
-    """Milliseconds of an RFC 3339 stamp with up to nanoseconds, cut without rounding; None for any other text."""
-    if not _RFC3339.fullmatch(stamp):
-        return None
-    try:
-        return sane_time((datetime.fromisoformat(stamp) - _EPOCH) // timedelta(milliseconds=1))
-    except ValueError:
-        return None
+_REFUSED = re.compile(r"([\w-]+) is not a valid product", re.ASCII)
+_STREAM_ERRORS: Errors = {
+    UnknownSymbol: ("not a valid product", "delisted"),
+    RateLimited: ("rate limit", "too many"),
+    SourceDown: ("internal", "try again"),
+}
 
+
+def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
+    def message(group: Sequence[Topic]) -> Any:
+        channels = [{"name": "ticker", "product_ids": [topic.symbol for topic in group]}]
+        # Tickers come with trades only, so one product's heartbeat shows that the connection lives.
+        if op is Op.SUBSCRIBE and group[0] == topics[0]:
+            channels.append({"name": "heartbeat", "product_ids": [group[0].symbol]})
+        return {"type": op.value, "channels": channels}
+
+    return unnamed(topics, _TOPICS, message)
+
+
+def _read(message: Any) -> Iterable[Said]:
+    kind = said(message, "type")
+    if kind == "ticker":
+        return row_of(kind, said(message, "product_id"), message)
+    if kind == "heartbeat":
+        return [Alive(kind)]
+    if kind == "subscriptions":
+        topics = tuple(_listed(message))
+        # Without topics it would confirm whatever was asked for.
+        return [Ack(topics)] if topics else [Alive(kind)]
+    return [_refusal(message)] if kind == "error" else []
+
+
+def _listed(message: Any) -> Iterable[Topic]:
+    """Everything that is subscribed now."""
+    for channel in rows(member(message, "channels")):
+        if said(channel, "name") == "ticker":
+            products = rows(member(channel, "product_ids"))
+            yield from (Topic("ticker", product) for product in products if isinstance(product, str))
+
+
+def _refusal(message: Any) -> Said:
+    words = f"{said(message, 'message')} {said(message, 'reason')}"
+    match = _REFUSED.search(words)
+    topics = (Topic("ticker", match[1]),) if match else ()
+    if is_duplicate(words):
+        return Ack(topics)
+    return Reject(by_words(_STREAM_ERRORS, words), topics, others_too=bool(topics))
+
+
+# How many fit into a request is not published; few are lost where one of them has it refused as a whole.
+_TOPICS = 50
+_STREAM = Stream(
+    host="wss://ws-feed.exchange.coinbase.com",
+    path="",
+    # Fresh best prices would need the channel of whole books.
+    channels={
+        "ticker": Channel(
+            Ticker(
+                price="price", bid="best_bid", ask="best_ask", volume="volume_24h", high="high_24h", low="low_24h",
+                open="open_24h", time="time", read_time=rfc3339,
+            ),
+            order="sequence",
+        )
+    },
+    symbol=_symbol,
+    requests=_requests,
+    read=_read,
+    # 8 requests a second, 20 at once; the first must come within 5 s.
+    limits=Limits(pairs=170, topics=_TOPICS, pause_seconds=0.15, connects=Limit(burst=5.0, per_second=3.0)),
+    # A heartbeat comes every second.
+    patience=Patience(any_frame=10.0),
+    source_time=SourceTime.TRADE,
+    book_as_of_trade=True,
+)  # fmt: skip
 
 EXCHANGE = Exchange(
     name="coinbase",
@@ -41,12 +115,13 @@ EXCHANGE = Exchange(
     source_time=SourceTime.TRADE,
     # 10 calls a second, 15 at once. There is no ticker of several products that has bid and ask.
     limit=Limit(burst=5.0, per_second=7.0),
-    symbol=lambda pair: pair.symbol,
+    symbol=_symbol,
     open=_open,
     single=Form(
         lambda symbols: f"/products/{symbols[0]}/ticker",
         # It names no product, so the path asked for is the only proof of it.
         lambda body, symbols: {symbols[0]: body},
-        Ticker(price="price", bid="bid", ask="ask", volume="volume", time="time", read_time=_time_ms),
+        Ticker(price="price", bid="bid", ask="ask", volume="volume", time="time", read_time=rfc3339),
     ),
+    stream=_STREAM,
 )

@@ -16,6 +16,7 @@ from yarl import URL
 
 from fastprice.domain.errors import InvalidReply, LocalFailure, SourceDown, SourceError, SourceRefused, SourceTimeout
 from fastprice.infrastructure.exchanges.body import Size, inflated, read_body
+from fastprice.infrastructure.exchanges.handshake import refused_upgrade
 from fastprice.infrastructure.exchanges.local_failures import Names, is_local
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.watch import Watch
@@ -40,7 +41,7 @@ class Session:
     def __init__(
         self, user_agent: str, find_proxy: FindProxy = lambda url: None, resolver: AbstractResolver | None = None
     ) -> None:
-        self._find_proxy = find_proxy
+        self.find_proxy = find_proxy
         self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
         self._resolver = resolver
         self._names: Names
@@ -54,7 +55,7 @@ class Session:
             await self._client.close()
             await self._names.close()
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def client(self) -> aiohttp.ClientSession:
         """The client, made when it is first needed: it takes half a megabyte, and workers that follow never ask."""
         if self._client is None:
             self._names = Names(self._resolver or DefaultResolver())
@@ -69,12 +70,14 @@ class Session:
             )
         return self._client
 
-    async def get(self, url: str, seconds: float, size: Size, watch: Watch) -> Reply:
-        """The answer to one GET, redirects not followed, in so many seconds; raises SourceError."""
+    async def get(self, url: str, seconds: float, size: Size, watch: Watch, method: str = "GET") -> Reply:
+        """The answer to one request, redirects not followed, in so many seconds; raises SourceError."""
         headers, timeout = {"Accept-Encoding": size.encoding}, aiohttp.ClientTimeout(total=seconds)
-        proxy = URL(found) if (found := self._find_proxy(url)) else None
+        proxy = URL(found) if (found := self.find_proxy(url)) else None
         try:
-            asked = self._opened().get(url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy)
+            asked = self.client().request(
+                method, url, timeout=timeout, headers=headers, allow_redirects=False, proxy=proxy
+            )
             async with asked as response:
                 return await _reply(response, size, watch, proxy)
         except TimeoutError:
@@ -110,7 +113,11 @@ class Session:
     ) -> aiohttp.ClientResponse:
         """Left to itself aiohttp asks again where a connection breaks; how often to ask is decided by rounds."""
         try:
-            return await handler(request)
+            response = await handler(request)
+            # aiohttp itself would say no more than that the status is not the right one, and follow redirects.
+            if request.headers.get("Upgrade") and response.status != HTTPStatus.SWITCHING_PROTOCOLS:
+                raise await refused_upgrade(response)
+            return response
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             raise self.failure(error, request.proxy) from None
 

@@ -1,6 +1,8 @@
-"""Kraken spot, from its public documentation (docs.kraken.com: ticker information, API errors, asset codes)."""
+"""Kraken spot, from its public documentation (docs.kraken.com: ticker information, API errors, asset codes,
+websocket v2: ticker, heartbeat, status, ping; guides: reconnection) and kraken-api-sdk (docs/guides: streaming).
+"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastprice.application.ports import Limit
@@ -10,8 +12,12 @@ from fastprice.infrastructure.exchanges.reply import (
     Errors, Reply, check_status, cool_down, decimal, one_line, read_body, refuse
 )
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, unique
-from fastprice.infrastructure.exchanges.strict_json import field
-from fastprice.infrastructure.exchanges.ticker import Ticker
+from fastprice.infrastructure.exchanges.stream import Channel, KeepAlive, Limits, Patience, Stream
+from fastprice.infrastructure.exchanges.stream_messages import (
+    Ack, Alive, Op, Reject, Request, Said, Topic, by_words, frame, is_duplicate, member, numbered, row_of, rows
+)
+from fastprice.infrastructure.exchanges.strict_json import field, said
+from fastprice.infrastructure.exchanges.ticker import Ticker, nanoseconds, rfc3339, without_exponent
 
 _ERRORS: Errors = {
     UnknownSymbol: ("EQuery:Unknown asset pair", "EQuery:Invalid asset pair", "EQuery:Unknown asset"),
@@ -74,6 +80,76 @@ def _target(symbols: Sequence[str]) -> str:
     return f"/0/public/Ticker?pair={','.join(symbols)}"
 
 
+_STREAM_ERRORS: Errors = {
+    UnknownSymbol: ("currency pair not supported", "unknown asset pair"),
+    RateLimited: ("exceeded msg rate", "rate limit", "too many"),
+    SourceDown: ("internal error", "unavailable", "busy", "timeout"),
+}
+
+
+def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
+    # By default it would tell of trades only. Snapshots are what a quiet pair begins with.
+    only_to_subscribe = {"snapshot": True} if op is Op.SUBSCRIBE else {}
+    return numbered(topics, _TOPICS, number, lambda group, at: {
+        "method": op.value,
+        "params": {
+            "channel": "ticker", "symbol": [topic.symbol for topic in group], "event_trigger": "bbo",
+            **only_to_subscribe,
+        },
+        "req_id": at,
+    })  # fmt: skip
+
+
+def _read(message: Any) -> Iterable[Said]:
+    channel = said(message, "channel")
+    if channel == "ticker":
+        return [row for data in rows(member(message, "data")) for row in row_of(channel, said(data, "symbol"), data)]
+    if channel in ("heartbeat", "status"):
+        return [Alive(channel)]
+    method = said(message, "method")
+    if method == "pong":
+        return [Alive(method)]
+    error = said(message, "error") or said(message, "Error")
+    if method != "subscribe" and not (error and not method):
+        return []
+    symbol = said(message, ("result", "symbol")) or said(message, "symbol")
+    topics = (Topic("ticker", symbol),) if symbol else ()
+    request = said(message, "req_id")
+    if member(message, "success") is True or is_duplicate(error):
+        return [Ack(topics, request)]
+    return [Reject(by_words(_STREAM_ERRORS, error or "no success"), topics, request)]
+
+
+# No number is published; each symbol is answered by itself, so not too many at once.
+_TOPICS = 50
+_STREAM = Stream(
+    host="wss://ws.kraken.com",
+    path="/v2",
+    channels={
+        # Numbers are sent as such. Milliseconds are too coarse to order what comes on every change of the best prices.
+        "ticker": Channel(
+            Ticker(
+                price="last", bid="bid", ask="ask", volume="volume", high="high", low="low", time="timestamp",
+                digits=without_exponent, read_time=rfc3339,
+            ),
+            order="timestamp",
+            read_order=nanoseconds,
+        )
+    },
+    # Here they have their usual names: BTC and DOGE.
+    symbol=lambda pair: f"{pair.base}/{pair.quote}",
+    requests=_requests,
+    read=_read,
+    # About 150 connections in 10 minutes, then 10 minutes of none.
+    limits=Limits(pairs=100, topics=_TOPICS, pause_seconds=0.2, connects=Limit(burst=5.0, per_second=1 / 6)),
+    # A heartbeat comes every second in which nothing else does; half of this would do by the documents.
+    patience=Patience(any_frame=10.0),
+    source_time=SourceTime.PRICE,
+    keep_alive=KeepAlive(lambda number, wall_ms: frame({"method": "ping", "req_id": number}), 20.0),
+    # A matter of policy, after which clients are to stop.
+    closes={1008: RateLimited},
+)
+
 EXCHANGE = Exchange(
     name="kraken",
     base_url="https://api.kraken.com",
@@ -87,4 +163,5 @@ EXCHANGE = Exchange(
     whole=Form(lambda symbols: "/0/public/Ticker", _rows, _TICKER),
     # The limit has no room for one call after the other.
     whole_from=2,
+    stream=_STREAM,
 )

@@ -1,14 +1,21 @@
-"""KuCoin spot, from its public documentation (orderbook level 1, all tickers, rate limits, error codes)."""
+"""KuCoin spot, from its public documentation (orderbook level 1, all tickers, rate limits, error codes; websocket:
+apply connect token, create connection, ping, ticker), and of its errors what clients captured (ccxt).
+"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from fastprice.application.ports import Limit
-from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import SourceTime
-from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, seconds_left
+from fastprice.domain.errors import Blocked, InvalidReply, RateLimited, SourceDown, SourceRefused, UnknownSymbol
+from fastprice.domain.quote import Pair, SourceTime
+from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, decimal, seconds_left
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
-from fastprice.infrastructure.exchanges.strict_json import field
+from fastprice.infrastructure.exchanges.stream import Address, Channel, KeepAlive, Limits, Patience, Stream, Token
+from fastprice.infrastructure.exchanges.stream_messages import (
+    Ack, Alive, Op, Reject, Request, Said, Topic, by_words, frame, is_duplicate, member, numbered, row_of
+)
+from fastprice.infrastructure.exchanges.strict_json import field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: Errors = {
@@ -23,6 +30,10 @@ _EDGE_LIMIT_SECONDS = 30.0
 _LEVEL_1 = Ticker(price="price", bid="bestBid", ask="bestAsk", time="time")
 _TICKER = Ticker(price="last", bid="buy", ask="sell", volume="vol", high="high", low="low")
 _open_envelope = envelope("code", "200000", "msg", _ERRORS)
+
+
+def _symbol(pair: Pair) -> str:
+    return pair.symbol
 
 
 def _open(reply: Reply) -> Any:
@@ -42,13 +53,89 @@ def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
     return {symbols[0]: ticker}
 
 
+_PREFIX = "/market/ticker:"
+_STREAM_ERRORS: Errors = {
+    UnknownSymbol: ("is not found", "does not exist"), RateLimited: ("exceed max",),
+    # The next connection has a new token.
+    SourceDown: ("token is", "ping timeout"),
+}  # fmt: skip
+
+
+def _address(reply: Reply) -> Address:
+    """Where the token is good for; the times of its pings are in milliseconds."""
+    body = _open(reply)
+    token, server = said(body, ("data", "token")), member(body, ("data", "instanceServers", 0))
+    endpoint, interval = said(server, "endpoint"), decimal(said(server, "pingInterval"))
+    if not token or not endpoint:
+        raise InvalidReply("the body has no token, or no endpoint")
+    url = f"{endpoint}?token={quote(token, safe='')}&connectId={reply.received_at_ms}"
+    return Address(url, (interval or 0.0) / 1000)
+
+
+def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
+    return numbered(topics, _TOPICS, number, lambda group, at: {
+        "id": str(at), "type": op.value, "topic": _PREFIX + ",".join(topic.symbol for topic in group),
+        "response": True,
+    })  # fmt: skip
+
+
+def _read(message: Any) -> Iterable[Said]:
+    kind = said(message, "type")
+    if kind == "message":
+        name = said(message, "topic")
+        symbol = name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else ""
+        return row_of("ticker", symbol, member(message, "data"))
+    request = said(message, "id")
+    if kind in ("welcome", "pong"):
+        return [Alive(kind)]
+    if kind == "ack":
+        return [Ack(request=request)]
+    return [_refusal(said(message, "code"), said(message, "data"), request)] if kind == "error" else []
+
+
+def _refusal(code: str, words: str, request: str) -> Said:
+    name = words.partition(_PREFIX)[2].partition(" ")[0]
+    # Where it repeats the whole list, it does not say which of them it means.
+    topics = (Topic("ticker", name),) if name and "," not in name else ()
+    if is_duplicate(words):
+        return Ack(topics, request)
+    # Whether the others are served is not documented; to ask for them once more should do no harm.
+    error = by_words(_STREAM_ERRORS, f"{code} {words}")
+    return Reject(error, topics, request, others_too=isinstance(error, UnknownSymbol))
+
+
+# More topics are refused, of which each symbol in a list is one.
+_TOPICS = 100
+_STREAM = Stream(
+    # The answer that brings the token names the host to be used.
+    host="wss://ws-api-spot.kucoin.com",
+    path="",
+    # On every change of the best prices, at most ten times a second.
+    channels={"ticker": Channel(Ticker(price="price", bid="bestBid", ask="bestAsk", time="time"), order="sequence")},
+    symbol=_symbol,
+    requests=_requests,
+    read=_read,
+    # 400 topics of a connection are allowed, but several with more than 98 were refused (kucoin-api-docs#389).
+    # 100 messages in 10 s; 30 connections a minute.
+    limits=Limits(pairs=98, topics=_TOPICS, pause_seconds=0.15, connects=Limit(burst=2.0, per_second=0.45)),
+    patience=Patience(any_frame=45.0),
+    # The stamp is that of the last trade.
+    source_time=SourceTime.TRADE,
+    # After a minute without a word from us it closes the connection; the answer with the token says how often to ping.
+    keep_alive=KeepAlive(lambda number, wall_ms: frame({"id": f"p{number}", "type": "ping"}), 18.0),
+    token=Token("/api/v1/bullet-public", _address),
+    # A token is valid for 24 hours.
+    lifetime_seconds=23 * 3600.0,
+    waits_for_welcome=True,
+)
+
 EXCHANGE = Exchange(
     name="kucoin",
     base_url="https://api.kucoin.com",
     source_time=SourceTime.PRICE,
     # A pool of 2,000 units in 30 s; all tickers cost 15 of them, level 1 at most as much.
     limit=Limit(burst=200.0, per_second=50.0),
-    symbol=lambda pair: pair.symbol,
+    symbol=_symbol,
     open=_open,
     single=Form(
         lambda symbols: f"/api/v1/market/orderbook/level1?symbol={symbols[0]}", _single_row, _LEVEL_1,
@@ -60,4 +147,5 @@ EXCHANGE = Exchange(
         time=("data", "time"), units=lambda count: 15.0,
     ),
     resets_in=seconds_left("gw-ratelimit-reset", per_second=1000),
+    stream=_STREAM,
 )  # fmt: skip

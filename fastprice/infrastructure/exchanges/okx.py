@@ -1,10 +1,22 @@
-"""OKX spot, from its public documentation (docs-v5: market data, error codes)."""
+"""OKX spot, from its public documentation (docs-v5: market data, error codes, websocket tickers).
+
+That the other pairs of a refused request are served was captured by others (streams of 2026-10).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import SourceTime
+from fastprice.domain.quote import Pair, SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.stream import Channel, KeepAlive, Limits, Patience, Stream
+from fastprice.infrastructure.exchanges.stream_messages import (
+    Ack, Alive, Notice, Op, Reject, Request, Row, Said, Topic, by_code, is_duplicate, member, numbered, rows
+)
+from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
 # They come with HTTP 200 as well.
@@ -22,14 +34,85 @@ _TICKER = Ticker(
 )
 _ROWS = rows_by("instId", "data")
 
+
+def _symbol(pair: Pair) -> str:
+    return pair.symbol
+
+
+# Where an error tells which argument it means, it does so in its words only.
+_REFUSED = re.compile(r"channel:([\w-]+),\s*instId:([\w-]+)", re.ASCII)
+_STREAM_ERRORS: Errors = {UnknownSymbol: ("60018",), RateLimited: ("60014",), SourceDown: ("64007",)}
+
+
+def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
+    return numbered(topics, _TOPICS, number, lambda group, at: {
+        "id": str(at), "op": op.value,
+        "args": [{"channel": topic.channel, "instId": topic.symbol} for topic in group],
+    })  # fmt: skip
+
+
+def _read(message: Any) -> Iterable[Said]:
+    if message == "pong":
+        return [Alive("pong")]
+    argument = member(message, "arg")
+    named = Topic(said(argument, "channel"), said(argument, "instId")) if argument else Topic("", "")
+    if data := rows(member(message, "data")):
+        is_price = named.channel in _STREAM.channels
+        return [Row(*named, row) for row in data if _is_of(named.symbol, row)] if is_price else []
+    event, request = said(message, "event"), said(message, "id")
+    if event == "subscribe" and all(named):
+        return [Ack((named,), request)]
+    if event == "error":
+        return [_refusal(said(message, "code"), said(message, "msg"), request)]
+    # A minute is left.
+    return [Notice(60.0)] if event == "notice" and said(message, "code") == "64008" else []
+
+
+def _is_of(symbol: str, row: Any) -> bool:
+    """Whether a row is a traded pair's; the price of one that was never traded says nothing, and so does its size."""
+    size = said(row, "lastSz")
+    return said(row, "instId") == symbol and (not size or size.strip("0.") != "")
+
+
+def _refusal(code: str, words: str, request: str) -> Said:
+    match = _REFUSED.search(words)
+    topics = (Topic(match[1], match[2]),) if match else ()
+    if is_duplicate(words):
+        return Ack(topics, request)
+    return Reject(by_code(_STREAM_ERRORS, code, words), topics, request)
+
+
+# So many of the longest names stay below the 4,096 bytes of older documents; newer ones allow 64 KB.
+_TOPICS = 50
+_STREAM = Stream(
+    host="wss://ws.okx.com:8443",
+    path="/ws/v5/public",
+    # On every trade and every change of the best prices, at most ten times a second.
+    channels={"tickers": Channel(_TICKER)},
+    symbol=_symbol,
+    requests=_requests,
+    read=_read,
+    # 3 connections a second; 480 requests an hour and connection. How many channels are too many is not published.
+    limits=Limits(pairs=100, topics=_TOPICS, pause_seconds=0.3, connects=Limit(burst=1.0, per_second=2.0)),
+    patience=Patience(any_frame=30.0),
+    source_time=SourceTime.PRICE,
+    # After 30 s without a word from us it closes the connection; pings of the protocol do not count.
+    keep_alive=KeepAlive(lambda number, wall_ms: "ping", 20.0),
+    closes={
+        1009: SourceRefused, 4002: SourceRefused, 4004: SourceDown, 4005: SourceDown, 4006: SourceDown,
+        4008: RateLimited, 4009: RateLimited,
+    },
+)  # fmt: skip
+
 EXCHANGE = Exchange(
     name="okx",
     base_url="https://www.okx.com",
     source_time=SourceTime.PRICE,
     # 20 calls in 2 s.
     limit=Limit(burst=3.0, per_second=6.0),
-    symbol=lambda pair: pair.symbol,
+    symbol=_symbol,
     open=envelope("code", "0", "msg", _ERRORS),
     single=Form(lambda symbols: f"/api/v5/market/ticker?instId={symbols[0]}", _ROWS, _TICKER),
     whole=Form(lambda symbols: "/api/v5/market/tickers?instType=SPOT", _ROWS, _TICKER),
+    stream=_STREAM,
 )

@@ -87,7 +87,7 @@ def refuse(reply: Reply, code: str, message: str, known: Errors) -> NoReturn:
 def complaint(kind: type[SourceError], reply: Reply, message: str) -> SourceError:
     """An exchange's complaint as our error, with the seconds to stay away where its kind has them."""
     if not issubclass(kind, CoolDown):
-        return kind(one_line(message))
+        return spoken(kind, message)
     seconds = _COOL_DOWN[kind]
     if kind is RateLimited and reply.resets_in is not None:
         seconds = cool_down(reply.resets_in)
@@ -95,6 +95,12 @@ def complaint(kind: type[SourceError], reply: Reply, message: str) -> SourceErro
     if kind is not Blocked:
         seconds = retry_after(reply, seconds)
     return kind(one_line(message), seconds)
+
+
+def spoken(kind: type[SourceError], message: str) -> SourceError:
+    """A complaint that comes without a reply around it, as in a stream; a cool-down has the seconds of its kind."""
+    line = one_line(message)
+    return kind(line, _COOL_DOWN[kind]) if issubclass(kind, CoolDown) else kind(line)
 
 
 def names_a_place(reply: Reply) -> bool:

@@ -1,11 +1,9 @@
 """One exchange as a PriceSource: which form it is asked in, its answer read within its time, and nothing else told."""
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from urllib.parse import unquote, urlsplit
 
 from fastprice.application.events import SourceAsked
 from fastprice.application.ports import Answers, Call, Clock, Events
@@ -15,12 +13,11 @@ from fastprice.infrastructure.exchanges.body import LARGE, SMALL, inflated
 from fastprice.infrastructure.exchanges.http import Session
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.spec import Exchange, Form, read
+from fastprice.infrastructure.exchanges.url_secrets import keep_secrets, secrets_of
 from fastprice.infrastructure.exchanges.watch import Watch
 
 # Larger bodies are read in a thread: this one takes less than a millisecond.
 SLOW_BYTES = 64 * 1024
-# A shorter part of a path guards nothing.
-MIN_TOKEN = 8
 
 
 class ExchangeSource:
@@ -32,7 +29,7 @@ class ExchangeSource:
         self.name, self.source_time, self.limit = exchange.name, exchange.source_time, exchange.limit
         self._exchange = exchange
         self._base_url = base_url.rstrip("/")
-        self._secrets = _secrets(base_url) - {exchange.name}
+        self._secrets = secrets_of(base_url) - {exchange.name}
         self._timeout_seconds = timeout_seconds
         self._session = session
         self._clock = clock
@@ -54,19 +51,14 @@ class ExchangeSource:
             # Where the answers concern single pairs, one quote makes the call a good one.
             outcome = "ok" if len(errors) < len(answers) else errors[0].outcome
             for error in errors:
-                self._keep_secrets(error)
+                keep_secrets(error, self._secrets)
             return answers
         except SourceError as error:
             outcome = error.outcome
-            self._keep_secrets(error)
+            keep_secrets(error, self._secrets)
             raise
         finally:
             self._events(SourceAsked(self.name, outcome, self._clock.monotonic() - started))
-
-    def _keep_secrets(self, error: SourceError) -> None:
-        said = unquote(str(error)).casefold()
-        if any(secret in said for secret in self._secrets):
-            error.args = "its words are not shown, because they repeat a part of its URL", *error.args[1:]
 
     def _form(self, pairs: Sequence[Pair]) -> Form:
         return self._exchange.form(pairs, listed=self._doubted.isdisjoint(pairs))
@@ -104,15 +96,3 @@ def _read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -
     """What a reply says of each pair; slow where it is large, and pure, so that a thread can do it."""
     body = inflated(reply.body) if reply.gzip else reply.body
     return read(exchange, form, pairs, replace(reply, body=body, gzip=False))
-
-
-def _secrets(url: str) -> set[str]:
-    """What a mirror may repeat of its URL and nobody else should read: name, password, and what may be a token."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return set()  # It is no URL, so nobody is told of it.
-    whole = unquote(parts.netloc.rpartition("@")[0])
-    tokens = (step for step in unquote(parts.path).split("/") if len(step) >= MIN_TOKEN)
-    words = {whole, *whole.split(":", 1), base64.b64encode(whole.encode()).decode(), *tokens}
-    return {word.casefold() for word in words} - {""}

@@ -8,6 +8,7 @@ from fastprice.application.ports import Answers, Limit
 from fastprice.domain.errors import InvalidQuote, InvalidReply, PairRefused, SourceError, SourceRefused, UnknownSymbol
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, one_line, read_body, refuse
+from fastprice.infrastructure.exchanges.stream import Stream
 from fastprice.infrastructure.exchanges.strict_json import Path, field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, milliseconds
 
@@ -42,6 +43,7 @@ class Exchange:
     `several` for a list, which some exchanges refuse as a whole where they do not list one of the pairs, and `whole`
     for the whole market, which is worth its size from `whole_from` pairs on. `resets_in(reply)` reads the seconds until
     a rate limit ends from a header of the exchange's own. Without `by_default` it is asked only if SOURCES names it.
+    `stream` is its live feed.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Exchange:
     whole_from: int = 3
     resets_in: Callable[[Reply], float | None] = lambda reply: None
     by_default: bool = True
+    stream: Stream | None = None
 
     def form(self, pairs: Sequence[Pair], listed: bool) -> Form:
         """The cheapest way of asking for these pairs; `listed` says that none of them is known to spoil a list."""

@@ -21,13 +21,7 @@ def read_json(body: bytes, many: bool = False) -> Any:
     a letter that cannot be read, an Ambiguous object, or a constant as the text that it is, which is no amount.
     """
     try:
-        return json.loads(
-            body.decode("utf-8", "replace" if many else "strict"),
-            parse_float=str,
-            parse_int=str,
-            parse_constant=str if many else _refuse_constant,
-            object_pairs_hook=_object if many else _unique,
-        )
+        return _MANY.decode(body.decode("utf-8", "replace")) if many else _ONE.decode(body.decode())
     except RecursionError:
         raise InvalidReply("the body is nested too deeply") from None
     except ValueError as error:
@@ -86,3 +80,8 @@ def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
     if isinstance(members, Ambiguous):
         raise ValueError("a duplicate key")
     return members
+
+
+# Made once: that takes as long as reading a small message.
+_ONE = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+_MANY = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_object)

@@ -3,15 +3,19 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from fastprice.application.live_ports import Day
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, PRICES, VOLUMES, Pair, Quote, read_amount
 from fastprice.infrastructure.exchanges.strict_json import Path, said, text
 
 # An exponent of more digits would be spelled out as gigabytes of zeros.
 _WITH_EXPONENT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?[eE][+-]?[0-9]{1,2}", re.ASCII)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(stamp: str) -> int | None:
@@ -22,6 +26,28 @@ def milliseconds(stamp: str) -> int | None:
 def seconds(stamp: str) -> int | None:
     """A time stamp sent as whole seconds."""
     return milliseconds(f"{stamp}000")
+
+
+def microseconds(stamp: str) -> int | None:
+    """A time stamp sent as whole microseconds, cut to milliseconds without rounding."""
+    return milliseconds(stamp[:-3])
+
+
+def rfc3339(stamp: str) -> int | None:
+    """Milliseconds of an RFC 3339 stamp with up to nanoseconds, cut without rounding; None for any other text."""
+    exact = nanoseconds(stamp)
+    return None if exact is None else sane_time(exact // 1_000_000)
+
+
+def nanoseconds(stamp: str) -> int | None:
+    """Nanoseconds since 1970 of an RFC 3339 stamp; None for any other text."""
+    if not (match := _RFC3339.fullmatch(stamp)):
+        return None
+    try:
+        whole = (datetime.fromisoformat(match[1] + match[3]) - _EPOCH) // timedelta(seconds=1)
+    except ValueError:
+        return None
+    return whole * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
 
 
 def sane_time(stamp_ms: int) -> int | None:
@@ -41,7 +67,7 @@ class Ticker:
     `digits` makes plain digits of an amount as it is sent, `read_time` milliseconds of a stamp.
     """
 
-    price: Path
+    price: Path = ()
     bid: Path = ()
     ask: Path = ()
     volume: Path = ()
@@ -67,6 +93,18 @@ class Ticker:
             source_time_ms=self.read_time(said(row, self.time)) if self.time else time_ms,
             fetched_at_ms=fetched_at_ms,
         )
+
+    def book(self, row: Any) -> tuple[str | None, str | None]:
+        """Best bid and best ask, None where that side is empty; raises InvalidQuote where they cross."""
+        bid, ask = self._amount(row, self.bid), self._amount(row, self.ask)
+        if bid is not None and ask is not None and Decimal(bid) > Decimal(ask):
+            raise InvalidQuote(f"bid {bid} is above ask {ask}")
+        return bid, ask
+
+    def day(self, row: Any) -> Day:
+        """The figures of the last 24 hours: volume, highest, lowest and first price."""
+        prices = self._amount(row, self.high), self._amount(row, self.low), self._amount(row, self.open)
+        return Day(self._amount(row, self.volume, VOLUMES), *prices)
 
     def _amount(self, row: Any, path: Path, limits: tuple[Decimal, Decimal] = PRICES) -> str | None:
         """The amount at a path, or None where there is none that is one; some write zero for none.

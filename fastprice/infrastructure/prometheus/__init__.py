@@ -18,6 +18,8 @@ from fastprice.application.events import (
     CacheRead, CoordinationBack, CoordinationLost, Event, LeaderMoved, Refreshed, SourceAsked, SourceSkipped,
     StoreAsked, StoreBack, StoreLost
 )
+from fastprice.application.live_events import StreamHeard, StreamReconnected
+from fastprice.application.live_ports import STREAM_STATES, StreamReport
 from fastprice.application.ports import BREAKER_STATES, Held, SourceReport
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.infrastructure.prometheus.value_files import ValueFiles
@@ -25,6 +27,7 @@ from fastprice.infrastructure.prometheus.value_files import ValueFiles
 HTTP_BUCKETS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 UPSTREAM_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 PUSH_BUCKETS = (1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+LAG_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 STORE_BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25)
 
 
@@ -153,6 +156,14 @@ class Metrics:
         self.sources_wanted = own("sources_wanted", "How many of them there should be at least.")
         first = "Share of the prices that come from the first of SOURCES, in failover mode."
         self.first_source_share = own("first_source_share", first)
+        self.stream_state = own("stream_state", "A source's stream: 0 off, 1 connecting, 2 live, 3 given up.", "source")
+        self.stream_messages = counter("stream_messages", "Messages of sources' streams, by kind.", ("source", "kind"))
+        ends = "Connections of sources' streams that ended, by reason."
+        self.stream_reconnects = counter("stream_reconnects", ends, ("source", "reason"))
+        lag = "Largest time in each second from a message's own stamp to its reading."
+        self.stream_lag = Histogram(
+            "stream_lag_seconds", lag, ("source",), buckets=LAG_BUCKETS, namespace="fastprice", registry=self.registry
+        )
         self.simulated = own("simulated", "1 while prices are simulated, even if only those of one source.")
         self.refreshes = counter("refreshes", "Pairs refreshed, by result.", ("result",))
 
@@ -170,7 +181,7 @@ class Metrics:
         self.leaders.set(0)
         self.sources_wanted.show([(sources_wanted,)])
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
-        for result in "fetched", "adopted", "failed":
+        for result in "fetched", "streamed", "adopted", "failed":
             self.refreshes.labels(result).inc(0)
         for route, status in product(routes, (500, 503)):
             self.http_requests.labels(route, "GET", status).inc(0)
@@ -188,6 +199,13 @@ class Metrics:
                 self.upstream_requests.labels(source, "rejected").inc()
             case Refreshed(result, pairs):
                 self.refreshes.labels(result).inc(pairs)
+            case StreamHeard(source, counts, lag_seconds):
+                for kind, count in counts.items():
+                    self.stream_messages.labels(source, kind).inc(count)
+                if lag_seconds is not None:
+                    self.stream_lag.labels(source).observe(max(0.0, lag_seconds))
+            case StreamReconnected(source, reason):
+                self.stream_reconnects.labels(source, reason).inc()
             case LeaderMoved(leads):
                 self.leaders.set(leads)
             case CacheRead(tier, result):
@@ -248,7 +266,9 @@ class Metrics:
         if self._shared:
             self._shared.save()
 
-    def show(self, held: Iterable[Held], reports: Sequence[SourceReport], now_ms: int) -> None:
+    def show(
+        self, held: Iterable[Held], reports: Sequence[SourceReport], streams: Iterable[StreamReport], now_ms: int
+    ) -> None:
         """Set the gauges to what this worker knows at a wall time."""
         newest = {each.quote.pair.symbol: each for each in held}
         prices = {symbol: float(each.quote.price) for symbol, each in newest.items() if each.usable}
@@ -256,6 +276,7 @@ class Metrics:
         self.price_age.show((symbol, each.age_seconds) for symbol, each in newest.items())
         self.price_fetched.show((symbol, each.fetched_at_ms / 1000) for symbol, each in newest.items())
         self.breaker_state.show((report.source, BREAKER_STATES.index(report.breaker)) for report in reports)
+        self.stream_state.show((report.source, STREAM_STATES.index(report.state)) for report in streams)
         self.cooldown_until.show((report.source, (report.cooldown_until_ms or 0) / 1000) for report in reports)
         compared = [(report.source, report.deviation) for report in reports if report.deviation is not None]
         self.price_deviation.show(compared)

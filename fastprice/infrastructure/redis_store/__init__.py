@@ -22,13 +22,19 @@ LAYOUT = "v2"
 # Followers listen again and again, each time for about a second.
 MAX_PAUSE_SECONDS = 5.0
 
+# The reports are sent only where they are new: with many pairs they are most of it, and streams write often. A SET goes
+# first, because a full Redis refuses none after another kind of write.
 # Only who leads may write: a leader that was paused and comes back late must not replace what its successor stored.
 # Who may not publish, for want of a right to the channel, has stored the round all the same.
 _WRITE = """
 local leader = redis.pcall('GET', KEYS[1])
 if type(leader) == 'string' and leader ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
-redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[5])
+if ARGV[3] ~= '' then
+  redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[5])
+elseif redis.call('PEXPIRE', KEYS[3], ARGV[5]) == 0 then
+  return 2
+end
 redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[6])
 redis.call('SET', KEYS[5], ARGV[8], 'PX', ARGV[5])
 redis.pcall('PUBLISH', ARGV[7], '')
@@ -92,13 +98,17 @@ class RedisStore:
     async def write(self, holder: str, stored: Stored) -> bool:
         now_ms = self._clock.wall_ms()
         bans_ms = max([self._keep_ms, *(ban.until_ms - now_ms for ban in stored.bans)])
-        records = self._records.dump(stored)
-        stamp = self._reports[1] if records[1] == self._reports[0] else b"%d" % stored.made_at_ms
-        args: list[Any] = [holder, *records, self._keep_ms, bans_ms, self._channel, stamp or b""]
-        is_written = bool(await self._do("write", lambda: self._write(self._keys, args)))
-        if is_written:
-            self._reports = records[1], stamp
-        return is_written
+        round_, reports, bans = self._records.dump(stored)
+        has_news = reports != self._reports[0]
+        stamp = b"%d" % stored.made_at_ms if has_news else self._reports[1] or b""
+        args: list[Any] = [holder, round_, b"", bans, self._keep_ms, bans_ms, self._channel, stamp]
+        result = 2 if has_news else await self._do("write", lambda: self._write(self._keys, args))
+        if result == 2:  # They are new, or Redis has lost them.
+            args[2] = reports
+            result = await self._do("write", lambda: self._write(self._keys, args))
+        if result:
+            self._reports = reports, stamp
+        return bool(result)
 
     async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
         lasts_ms = round(seconds * 1000)

@@ -1,0 +1,159 @@
+"""What one source says of one pair, by its polls and by its stream: plain state, with the times passed in.
+
+The poll is the truth, the stream a hint that is mostly newer:
+
+1. A poll is asked. 2. The stream tells of a trade. 3. The poll's answer comes, which was made before the trade.
+
+So what the stream told after a poll was asked stays, and the poll confirms it or not. What it told before gives way.
+A poll also finds a stream out: one that has not told what the poll sees is silent, one that keeps telling what the poll
+does not see is wrong.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from fastprice.application.judgement import Judgement
+from fastprice.application.live_ports import Day, Update
+from fastprice.domain.quote import MAX_SKEW_MS, Quote
+
+# A stream that has not told a change for so long after a poll saw it does not work: some tell once a second only.
+SILENT_MS = 3_000
+# What is read in the same millisecond as something that was served counts as read in the next one, or it would seem not
+# to be newer; so many may follow each other.
+SAME_MS = 5
+# What a stamp of whole seconds leaves out at most.
+WHOLE_MS = 1_000
+
+
+class Found(NamedTuple):
+    """What a poll shows of the stream: how often in a row it was found silent, and whether it is wrong."""
+
+    silences: int = 0
+    is_wrong: bool = False
+
+
+class _Part:
+    """One part of a quote: when the stream told it last, and since when it has not told what polls see; wall times."""
+
+    __slots__ = ("missed_at_ms", "told_at_ms")
+
+    def __init__(self) -> None:
+        self.told_at_ms = self.missed_at_ms = 0
+
+    def is_silent(self, is_other: bool, asked_ms: int, now_ms: int) -> bool:
+        """Whether the stream does not tell this part; `is_other` says that the poll saw another one than we know."""
+        if self.told_at_ms > self.missed_at_ms:
+            self.missed_at_ms = 0
+        if is_other and not self.missed_at_ms and self.told_at_ms <= asked_ms:
+            self.missed_at_ms = now_ms
+        return self.missed_at_ms > 0 and now_ms - self.missed_at_ms >= SILENT_MS
+
+
+class Merged:
+    """The state of one pair at one source; `quote` is what it says now, None before it said a price.
+
+    `doubted` says that the last poll contradicted the stream: it is not listened to until one confirms it.
+    """
+
+    __slots__ = (
+        "doubted", "quote", "silences", "_book", "_day", "_given_ms", "_judgement", "_polled_stamp_ms", "_price",
+        "_same_stamps", "_with_book",
+    )  # fmt: skip
+
+    def __init__(self, with_book: bool, same_stamps: bool = False) -> None:
+        self.quote: Quote | None = None
+        self.doubted = False
+        self.silences = 0
+        # Whether the stream tells every change of bid and ask, so that its silence about one shows that it is broken.
+        self._with_book = with_book
+        # Whether the stamps of polls and of the stream mean the same, so that they tell which of the two is older.
+        self._same_stamps = same_stamps
+        self._price, self._book, self._day = _Part(), _Part(), _Part()
+        self._judgement: Judgement | None = None
+        self._given_ms = self._polled_stamp_ms = 0
+
+    def hear(self, update: Update) -> bool:
+        """Take over what the stream says; whether there is something to take. Raises InvalidQuote."""
+        before, at_ms = self.quote, update.read_at_ms
+        if before is None:
+            return False  # The first poll comes within an interval, and has all parts.
+        if at_ms < before.fetched_at_ms - SAME_MS:
+            return False  # The event loop stood still, and nobody knows whether it came before the poll's answer.
+        price, (bid, ask), day = before.price, (before.bid, before.ask), _day_of(before)
+        if update.price is not None:
+            price, self._price.told_at_ms = update.price, at_ms
+            if self._judgement:
+                self._judgement.hear(float(price))
+        if update.book is not None:
+            (bid, ask), self._book.told_at_ms = update.book, at_ms
+        if update.day is not None:
+            day, self._day.told_at_ms = update.day, at_ms
+        stamp_ms = update.time_ms if (update.time_ms or 0) <= at_ms + MAX_SKEW_MS else None
+        self.quote = Quote(
+            before.pair, price, bid, ask, *day, before.source, _newest(stamp_ms, before.source_time_ms),
+            max(at_ms, self._given_ms + 1, before.fetched_at_ms),
+        )  # fmt: skip
+        return not self.doubted
+
+    def take(self) -> Quote | None:
+        """What it says now, None where that is in doubt; what is heard after this is newer."""
+        if self.quote is None or self.doubted:
+            return None
+        self._given_ms = self.quote.fetched_at_ms
+        return self.quote
+
+    def poll(self, quote: Quote, asked_ms: int) -> tuple[Quote, Found]:
+        """What the source says now that a poll, asked at that wall time, gave a quote; and what it shows."""
+        before = self.quote or quote
+        stamp_ms, newest_ms = quote.source_time_ms or 0, before.source_time_ms or 0
+        # Some answer polls from a copy that is behind their stream; some stamps have whole seconds.
+        is_older = self._same_stamps and stamp_ms + WHOLE_MS < newest_ms
+        found = self._found(before if is_older else quote, before, asked_ms, float(quote.price))
+        if self._polled_stamp_ms <= stamp_ms < newest_ms:
+            # Its own stamps do not run backwards, it is only that the stream has shown a newer one.
+            quote = replace(quote, source_time_ms=newest_ms)
+        self._polled_stamp_ms = stamp_ms
+        # Everything that was told is newer than a poll that is older.
+        said = quote if self.doubted else self._with_newer_parts(quote, before, 0 if is_older else asked_ms)
+        self.quote, self._given_ms = said, said.fetched_at_ms
+        return said, found
+
+    def _with_newer_parts(self, quote: Quote, before: Quote, asked_ms: int) -> Quote:
+        """The poll's quote, but for the parts that the stream told after the poll was asked."""
+        has_price, has_book = self._price.told_at_ms > asked_ms, self._book.told_at_ms > asked_ms
+        if not (has_price or has_book):
+            return quote
+        price = before.price if has_price else quote.price
+        bid, ask = (before.bid, before.ask) if has_book else (quote.bid, quote.ask)
+        confirms = (price, bid, ask) == (quote.price, quote.bid, quote.ask)
+        return Quote(
+            quote.pair, price, bid, ask, *_day_of(before if self._day.told_at_ms > asked_ms else quote), quote.source,
+            _newest(quote.source_time_ms, before.source_time_ms),
+            quote.fetched_at_ms if confirms else before.fetched_at_ms,
+        )  # fmt: skip
+
+    def _found(self, quote: Quote, before: Quote, asked_ms: int, price: float) -> Found:
+        now_ms = quote.fetched_at_ms
+        silent = self._price.is_silent(quote.price != before.price, asked_ms, now_ms)
+        if self._with_book:
+            is_other = (quote.bid, quote.ask) != (before.bid, before.ask)
+            silent = self._book.is_silent(is_other, asked_ms, now_ms) or silent
+        if silent:
+            self.silences += 1
+            # Measured anew, because something is done about it now.
+            self._price.missed_at_ms = self._price.missed_at_ms and now_ms
+            self._book.missed_at_ms = self._book.missed_at_ms and now_ms
+        elif not (self._price.missed_at_ms or self._book.missed_at_ms):
+            self.silences = 0
+        if self._judgement is None:
+            self._judgement = Judgement(price, now_ms)
+        self.doubted = self._judgement.doubts(price)
+        return Found(self.silences if silent else 0, self._judgement.is_wrong(price, now_ms))
+
+
+def _day_of(quote: Quote) -> Day:
+    return Day(quote.volume_24h, quote.high_24h, quote.low_24h, quote.open_24h)
+
+
+def _newest(*stamps: int | None) -> int | None:
+    return max((stamp for stamp in stamps if stamp is not None), default=None)

@@ -1,0 +1,107 @@
+"""A source that is polled and has a live stream as well: one PriceSource that says what it said last, either way."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+from fastprice.application.live_ports import PriceStream, StreamReport, Update
+from fastprice.application.merged import Merged
+from fastprice.application.ports import Answers, Call, Clock, PriceSource
+from fastprice.domain.errors import InvalidQuote, SourceError
+from fastprice.domain.quote import Pair, Quote, SourceTime
+
+# What is done about a pair of which the stream is silent, by how often in a row a poll found it so: that is every three
+# seconds, so after a while only once in a minute and a half. A connection carries many pairs and is changed once.
+RENEW_AT, RECONNECT_AT, EVERY = {1, 4, 8, 16}, 2, 32
+# From so many silences on a pair counts as lost; where more than this share is, the stream is given up.
+LOST_AT, MOST_LOST = 3, 0.5
+
+
+class Streamed:
+    """A PriceSource; while its stream is open, its answers are what the stream said where that is newer.
+
+    `lag_ms` is how old a message may be by its own stamp when it is read, `trade_lag_ms` where the stamp is that of the
+    last trade. `wrong` says why the stream is not to be believed, until it is opened anew.
+    """
+
+    def __init__(self, source: PriceSource, stream: PriceStream, clock: Clock, lag_ms: int, trade_lag_ms: int) -> None:
+        self.name, self.source_time, self.limit = source.name, source.source_time, source.limit
+        self.calls = source.calls
+        self.wrong: str | None = None
+        self._source = source
+        self._stream = stream
+        self._clock = clock
+        self._lag_ms = {SourceTime.PRICE: lag_ms, SourceTime.TRADE: trade_lag_ms}.get(stream.source_time)
+        self._pairs: dict[Pair, Merged] = {}
+        self._changed: dict[Pair, Merged] = {}
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._pairs)
+
+    async def fetch(self, call: Call) -> Answers:
+        asked_ms = self._clock.wall_ms()
+        answers = await self._source.fetch(call)
+        if not self._pairs:
+            return answers
+        self._hear()  # What was read before the answer must not be taken for newer than it.
+        silent: dict[Pair, int] = {}
+        said = {
+            pair: self._merged(answer, asked_ms, silent) if isinstance(answer, Quote) else answer
+            for pair, answer in answers.items()
+        }
+        self._act(silent)
+        return said
+
+    def open(self, pairs: Sequence[Pair], news: Callable[[], None], refused: Callable[[SourceError], None]) -> None:
+        """Listen to the stream of these pairs from now on; see PriceStream."""
+        self.wrong = None
+        same_stamps = self._stream.source_time is self.source_time in (SourceTime.PRICE, SourceTime.TRADE)
+        self._pairs = {pair: Merged(not self._stream.book_as_of_trade, same_stamps) for pair in pairs}
+        self._stream.open(pairs, news, refused)
+
+    async def close(self) -> None:
+        """Listen no longer; what the stream said is forgotten."""
+        self._pairs, self._changed = {}, {}
+        await self._stream.close()
+
+    def report(self, now_ms: int) -> StreamReport:
+        return self._stream.report(now_ms)
+
+    def take(self) -> list[Quote]:
+        """What the source says now of each pair that the stream has told something of since the last look."""
+        self._hear()
+        changed, self._changed = self._changed, {}
+        return [quote for merged in changed.values() if (quote := merged.take())]
+
+    def _hear(self) -> None:
+        for update in self._stream.take():
+            merged = self._pairs.get(update.pair)
+            if merged is None or self._is_late(update):
+                continue
+            with contextlib.suppress(InvalidQuote):
+                if merged.hear(update):
+                    self._changed[update.pair] = merged
+
+    def _is_late(self, update: Update) -> bool:
+        lag_ms = update.read_at_ms - (update.time_ms or update.read_at_ms)
+        return self._lag_ms is not None and lag_ms > self._lag_ms
+
+    def _merged(self, quote: Quote, asked_ms: int, silent: dict[Pair, int]) -> Quote:
+        if (merged := self._pairs.get(quote.pair)) is None:
+            return quote
+        said, found = merged.poll(quote, asked_ms)
+        if found.silences:
+            silent[quote.pair] = found.silences
+        if found.is_wrong:
+            self.wrong = f"it says other prices of {quote.pair.symbol} than the polls, which say {quote.price}"
+        return said
+
+    def _act(self, silent: Mapping[Pair, int]) -> None:
+        """Do something about the pairs of which a poll has just shown that the stream is silent."""
+        if renew := [pair for pair, times in silent.items() if times in RENEW_AT or times % EVERY == 0]:
+            self._stream.renew(renew)
+        if reconnect := [pair for pair, times in silent.items() if times == RECONNECT_AT]:
+            self._stream.reconnect(reconnect)
+        lost = sum(merged.silences >= LOST_AT for merged in self._pairs.values())
+        if lost > MOST_LOST * len(self._pairs):
+            self.wrong = f"it does not tell what polls see of {lost} pairs, although it was subscribed to anew"

@@ -1,0 +1,20 @@
+"""How often something may be done: so many times at once, and so many a second on average."""
+
+from fastprice.application.ports import Clock, Limit
+
+
+class Budget:
+    """What is left of a limit; whoever is over it waits, in the order of coming."""
+
+    def __init__(self, limit: Limit, clock: Clock) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._left, self._at = limit.burst, clock.monotonic()
+
+    async def spend(self) -> None:
+        """Spend one, when there is one."""
+        now = self._clock.monotonic()
+        self._left = min(self._limit.burst, self._left + (now - self._at) * self._limit.per_second) - 1.0
+        self._at = now
+        if self._left < 0:
+            await self._clock.sleep(-self._left / self._limit.per_second)

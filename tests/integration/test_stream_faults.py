@@ -1,0 +1,110 @@
+"""Every fault of an exchange's stream against a real leader, with each served quote held against what was said."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from bench.streamfaults.said import NotingMarket
+from bench.streamfaults.world import (
+    CACHE_TTL, INTERVAL, PATIENCE, PAUSES, World, hastened, impatient, open_sockets, world
+)
+from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.market.streams import STREAM_MEANINGS
+from tests.service import polling
+
+pytestmark = pytest.mark.anyio
+
+PAIRS = ("eth-usdt", "btc-usd", "doge-usdt")
+STREAMING = [name for name, exchange in EXCHANGES.items() if exchange.stream]
+FAULT_SECONDS, EVERY_MS, ANY_FRAME_SECONDS = 1.5, 100, 1.5
+# How long the market does what it does with `seconds`, where its default is too long for a test.
+SECONDS = {"handshake_429": 1.0, "lifetime": 0.5, "planned_cut": 0.7, "drip": 0.3}
+# A price that is off by so much fits to the one before, so it is the polls that find it out.
+FACTOR = 1.003
+# After these polls stay away from the exchange for longer than a test takes.
+LEFT_ALONE = ("handshake_451", "handshake_403")
+# Some connections are opened anew, but never in a storm: what a fault and its end may cost altogether.
+MOST_OPENED = 16
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    for _ in polling():
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"never came: {what}")
+
+
+def told(made: World, names: set[str]) -> bool:
+    """Whether one of these streams is live, and every pair was renewed by streams."""
+    return bool(made.live & names) and made.renewed.keys() == set(made.latest.pairs)
+
+
+async def recovered(made: World, names: set[str]) -> None:
+    made.renewed.clear()
+    state = "its stream does not tell all pairs again"
+    try:
+        await until(partial(told, made, names), state)
+    except AssertionError:
+        raise AssertionError(f"{state}: {made.renewed} {made.feed.reports()} {made.events[-5:]}") from None
+
+
+async def play(name: str, fault: str, factor: float = FACTOR, pairs: tuple[str, ...] | None = None) -> World:
+    """One fault at the first of three sources: live before it, sound in it, live after it, and nothing left behind."""
+    tasks, sockets = len(asyncio.all_tasks()), open_sockets()
+    market = NotingMarket(PAIRS)
+    market.every_ms = EVERY_MS
+    sources = [name, *[other for other in ("okx", "kraken", "binance") if other != name][:2]]
+    chance = random.Random(fault)
+    with hastened((*PAUSES, *PATIENCE)):
+        async with world(market, sources, partial(impatient, seconds=ANY_FRAME_SECONDS), chance.random) as made:
+            await recovered(made, {name})
+            made.oracle.most_age_ms = CACHE_TTL * 1000
+            connections, running = len(market.streams.feeds[name].connections), len(asyncio.all_tasks())
+            if fault in ("lie", "frozen"):
+                # See MOST_POLLS: it may be served until a second poll has found it out.
+                made.oracle.liars.add(name)
+            market.set_stream_fault(name, fault, SECONDS.get(fault), factor, pairs)
+            await asyncio.sleep(FAULT_SECONDS)
+            market.clear_stream_fault(name)
+            await recovered(made, set(sources) if fault in LEFT_ALONE else {name})
+            made.oracle.liars.clear()
+            await asyncio.sleep(3 * INTERVAL)
+            assert not made.oracle.found, made.oracle.details
+            assert not any(market.stream_limits_exceeded.values()), market.stream_limits_exceeded
+            assert market.streams.feeds[name].opened <= MOST_OPENED
+            if fault not in LEFT_ALONE:
+                await until(lambda: len(market.streams.feeds[name].connections) == connections, "as many connections")
+            # Calls to sources come and go beside them.
+            await until(lambda: len(asyncio.all_tasks()) <= running + 6, "as many tasks")
+    await until(lambda: len(asyncio.all_tasks()) <= tasks and open_sockets() <= sockets, "nothing left behind")
+    assert made.oracle.judged
+    return made
+
+
+@pytest.mark.parametrize("fault", STREAM_MEANINGS)
+async def test_each_fault_of_a_stream_is_survived_with_true_prices_and_over_when_it_is_over(fault: str) -> None:
+    await play("kucoin" if fault == "token_500" else "binance", fault)
+
+
+ELSEWHERE = ("stalled", "close_1006", "drip", "key_reset", "crossed", "handshake_429", "old_keys", "lie")
+
+
+@pytest.mark.parametrize("name", [name for name in STREAMING if name != "binance"])
+@pytest.mark.parametrize("fault", ELSEWHERE)
+async def test_the_worst_faults_are_survived_at_every_exchange(fault: str, name: str) -> None:
+    await play(name, fault)
+
+
+@pytest.mark.parametrize("name", STREAMING)
+async def test_one_pair_that_is_silent_comes_back_and_costs_no_other_one(name: str) -> None:
+    await play(name, "stalled", pairs=PAIRS[:1])
+
+
+@pytest.mark.parametrize("name", STREAMING)
+async def test_a_lie_that_surprises_is_never_served(name: str) -> None:
+    await play(name, "old_keys", factor=1.5)
