@@ -95,7 +95,7 @@ class Round:
         for call, outcome in zip(ask.calls, outcomes, strict=True):
             for pair in call.pairs:
                 try:
-                    self._consider(ask, _answer(outcome, pair))
+                    self._consider(ask, health.words.newest(_answer(outcome, pair), wall_ms))
                     useful = True
                 except SourceError as error:
                     errors.append(error)

@@ -32,6 +32,7 @@ class _Word:
     doubted_at_ms: int = 0
     agreements: int = 0
     stamp_ms: int = 0
+    streamed: Quote | None = None
     error: str | None = None
     error_at_ms: int | None = None
     lost: bool = False
@@ -89,11 +90,27 @@ class Words:
         word = self._words[quote.pair]
         was_lost, word.lost = word.lost, False
         word.unlisted_seconds, word.unlisted_until, word.unlisted_until_ms = 0.0, 0.0, None
-        self.told(quote, held)
+        self._take(quote, held)
         return was_lost
 
     def told(self, quote: Quote, held: Quote | None) -> None:
-        """It said this, in an answer or by its stream; whether it answers when it is asked is not shown by it."""
+        """Its stream told this; whether it answers when it is asked is not shown by it."""
+        self._words[quote.pair].streamed = quote
+        self._take(quote, held)
+
+    def newest(self, quote: Quote, wall_ms: int) -> Quote:
+        """What it says of a pair now that an answer gave this quote: that, or what its stream has told since.
+
+        1. The answer is read. 2. The stream tells a newer price, which is served. 3. The answer comes to be considered,
+        and would seem to run backwards.
+        """
+        word = self._words.get(quote.pair)
+        streamed = word.streamed if word else None
+        if streamed and quote.fetched_at_ms < streamed.fetched_at_ms and not streamed.is_from_future(wall_ms):
+            return streamed
+        return quote
+
+    def _take(self, quote: Quote, held: Quote | None) -> None:
         word = self._words[quote.pair]
         if word.quote is None or _digits(quote) != _digits(word.quote):
             word.same_since_ms, word.held_then = quote.fetched_at_ms, held

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fastprice.application.events import SourceCooling
+from fastprice.application.events import SourceCooling, SourceLost
 from fastprice.application.feed import GIVE_UP_SECONDS, MOVE_SECONDS
 from fastprice.application.latest_price import Snapshot
 from fastprice.application.leader import CLAIM_TURNS
@@ -17,7 +17,7 @@ from fastprice.domain.errors import RateLimited, SourceDown
 from fastprice.domain.quote import Pair, Quote, SourceTime
 from fastprice.engine import engine
 from fastprice.settings import Settings
-from tests.fakes import BTC, ETH, FakeClock, FakeSource, FakeStream, RecordingEvents, settle
+from tests.fakes import BTC, ETH, FakeClock, FakeSource, FakeStream, RecordingEvents, a_quote, settle
 from tests.memory_store import MemoryStore, Shelf
 
 pytestmark = pytest.mark.anyio
@@ -162,6 +162,29 @@ async def test_a_poll_asked_before_a_message_was_read_does_not_replace_it(a_work
     assert worker.price() == "100.1"
     await worker.clock.advance(1.0)
     assert worker.price() == "100"
+
+
+async def test_what_is_told_between_an_answer_and_its_consideration_does_not_make_it_run_backwards(
+    a_worker: MakeWorker,
+) -> None:
+    """1. An answer is read. 2. The stream tells a newer price, which is served. 3. The answer is considered."""
+    worker = await a_worker()
+    streamed, source = worker.streams["binance"], worker.polled["binance"]
+    source.source_time, health = SourceTime.PRICE, worker.rounds._sources[0]
+    health.source.source_time = SourceTime.PRICE
+    source.answers = [{ETH: lambda: a_quote("100", worker.clock.wall_ms(), source_time_ms=worker.clock.wall_ms() - 10)}]
+    fetch = health.source.fetch
+
+    async def slowly(call: Any) -> Any:
+        answers = await fetch(call)
+        worker.clock.now += 0.2
+        streamed.say("100.1", time_ms=worker.clock.wall_ms())
+        await settle()
+        return answers
+
+    health.source.fetch = slowly
+    await worker.clock.advance(1.0)
+    assert worker.price() == "100.1" and not worker.events.of(SourceLost)
 
 
 async def test_what_was_read_but_not_yet_served_is_not_lost_to_a_poll(a_worker: MakeWorker) -> None:
