@@ -1,6 +1,6 @@
 """What the application needs of live feeds, as a protocol, and what passes through it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -66,8 +66,8 @@ class PriceStream(Protocol):
         `news` is told that there is something to take, `refused` what the exchange means by refusing or cutting us.
         """
 
-    def take(self) -> Sequence[Update]:
-        """The newest of each pair and channel since the last look, in the order in which they were read."""
+    def take(self) -> Iterable[Update]:
+        """The newest of each pair and channel since the last look, in the order of reading; to be read at once."""
 
     def renew(self, pairs: Sequence[Pair]) -> None:
         """Subscribe anew to pairs that are silent."""

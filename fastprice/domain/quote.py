@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
+from functools import lru_cache
 
 from fastprice.domain.errors import InvalidQuote
 
@@ -152,9 +153,18 @@ class Quote:
 
 def read_amount(name: str, text: str, limits: tuple[Decimal, Decimal]) -> Decimal:
     """The value of a plain decimal string within `limits`; InvalidQuote, with `name` in its text, on any other."""
+    try:
+        return _amount(text, limits)
+    except ValueError as error:
+        raise InvalidQuote(f"{name} {error}") from None
+
+
+# What a source says is read when it comes and when it becomes a Quote, and much of it is the same as before.
+@lru_cache(maxsize=256)
+def _amount(text: str, limits: tuple[Decimal, Decimal]) -> Decimal:
     if len(text) > MAX_DIGITS or not _DECIMAL.fullmatch(text):
-        raise InvalidQuote(f"{name} {text[:MAX_DIGITS]!r} is not a plain decimal number")
+        raise ValueError(f"{text[:MAX_DIGITS]!r} is not a plain decimal number")
     amount, (least, most) = Decimal(text), limits
     if not least <= amount <= most:
-        raise InvalidQuote(f"{name} {text} is out of range")
+        raise ValueError(f"{text} is out of range")
     return amount

@@ -5,7 +5,7 @@ no more than its last rows.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -76,10 +76,9 @@ class LiveStream:
             self._shards.append(shard := Shard(begin, self._lost, self._clock, self._random))
             self._tasks.append(asyncio.create_task(shard.run(), name=f"stream of {self.name}"))
 
-    def take(self) -> Sequence[Update]:
+    def take(self) -> Iterator[Update]:
         """See PriceStream; a row that cannot be true is left out."""
         rows, self._rows = self._rows, {}
-        updates = []
         for topic, (row, read_at_ms) in rows.items():
             try:
                 update = self._stream.channels[topic.channel].update(self._pairs[topic.symbol], row.data, read_at_ms)
@@ -90,9 +89,8 @@ class LiveStream:
                 self._tally.lagged(read_at_ms - update.time_ms)
             if self.source_time is SourceTime.PRICE or self.book_as_of_trade:  # So the stamp is that of the whole row.
                 update = self._delays.judged(topic.channel, update, self._clock.wall_ms())
-            updates.append(update)
+            yield update
         self._tally.tell(connection.counts for connection in self._connections())
-        return updates
 
     def renew(self, pairs: Sequence[Pair]) -> None:
         """See PriceStream."""

@@ -52,6 +52,9 @@ def text(data: Any, path: Path) -> str:
 
 def said(data: Any, path: Path) -> str:
     """What the body says at a path, or nothing: for what may be missing or come in any shape."""
+    if type(data) is dict and type(path) is str:  # Mostly, and so without the steps of a path.
+        value = data.get(path)
+        return value if isinstance(value, str) else ""
     try:
         return text(data, path)
     except InvalidQuote:
