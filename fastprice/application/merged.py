@@ -9,11 +9,13 @@ A poll also finds a stream out: one that has not told what the poll sees is sile
 does not see is wrong.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import NamedTuple
 
 from fastprice.application.judgement import Judgement
 from fastprice.application.live_ports import Day, Update
+from fastprice.application.stamps import Stamps
 from fastprice.domain.quote import MAX_SKEW_MS, Quote
 
 # A stream that has not told a change for so long after a poll saw it does not work: some tell once a second only.
@@ -56,11 +58,11 @@ class Merged:
     """
 
     __slots__ = (
-        "doubted", "quote", "silences", "_book", "_day", "_given_ms", "_judgement", "_polled_stamp_ms", "_price",
-        "_same_stamps", "_with_book",
+        "doubted", "quote", "silences", "_book", "_day", "_given_ms", "_judgement", "_price", "_same_stamps", "_stamps",
+        "_with_book",
     )  # fmt: skip
 
-    def __init__(self, with_book: bool, same_stamps: bool = False) -> None:
+    def __init__(self, with_book: bool, stamps: Stamps, same_stamps: bool = False) -> None:
         self.quote: Quote | None = None
         self.doubted = False
         self.silences = 0
@@ -70,7 +72,19 @@ class Merged:
         self._same_stamps = same_stamps
         self._price, self._book, self._day = _Part(), _Part(), _Part()
         self._judgement: Judgement | None = None
-        self._given_ms = self._polled_stamp_ms = 0
+        self._given_ms = 0
+        self._stamps = stamps
+
+    def restart(self) -> None:
+        """The stream begins anew, or our clock was set back: what it told before counts no longer."""
+        self._price, self._book, self._day = _Part(), _Part(), _Part()
+        self._judgement = None
+        self.doubted = False
+        self.silences = 0
+
+    def pardon(self) -> None:
+        """The stream is not yet subscribed to the pair, so that it tells nothing shows nothing."""
+        self._price.missed_at_ms = self._book.missed_at_ms = self.silences = 0
 
     def hear(self, update: Update) -> bool:
         """Take over what the stream says; whether there is something to take. Raises InvalidQuote."""
@@ -89,6 +103,7 @@ class Merged:
         if update.day is not None:
             day, self._day.told_at_ms = update.day, at_ms
         stamp_ms = update.time_ms if (update.time_ms or 0) <= at_ms + MAX_SKEW_MS else None
+        self._stamps.show(stamp_ms)
         self.quote = Quote(
             before.pair, price, bid, ask, *day, before.source, _newest(stamp_ms, before.source_time_ms),
             max(at_ms, self._given_ms + 1, before.fetched_at_ms),
@@ -105,16 +120,19 @@ class Merged:
     def poll(self, quote: Quote, asked_ms: int) -> tuple[Quote, Found]:
         """What the source says now that a poll, asked at that wall time, gave a quote; and what it shows."""
         before = self.quote or quote
-        stamp_ms, newest_ms = quote.source_time_ms or 0, before.source_time_ms or 0
+        if before.fetched_at_ms > quote.fetched_at_ms + MAX_SKEW_MS:
+            # Our clock was set back: what was read before it seems newer than all that comes.
+            self.restart()
+            before, self._given_ms = quote, 0
         # Some answer polls from a copy that is behind their stream; some stamps have whole seconds.
-        is_older = self._same_stamps and stamp_ms + WHOLE_MS < newest_ms
+        is_older = self._same_stamps and (quote.source_time_ms or 0) + WHOLE_MS < (before.source_time_ms or 0)
         found = self._found(before if is_older else quote, before, asked_ms, float(quote.price))
-        if self._polled_stamp_ms <= stamp_ms < newest_ms:
-            # Its own stamps do not run backwards, it is only that the stream has shown a newer one.
-            quote = replace(quote, source_time_ms=newest_ms)
-        self._polled_stamp_ms = stamp_ms
-        # Everything that was told is newer than a poll that is older.
-        said = quote if self.doubted else self._with_newer_parts(quote, before, 0 if is_older else asked_ms)
+        sound = self._stamps.polled(quote)
+        # What is odd by its own stamp is for others to find out, and stands alone.
+        said = sound or quote
+        if sound and not self.doubted:
+            # Everything that was told is newer than a poll that is older.
+            said = self._with_newer_parts(sound, before, 0 if is_older else asked_ms)
         self.quote, self._given_ms = said, said.fetched_at_ms
         return said, found
 
@@ -125,7 +143,7 @@ class Merged:
             return quote
         price = before.price if has_price else quote.price
         bid, ask = (before.bid, before.ask) if has_book else (quote.bid, quote.ask)
-        confirms = (price, bid, ask) == (quote.price, quote.bid, quote.ask)
+        confirms = _same((price, bid, ask), (quote.price, quote.bid, quote.ask))
         return Quote(
             quote.pair, price, bid, ask, *_day_of(before if self._day.told_at_ms > asked_ms else quote), quote.source,
             _newest(quote.source_time_ms, before.source_time_ms),
@@ -134,9 +152,9 @@ class Merged:
 
     def _found(self, quote: Quote, before: Quote, asked_ms: int, price: float) -> Found:
         now_ms = quote.fetched_at_ms
-        silent = self._price.is_silent(quote.price != before.price, asked_ms, now_ms)
+        silent = self._price.is_silent(not _same((quote.price,), (before.price,)), asked_ms, now_ms)
         if self._with_book:
-            is_other = (quote.bid, quote.ask) != (before.bid, before.ask)
+            is_other = not _same((quote.bid, quote.ask), (before.bid, before.ask))
             silent = self._book.is_silent(is_other, asked_ms, now_ms) or silent
         if silent:
             self.silences += 1
@@ -153,6 +171,14 @@ class Merged:
 
 def _day_of(quote: Quote) -> Day:
     return Day(quote.volume_24h, quote.high_24h, quote.low_24h, quote.open_24h)
+
+
+def _same(amounts: Sequence[str | None], others: Sequence[str | None]) -> bool:
+    """Whether they are equal in value: polls and streams may write a number with more or fewer zeros."""
+    return all(
+        one == other or (one is not None and other is not None and Decimal(one) == Decimal(other))
+        for one, other in zip(amounts, others, strict=True)
+    )
 
 
 def _newest(*stamps: int | None) -> int | None:

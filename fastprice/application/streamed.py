@@ -1,11 +1,14 @@
 """A source that is polled and has a live stream as well: one PriceSource that says what it said last, either way."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from fastprice.application.live_ports import PriceStream, StreamReport, Update
 from fastprice.application.merged import Merged
 from fastprice.application.ports import Answers, Call, Clock, PriceSource
+from fastprice.application.stamps import Stamps
 from fastprice.domain.errors import InvalidQuote, SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
@@ -30,7 +33,10 @@ class Streamed:
         self._source = source
         self._stream = stream
         self._clock = clock
-        self._lag_ms = {SourceTime.PRICE: lag_ms, SourceTime.TRADE: trade_lag_ms}.get(stream.source_time)
+        lags_ms = {SourceTime.PRICE: lag_ms, SourceTime.TRADE: trade_lag_ms}
+        self._lag_ms, poll_lag_ms = lags_ms.get(stream.source_time), lags_ms.get(source.source_time)
+        # Kept while the stream is closed: the next polls are still behind what it told.
+        self._stamps: defaultdict[Pair, Stamps] = defaultdict(partial(Stamps, poll_lag_ms))
         self._pairs: dict[Pair, Merged] = {}
         self._changed: dict[Pair, Merged] = {}
 
@@ -41,7 +47,7 @@ class Streamed:
     async def fetch(self, call: Call) -> Answers:
         asked_ms = self._clock.wall_ms()
         answers = await self._source.fetch(call)
-        if not self._pairs:
+        if not self._stamps:
             return answers
         self._hear()  # What was read before the answer must not be taken for newer than it.
         silent: dict[Pair, int] = {}
@@ -55,8 +61,9 @@ class Streamed:
     def open(self, pairs: Sequence[Pair], news: Callable[[], None], refused: Callable[[SourceError], None]) -> None:
         """Listen to the stream of these pairs from now on; see PriceStream."""
         self.wrong = None
-        same_stamps = self._stream.source_time is self.source_time in (SourceTime.PRICE, SourceTime.TRADE)
-        self._pairs = {pair: Merged(not self._stream.book_as_of_trade, same_stamps) for pair in pairs}
+        same = self._stream.source_time is self.source_time in (SourceTime.PRICE, SourceTime.TRADE)
+        with_book = not self._stream.book_as_of_trade
+        self._pairs = {pair: Merged(with_book, self._stamps[pair], same) for pair in pairs}
         self._stream.open(pairs, news, refused)
 
     async def close(self) -> None:
@@ -88,7 +95,7 @@ class Streamed:
 
     def _merged(self, quote: Quote, asked_ms: int, silent: dict[Pair, int]) -> Quote:
         if (merged := self._pairs.get(quote.pair)) is None:
-            return quote
+            return self._stamps[quote.pair].polled(quote) or quote
         said, found = merged.poll(quote, asked_ms)
         if found.silences:
             silent[quote.pair] = found.silences

@@ -149,6 +149,32 @@ async def test_the_stamp_of_a_last_trade_may_be_older(a_worker: MakeWorker) -> N
     assert Streamed(FakeSource("b", FakeClock(), "1"), stream, FakeClock(), LAG_MS, TRADE_LAG_MS)._lag_ms is None
 
 
+async def test_polls_that_are_behind_their_stream_do_not_run_backwards_even_when_it_is_closed() -> None:
+    """1. The stream tells of now. 2. A poll is answered with what was made a second ago, as every poll is there."""
+    clock = FakeClock()
+    source = FakeSource("kucoin", clock, source_time=SourceTime.PRICE)
+    stream = FakeStream("kucoin", clock)
+    streamed = Streamed(source, stream, clock, LAG_MS, TRADE_LAG_MS)
+    streamed.open([ETH], lambda: None, lambda error: None)
+    stamps = []
+
+    async def poll() -> None:
+        clock.now += 0.1
+        quote = a_quote("100", clock.wall_ms(), source_time_ms=clock.wall_ms() - 1000)
+        source.answers = [{ETH: quote}]
+        answer = (await streamed.fetch(source.calls([ETH])[0]))[ETH]
+        stamps.append(answer.source_time_ms if isinstance(answer, Quote) else None)
+
+    await poll()
+    stream.say("100.1", time_ms=clock.wall_ms())
+    streamed.take()
+    told_ms = clock.wall_ms()
+    await poll()
+    await streamed.close()
+    await poll()
+    assert stamps == [told_ms - 1000, told_ms, told_ms]
+
+
 async def test_a_poll_asked_before_a_message_was_read_does_not_replace_it(a_worker: MakeWorker) -> None:
     worker = await a_worker()
     source = worker.polled["binance"]

@@ -7,6 +7,7 @@ import pytest
 from fastprice.application.judgement import OFF, VERY_WRONG_MS, WRONG_MS
 from fastprice.application.live_ports import Day, Update
 from fastprice.application.merged import SAME_MS, SILENT_MS, Found, Merged
+from fastprice.application.stamps import Stamps
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import MAX_SKEW_MS, Quote
 from tests.fakes import ETH, START_MS, a_quote
@@ -15,8 +16,8 @@ from tests.fakes import ETH, START_MS, a_quote
 class Source:
     """One pair of one source on a clock of milliseconds since the start."""
 
-    def __init__(self, with_book: bool = True, same_stamps: bool = False) -> None:
-        self.merged = Merged(with_book, same_stamps)
+    def __init__(self, with_book: bool = True, lag_ms: int | None = None, same_stamps: bool = False) -> None:
+        self.merged = Merged(with_book, Stamps(10_000 if same_stamps else lag_ms), same_stamps)
         self.found = Found()
 
     def poll(self, price: str, at: int, asked: int | None = None, **other: Any) -> Quote:
@@ -57,6 +58,24 @@ def test_the_stamp_is_the_newest_that_can_be_true() -> None:
     assert source.take().source_time_ms == START_MS
     source.hear(20, "102", time_ms=START_MS + 20 + MAX_SKEW_MS + 1)
     assert source.take().source_time_ms == START_MS
+
+
+def test_a_poll_that_is_behind_the_stream_does_not_run_backwards() -> None:
+    source = Source(lag_ms=7000)
+    source.poll("100", 0, source_time_ms=START_MS - 900)
+    source.hear(500, "100.1", time_ms=START_MS + 490)
+    quote = source.poll("100", 1000, source_time_ms=START_MS + 100)
+    assert (quote.price, quote.source_time_ms) == ("100", START_MS + 490)
+    assert source.poll("100", 2000, source_time_ms=START_MS + 1100).source_time_ms == START_MS + 1100
+
+
+def test_a_poll_that_is_old_or_older_than_the_one_before_keeps_its_stamp_and_stands_alone() -> None:
+    for stamp_ms in START_MS - 7000, START_MS + 99:
+        source = Source(lag_ms=7000)
+        source.poll("100", 0, source_time_ms=START_MS + 100)
+        source.hear(950, book=("99", "101"), time_ms=START_MS + 940)
+        quote = source.poll("90", 1000, source_time_ms=stamp_ms)
+        assert (quote.price, quote.bid, quote.source_time_ms) == ("90", None, stamp_ms)
 
 
 def test_a_stream_that_speaks_before_the_first_poll_makes_no_quote() -> None:
