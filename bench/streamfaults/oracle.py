@@ -76,9 +76,10 @@ class Oracle:
         # What is read in the same millisecond as something served counts as read in the next one.
         if quote.fetched_at_ms > now_ms + SAME_MS:
             self._find("fetched in the future", f"{quote.fetched_at_ms - now_ms} ms {quote}")
-        if quote.fetched_at_ms < self._newest.get(quote.pair, 0):
+        # A median is as old as the oldest price in it, so it is when it was made that must not go back.
+        if quote.made_at_ms < self._newest.get(quote.pair, 0):
             self._find("went back in time", str(quote))
-        self._newest[quote.pair] = quote.fetched_at_ms
+        self._newest[quote.pair] = quote.made_at_ms
         if quote.agreement:
             self._judge_median(quote, now_ms)
         elif not self._is_allowed_lie(quote, now_ms):
