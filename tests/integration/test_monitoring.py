@@ -111,7 +111,7 @@ async def test_a_real_prometheus_evaluates_every_rule_and_every_panel_has_data(
     expressions = {target["expr"] for panel in panels for target in panel.get("targets", ())}
     waiting = {text for text in expressions if not text.startswith(EXPORTERS)}
     assert len(waiting) > 25
-    environ: dict[str, Any] = {"REDIS_URL": redis_server.url, "CROSS_CHECK_INTERVAL": 1}
+    environ: dict[str, Any] = {"REDIS_URL": redis_server.url, "CROSS_CHECK_INTERVAL": 1, "STREAMS": 1}
     async with running(market, tmp_path / "a", **environ) as one, running(market, tmp_path / "b", **environ) as two:
         with prometheus(tmp_path, one, two) as url:
             for _ in polling():

@@ -97,6 +97,42 @@ def refreshes(fetched: Series, failed: Series) -> dict[str, Series]:
     }
 
 
+OFF, CONNECTING, LIVE, GIVEN_UP = range(4)
+
+
+def streams(okx: Series, kraken: Series = lambda second: OFF) -> dict[str, Series]:
+    """How the streams of two sources stand, as the worker that answers knows it: two seconds ago."""
+    seen = {"okx": okx, "kraken": kraken}
+    return {
+        of(instance, "fastprice_stream_state", source=source): (lambda second, now=now: now(max(second - 2, 0)))
+        for source, now in seen.items() for instance in "ab"
+    }  # fmt: skip
+
+
+def reconnects(**lost: Series) -> dict[str, Series]:
+    """How often connections of okx's stream have ended, by reason."""
+    name = "fastprice_stream_reconnects_total"
+    return {of("a", name, source="okx", reason=reason): count for reason, count in lost.items()}
+
+
+def lags(within: Series, beyond: Series) -> dict[str, Series]:
+    """How many messages of okx's stream were read within 2 s of their stamp, and how many later."""
+    all_of_them: Series = lambda second: (within(second) or 0) + (beyond(second) or 0)
+    name = "fastprice_stream_lag_seconds_bucket"
+    return {
+        of("a", name, source="okx", le="0.1"): within, of("a", name, source="okx", le="2.0"): within,
+        of("a", name, source="okx", le="5.0"): all_of_them, of("a", name, source="okx", le="+Inf"): all_of_them,
+    }  # fmt: skip
+
+
+def found_out(second: int) -> float:
+    """A stream that is given up, each time for twice as long, and is live for ten seconds in between."""
+    since, pause = second - CHANGE, 60
+    while since >= pause + 10:
+        since, pause = since - pause - 10, 2 * pause
+    return GIVEN_UP if 0 <= since < pause else LIVE
+
+
 NONE, CLOSE, ALL_NINE, WHOLE = always(0), always(0.001), always(9), always(1)
 
 
@@ -125,7 +161,8 @@ HEALTHY: dict[str, Series] = {
     of("a", "fastprice_price", symbol="ETH-USDT"): always(3120),
     of("a", "fastprice_simulated"): always(0),
     of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): lambda second: second + 100,
-    **agreement(),
+    **agreement(), **streams(always(LIVE)), **reconnects(planned=counting(0.1, 0.1), lost=counting(0.005, 0.005)),
+    **lags(counting(1, 1), counting(0.009, 0.009)),
     asked("a", "200"): counting(1000, 1000), asked("a", "503"): counting(0.5, 0.5),
     'up{job="edge", instance="nginx"}': always(1), 'nginx_up{job="nginx", instance="e"}': always(1),
     'up{job="nginx", instance="e"}': always(1), 'up{job="redis", instance="r"}': always(1),
@@ -200,6 +237,43 @@ WORLDS = {
     ),
     "a first source that gives half of the prices": World(HEALTHY | agreement(share=before_and_after(1, 0.5)), by=1000),
     "median mode, which knows no first source": World(HEALTHY | agreement(share=lambda second: None), by=1000),
+    "no stream is live": World(
+        HEALTHY | streams(before_and_after(LIVE, CONNECTING), before_and_after(OFF, GIVEN_UP)),
+        ("StreamDown", "StreamGivenUp"), by=900, silent=580,
+    ),
+    "the only stream connects and connects": World(
+        HEALTHY | streams(before_and_after(LIVE, CONNECTING)), ("StreamDown",), by=600, silent=580,
+    ),
+    "a stream that is live now and then": World(
+        HEALTHY | streams(lambda second: LIVE if second % 120 < 20 else CONNECTING), by=700,
+    ),
+    "streams that were switched off": World(
+        HEALTHY | streams(before_and_after(LIVE, GONE), before_and_after(OFF, GONE)), by=700,
+    ),
+    "the stream moves to another source": World(
+        HEALTHY | streams(before_and_after(LIVE, OFF), before_and_after(OFF, LIVE)), by=700,
+    ),
+    "a stream that is given up again and again": World(
+        HEALTHY | streams(found_out, always(LIVE)), ("StreamGivenUp",), by=900, silent=880,
+    ),
+    "a stream that was given up twice, and is well since": World(
+        HEALTHY | streams(lambda second: found_out(second) if second < CHANGE + 190 else LIVE), by=1000,
+    ),
+    "a stream that is lost every half minute": World(
+        HEALTHY | reconnects(lost=counting(0, 1 / 30)), ("StreamFlapping",), by=6 * 30 + 360 + 30, silent=360,
+    ),
+    "forty connections that an exchange ends at once": World(
+        HEALTHY | reconnects(lost=before_and_after(2, 42)), by=1000,
+    ),
+    "a stream that is lost every three minutes, and changed often on purpose": World(
+        HEALTHY | reconnects(lost=counting(0, 1 / 180), planned=counting(0, 1), asked=counting(0, 1)), by=1300,
+    ),
+    "a stream that lags": World(
+        HEALTHY | lags(counting(1, 0.9), counting(0, 0.1)), ("StreamLagging",), by=600 + 60, silent=600,
+    ),
+    "a stream that lags for five minutes": World(
+        HEALTHY | lags(counting(1, 1), lambda second: min(max(second - CHANGE, 0), 240) / 10), by=1000,
+    ),
     "pushes that become slow": World(HEALTHY | {
         of("a", "fastprice_push_duration_seconds_bucket", le="0.5"): counting(10, 0),
         of("a", "fastprice_push_duration_seconds_bucket", le="1.0"): counting(10, 10),
@@ -226,7 +300,7 @@ def document(world: World, interval: int) -> dict[str, Any]:
     return {
         "rule_files": [str(RULES / name) for name in ("recording.yml", "alerts.yml")],
         "evaluation_interval": f"{interval}s",
-        "group_eval_order": [f"fastprice-{group}" for group in ("price", "requests", "sources", "fleet", "alerts")],
+        "group_eval_order": [f"fastprice-{group}" for group in ("price", "requests", "streams", "sources", "fleet", "alerts")],
         "tests": [played(world, interval, phase) for phase in phases],
     }
 
