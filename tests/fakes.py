@@ -177,9 +177,12 @@ class FakeStream:
         self._said.append(Update(pair, price, **fields))
         self._news()
 
-    def take(self) -> list[Update]:
-        said, self._said = self._said, []
+    def take(self, most: int) -> list[Update]:
+        said, self._said = self._said[:most], self._said[most:]
         return said
+
+    def tells(self, pair: Pair) -> bool:
+        return self.is_open
 
     def renew(self, pairs: Sequence[Pair]) -> None:
         self.asked.append(("renew", tuple(pairs)))

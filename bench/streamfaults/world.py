@@ -20,7 +20,7 @@ from fastprice.application.streamed import Streamed
 from fastprice.domain.quote import MAX_SKEW_MS, Pair, Quote
 from fastprice.engine import engine
 from fastprice.infrastructure.clock import SystemClock
-from fastprice.infrastructure.exchanges import EXCHANGES, clocks, shard, subscriptions, websocket
+from fastprice.infrastructure.exchanges import EXCHANGES, clocks, live, shard, subscriptions, websocket
 from fastprice.infrastructure.exchanges.http import Session
 from fastprice.infrastructure.exchanges.live import LiveStream
 from fastprice.infrastructure.exchanges.source import ExchangeSource
@@ -39,7 +39,8 @@ PAUSES: tuple[tuple[Any, str, float], ...] = (
 PATIENCE: tuple[tuple[Any, str, float], ...] = (
     (merged, "SILENT_MS", 800), (judgement, "WINDOW_MS", 600), (judgement, "WRONG_MS", 2500),
     (judgement, "VERY_WRONG_MS", 900), (clocks, "FIRST_DATA_SECONDS", 1.5),
-    (subscriptions, "ANSWER_SECONDS", 1.0), (websocket, "HANDSHAKE_SECONDS", 1.0),
+    (subscriptions, "ANSWER_SECONDS", 1.0), (subscriptions, "SETTLED_SECONDS", 0.3), (live, "RENEW_SECONDS", 0.5),
+    (websocket, "HANDSHAKE_SECONDS", 1.0),
 )  # fmt: skip
 
 
@@ -111,9 +112,13 @@ class World:
         if isinstance(event, SourceAsked) and event.outcome == "ok":
             self.oracle.polled(event.source)
 
-    async def _renew(self, quotes: Sequence[Quote]) -> None:
-        self.renewed.update(quote.pair for quote in quotes)
-        await self.engine.rounds.renew(quotes)
+    async def _renew(self, believed: Callable[[], Sequence[Quote]]) -> None:
+        def counted() -> Sequence[Quote]:
+            quotes = believed()
+            self.renewed.update(quote.pair for quote in quotes)
+            return quotes
+
+        await self.engine.rounds.renew(counted)
 
 
 def _streamed(

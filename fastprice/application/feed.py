@@ -7,7 +7,7 @@ stream says is served at once where it does not surprise; where it does, the nex
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,9 +30,12 @@ GIVE_UP_SECONDS, MAX_GIVE_UP_SECONDS = 60.0, 3600.0
 # Wall time has milliseconds: two quotes in the same one would seem to be equally new.
 MIN_INTERVAL_SECONDS = 0.001
 
+# So many messages are looked at without letting anybody else have a turn: one to three milliseconds.
+SLICE = 50
+
 MayAsk = Callable[[], bool]
-# Stores quotes, and serves them.
-Renew = Callable[[Sequence[Quote]], Awaitable[None]]
+# Stores and serves the quotes that a function gives, once nothing else is being stored.
+Renew = Callable[[Callable[[], Sequence[Quote]]], Awaitable[None]]
 
 
 class Feed:
@@ -108,17 +111,22 @@ class Feed:
         said: dict[Pair, tuple[SourceHealth, Quote]] = {}
         for name, source in self._sources.items():
             health = self._healths[name]
+            while source.hear(SLICE):
+                await asyncio.sleep(0)  # A burst must not keep requests waiting.
             for quote in source.take():
                 health.words.told(quote, self._latest.held(quote.pair))
                 said[quote.pair] = health, quote
+        if said:
+            await renew(partial(self._believed, said))
+
+    def _believed(self, said: Mapping[Pair, tuple[SourceHealth, Quote]]) -> list[Quote]:
+        """What is to be served of what was said, beside what is served now."""
         wall_ms = self._clock.wall_ms()
-        prices = [
-            price
+        prices = (
+            self._belief.price(health, quote, self._latest.held(pair), wall_ms)
             for pair, (health, quote) in said.items()
-            if (price := self._belief.price(health, quote, self._latest.held(pair), wall_ms))
-        ]
-        if prices:
-            await renew(prices)
+        )
+        return [price for price in prices if price]
 
     def _wanted(self, now: float) -> set[str]:
         """The sources whose streams are to be open now."""
@@ -140,20 +148,24 @@ class Feed:
         return self._main
 
     def _refused(self, name: str, error: SourceError) -> None:
-        """An exchange that wants to be left alone by streams wants it of polls as well."""
+        """An exchange that wants to be left alone by streams wants it of polls as well, for once.
+
+        Were its stream opened again as soon as the ban is over, and refused again, nothing would be polled ever after.
+        """
         if isinstance(error, CoolDown):
             now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
+            self._give_up(name, str(error), now, 2 * error.seconds)
             health = self._healths[name]
             before = health.active_ban(now)
             health.take(Ban(name, wall_ms + round(error.seconds * 1000), str(error)), now, wall_ms)
             if (ban := health.active_ban(now)) is not None and ban is not before:
                 self._events(SourceCooling(name, ban.until_ms))
 
-    def _give_up(self, name: str, reason: str, now: float) -> None:
+    def _give_up(self, name: str, reason: str, now: float, least: float = 0.0) -> None:
         until, seconds = self._given_up.get(name, (0.0, 0.0))
         # A stream that went well for longer than it was left alone begins with the first pause again.
         again = seconds and now - until < seconds
-        seconds = min(2 * seconds, MAX_GIVE_UP_SECONDS) if again else GIVE_UP_SECONDS
+        seconds = max(min(2 * seconds, MAX_GIVE_UP_SECONDS) if again else GIVE_UP_SECONDS, least)
         self._given_up[name] = now + seconds, seconds
         self._events(StreamGivenUp(name, reason, seconds))
 

@@ -66,8 +66,11 @@ class PriceStream(Protocol):
         `news` is told that there is something to take, `refused` what the exchange means by refusing or cutting us.
         """
 
-    def take(self) -> Iterable[Update]:
-        """The newest of each pair and channel since the last look, in the order of reading; to be read at once."""
+    def take(self, most: int) -> Iterable[Update]:
+        """The newest of each pair and channel since the last look, the first so many of them; to be read at once."""
+
+    def tells(self, pair: Pair) -> bool:
+        """Whether it is connected and has asked for the pair a while ago, so that its silence would mean something."""
 
     def renew(self, pairs: Sequence[Pair]) -> None:
         """Subscribe anew to pairs that are silent."""

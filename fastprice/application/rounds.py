@@ -96,10 +96,11 @@ class Rounds:
             if self._round.accepted != self._published:
                 await self._publish(self._round)
 
-    async def renew(self, quotes: Sequence[Quote]) -> None:
-        """Store and serve what streams say between two rounds."""
+    async def renew(self, believed: Callable[[], Sequence[Quote]]) -> None:
+        """Store and serve what streams say between two rounds, if it is believed beside what is served then."""
         async with self._storing:
-            await self._serve(quotes, self._newest(quotes), "streamed")
+            if quotes := believed():
+                await self._serve(quotes, self._newest(quotes), "streamed")
 
     async def stop(self) -> None:
         """Cancel the round under way and wait for its end."""

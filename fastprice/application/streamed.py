@@ -1,5 +1,6 @@
 """A source that is polled and has a live stream as well: one PriceSource that says what it said last, either way."""
 
+import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from fastprice.domain.quote import Pair, Quote, SourceTime
 RENEW_AT, RECONNECT_AT, EVERY = {1, 4, 8, 16}, 2, 32
 # From so many silences on a pair counts as lost; where more than this share is, the stream is given up.
 LOST_AT, MOST_LOST = 3, 0.5
+# So many messages are looked at without letting anybody else have a turn.
+SLICE = 50
 
 
 class Streamed:
@@ -49,7 +52,9 @@ class Streamed:
         answers = await self._source.fetch(call)
         if not self._stamps:
             return answers
-        self._hear()  # What was read before the answer must not be taken for newer than it.
+        # What was read before the answer must not be taken for newer than it.
+        while self.hear(SLICE):
+            await asyncio.sleep(0)
         silent: dict[Pair, int] = {}
         said = {
             pair: self._merged(answer, asked_ms, silent) if isinstance(answer, Quote) else answer
@@ -75,19 +80,22 @@ class Streamed:
         return self._stream.report(now_ms)
 
     def take(self) -> list[Quote]:
-        """What the source says now of each pair that the stream has told something of since the last look."""
-        self._hear()
+        """What the source says now of each pair of which something was heard since the last look."""
         changed, self._changed = self._changed, {}
         return [quote for merged in changed.values() if (quote := merged.take())]
 
-    def _hear(self) -> None:
-        for update in self._stream.take():
+    def hear(self, most: int) -> bool:
+        """Take over at most so many of the messages that were read; whether that was so many."""
+        count = 0
+        for update in self._stream.take(most):
+            count += 1
             merged = self._pairs.get(update.pair)
             if merged is None or self._is_late(update):
                 continue
             with contextlib.suppress(InvalidQuote):
                 if merged.hear(update):
                     self._changed[update.pair] = merged
+        return count == most
 
     def _is_late(self, update: Update) -> bool:
         lag_ms = update.read_at_ms - (update.time_ms or update.read_at_ms)
@@ -96,6 +104,8 @@ class Streamed:
     def _merged(self, quote: Quote, asked_ms: int, silent: dict[Pair, int]) -> Quote:
         if (merged := self._pairs.get(quote.pair)) is None:
             return self._stamps[quote.pair].polled(quote) or quote
+        if not self._stream.tells(quote.pair):
+            merged.pardon()
         said, found = merged.poll(quote, asked_ms)
         if found.silences:
             silent[quote.pair] = found.silences

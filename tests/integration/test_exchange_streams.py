@@ -46,7 +46,7 @@ class Live:
         self.books: dict[Pair, tuple[str | None, str | None]] = {}
 
     def look(self) -> "Live":
-        for update in self.stream.take():
+        for update in self.stream.take(1000):
             if update.price:
                 self.prices[update.pair] = update.price
             if update.book:

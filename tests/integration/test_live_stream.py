@@ -51,7 +51,7 @@ class Client:
         return self
 
     def prices(self) -> dict[str, str | None]:
-        return {update.pair.base: update.price for update in self.stream.take()}
+        return {update.pair.base: update.price for update in self.stream.take(1000)}
 
     def state(self) -> str:
         return self.stream.report(0).state
@@ -99,7 +99,7 @@ async def test_pairs_are_dealt_out_to_connections_and_asked_for_in_requests_that
     assert sorted(server.asked("subscribe")) == ["ticker:BTCUSDT", "ticker:ETHUSDT", "ticker:SOLUSDT"]
     await server.say("ETHUSDT", "100.10", 1, bid="100.0", ask="100.2", time=1_753_300_000_000)
     await until(lambda: toy.news)
-    update, = toy.stream.take()
+    update, = toy.stream.take(1000)
     assert (update.pair, update.price, update.book, update.time_ms) == (
         ETH, "100.10", ("100.0", "100.2"), 1_753_300_000_000
     )  # fmt: skip

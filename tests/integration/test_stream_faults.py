@@ -29,7 +29,7 @@ FACTOR = 1.003
 # After these polls stay away from the exchange for longer than a test takes.
 LEFT_ALONE = ("handshake_451", "handshake_403")
 # These keep nobody from telling the truth, so streams go on, by the connections that they have.
-HARMLESS = HONEST_BREAKS - {"key_reset"} | {"no_pong", "no_ack", "ping_flood", "burst"}
+HARMLESS = HONEST_BREAKS - {"key_reset", "old"} | {"no_pong", "no_ack", "ping_flood", "burst"}
 # Some connections are opened anew, but never in a storm: what a fault and its end may cost altogether.
 MOST_OPENED = 16
 

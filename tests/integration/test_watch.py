@@ -73,7 +73,7 @@ async def test_in_a_terminal_the_table_is_drawn_over_and_the_cursor_comes_back(m
     process = await started("eth-usdt", "btc/usd", stdout=theirs, MARKET_URL=market.url)
     os.close(theirs)
     shown = b""
-    while shown.count(b"median of 9") < 5:
+    while shown.count(b"median of 9") < 5 or b"\x1b[4m" not in shown:
         shown += await asyncio.wait_for(asyncio.to_thread(os.read, ours, 65_536), PATIENCE)
     process.send_signal(signal.SIGINT)
     assert await ended(process) == (0, "")

@@ -102,10 +102,12 @@ OFF, CONNECTING, LIVE, GIVEN_UP = range(4)
 
 def streams(okx: Series, kraken: Series = lambda second: OFF) -> dict[str, Series]:
     """How the streams of two sources stand, as the worker that answers knows it: two seconds ago."""
-    seen = {"okx": okx, "kraken": kraken}
+    def seen(now: Series) -> Series:
+        return lambda second: now(max(second - 2, 0))
+
     return {
-        of(instance, "fastprice_stream_state", source=source): (lambda second, now=now: now(max(second - 2, 0)))
-        for source, now in seen.items() for instance in "ab"
+        of(instance, "fastprice_stream_state", source=source): seen(now)
+        for source, now in {"okx": okx, "kraken": kraken}.items() for instance in "ab"
     }  # fmt: skip
 
 

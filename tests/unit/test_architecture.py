@@ -59,6 +59,7 @@ LONG_MODULES = {
     "application.round": "what a round decides, and the loop that carries it out",
     "bootstrap": "everything is wired here",
     "settings": "one variable after the other, and how each is read",
+    "infrastructure.exchanges.connection": "three tasks of one connection, which end together",
     "infrastructure.prometheus": "one definition for each metric of the contract",
 }
 

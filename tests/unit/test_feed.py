@@ -279,6 +279,28 @@ async def test_a_silent_stream_is_renewed_then_changed_then_given_up(a_worker: M
     assert stream.is_open
 
 
+async def test_a_stream_that_is_not_connected_is_not_silent(a_worker: MakeWorker, monkeypatch: Any) -> None:
+    worker = await a_worker()
+    monkeypatch.setattr(worker.streams["binance"], "tells", lambda pair: False)
+    for number in range(60):
+        worker.answers(f"100.{number:02}")
+        await worker.clock.advance(1.0)
+    assert [what for what, _ in worker.streams["binance"].asked] == ["open"]
+
+
+async def test_a_round_that_is_being_stored_is_what_a_message_is_believed_beside(a_worker: MakeWorker) -> None:
+    """1. A round takes okx, and is being stored. 2. The stream of binance tells what was near the price before."""
+    worker = await a_worker()
+    held = worker.latest.held(ETH)
+    await worker.rounds._storing.acquire()
+    worker.streams["binance"].say("100.1")
+    await settle()
+    worker.latest.offer(a_quote("104", worker.clock.wall_ms(), "okx"))
+    worker.rounds._storing.release()
+    await settle()
+    assert held.price == "100" and worker.price() == "104"
+
+
 async def test_one_silent_pair_among_others_does_not_end_the_stream(a_worker: MakeWorker) -> None:
     worker = await a_worker(PAIRS="eth-usdt,btc-usdt,sol-usdt")
     worker.polled["binance"].answers = [{pair: "100" for pair in worker.latest.pairs} | {BTC: "100.1"}]
@@ -308,6 +330,18 @@ async def test_an_exchange_that_refuses_a_stream_is_not_polled_either(a_worker: 
     await worker.clock.advance(10.0)
     assert len(worker.polled["binance"].asked) <= asked + 1
     assert worker.open() == {"okx"} and len(worker.events.of(SourceCooling)) == 1
+
+
+async def test_a_stream_that_is_refused_again_and_again_does_not_keep_its_source_from_being_polled(
+    a_worker: MakeWorker,
+) -> None:
+    worker = await a_worker("binance")
+    stream, source = worker.streams["binance"], worker.polled["binance"]
+    for _ in range(1200):
+        await worker.clock.advance(1.0)
+        if stream.is_open:
+            stream.refuse(RateLimited("too many connections", 30.0))
+    assert len(source.asked) > 1000
 
 
 async def test_in_median_mode_every_stream_counts_with_its_newest_quote(a_worker: MakeWorker) -> None:

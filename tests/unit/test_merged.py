@@ -78,6 +78,25 @@ def test_a_poll_that_is_old_or_older_than_the_one_before_keeps_its_stamp_and_sta
         assert (quote.price, quote.bid, quote.source_time_ms) == ("90", None, stamp_ms)
 
 
+def test_after_our_clock_was_set_back_polls_count_at_once() -> None:
+    source = Source()
+    source.poll("100", 0)
+    source.hear(500, "100.1")
+    source.take()
+    back = source.poll("100.2", -90_000)
+    assert back == a_quote("100.2", START_MS - 90_000)
+    assert source.hear(-89_000, "100.3") and source.take().price == "100.3"
+
+
+def test_a_number_with_more_zeros_is_the_same_number() -> None:
+    source = Source()
+    for number in range(10):
+        source.poll("3030.10000", number * 1000, bid="3030.00", ask="3031")
+        if number < 2:
+            source.hear(number * 1000 + 500, "3030.1", book=("3030", "3031.0"))
+    assert not source.merged.silences and not source.merged.doubted
+
+
 def test_a_stream_that_speaks_before_the_first_poll_makes_no_quote() -> None:
     source = Source()
     assert not source.hear(0, "100") and source.merged.take() is None

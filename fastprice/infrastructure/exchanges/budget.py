@@ -17,4 +17,8 @@ class Budget:
         self._left = min(self._limit.burst, self._left + (now - self._at) * self._limit.per_second) - 1.0
         self._at = now
         if self._left < 0:
-            await self._clock.sleep(-self._left / self._limit.per_second)
+            try:
+                await self._clock.sleep(-self._left / self._limit.per_second)
+            except BaseException:
+                self._left += 1.0  # Nothing is spent by who was cancelled while waiting.
+                raise

@@ -62,6 +62,11 @@ class Connection:
     def is_live(self) -> bool:
         return self.ready.is_set() and not self.task.done()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it told something, and everything was asked for a while ago."""
+        return self.is_live and self._subscriptions.are_settled(self._clock.monotonic())
+
     def carries(self, topics: Iterable[Topic]) -> bool:
         """Whether some of these topics come by it."""
         return not self._carried.isdisjoint(topics)
@@ -83,10 +88,10 @@ class Connection:
         where, socket = await connected(self._session, address)
         self._clocks.begin(self._clock.monotonic())
         every = where.keep_alive_seconds or (self._stream.keep_alive.every_seconds if self._stream.keep_alive else 0.0)
-        if not self._stream.waits_for_welcome:
-            self._subscribe()
         tasks = [asyncio.create_task(work) for work in (self._read(socket), self._write(socket, every), self._watch())]
         try:
+            if not self._stream.waits_for_welcome:
+                self._subscribe()
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 from fastprice.application.live_events import StreamBack, StreamLost, StreamReconnected
 from fastprice.application.live_ports import StreamReport, Update
@@ -19,6 +20,7 @@ from fastprice.infrastructure.exchanges.budget import Budget
 from fastprice.infrastructure.exchanges.connection import Connection
 from fastprice.infrastructure.exchanges.delays import Delays
 from fastprice.infrastructure.exchanges.http import Session
+from fastprice.infrastructure.exchanges.orders import Orders
 from fastprice.infrastructure.exchanges.pulse import Pulse
 from fastprice.infrastructure.exchanges.shard import Shard
 from fastprice.infrastructure.exchanges.spec import Exchange
@@ -31,8 +33,9 @@ from fastprice.infrastructure.exchanges.websocket import HANDSHAKE_SECONDS, Ende
 
 # By how large a share the lives of connections differ, so that not all of them end at the same time.
 LIFE_JITTER = 0.04
-# When a connection is tried again whose every pair is not listed.
-UNLISTED_SECONDS = 600.0
+# How often pairs are subscribed to anew, since exchanges allow for some hundred requests an hour; and how soon a
+# connection is tried again none of whose pairs is listed.
+RENEW_SECONDS, UNLISTED_SECONDS = 15.0, 600.0
 
 
 class LiveStream:
@@ -54,32 +57,31 @@ class LiveStream:
         self._budget = Budget(stream.limits.connects, clock)
         self._pulse = Pulse(clock)
         self._pairs: dict[str, Pair] = {}
-        self._shards: list[Shard] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._rows: dict[Topic, tuple[Row, int]] = {}
-        self._orders: dict[Topic, int] = {}
+        self._shards, self._tasks = list[Shard](), list[asyncio.Task[None]]()
+        self._rows, self._orders = dict[Topic, tuple[Row, int]](), Orders()
         self._report = StreamReport(self.name)
         self._is_lost = False
+        self._renewed_at = clock.monotonic() - RENEW_SECONDS
         self._tally, self._delays = StreamTally(self.name, clock, events), Delays()
 
     def open(self, pairs: Sequence[Pair], news: Callable[[], None], refused: Callable[[SourceError], None]) -> None:
         """See PriceStream."""
         self._news, self._refused = news, refused
         self._pairs = {self._stream.symbol(pair): pair for pair in pairs}
-        self._rows, self._orders, self._is_lost = {}, {}, False
+        self._rows, self._orders, self._is_lost = {}, Orders(), False
         self._move("connecting")
         self._pulse.start()
         symbols = list(self._pairs)
+        # Dealt out like cards, because those that are named first are mostly traded most.
         for at in range(count := -(-len(pairs) // self._stream.limits.pairs)):
-            # Dealt out like cards, because those that are named first are mostly traded most.
             begin = partial(self._begin, self._topics(symbols[at::count]))
             self._shards.append(shard := Shard(begin, self._lost, self._clock, self._random))
             self._tasks.append(asyncio.create_task(shard.run(), name=f"stream of {self.name}"))
 
-    def take(self) -> Iterator[Update]:
+    def take(self, most: int) -> Iterator[Update]:
         """See PriceStream; a row that cannot be true is left out."""
-        rows, self._rows = self._rows, {}
-        for topic, (row, read_at_ms) in rows.items():
+        for topic in list(islice(self._rows, most)):
+            row, read_at_ms = self._rows.pop(topic)
             try:
                 update = self._stream.channels[topic.channel].update(self._pairs[topic.symbol], row.data, read_at_ms)
             except InvalidQuote:
@@ -92,10 +94,18 @@ class LiveStream:
             yield update
         self._tally.tell(connection.counts for connection in self._connections())
 
+    def tells(self, pair: Pair) -> bool:
+        """See PriceStream."""
+        topic = self._topics([self._stream.symbol(pair)])
+        return any(each.is_settled and each.carries(topic) for each in self._connections())
+
     def renew(self, pairs: Sequence[Pair]) -> None:
         """See PriceStream."""
+        if self._clock.monotonic() - self._renewed_at < RENEW_SECONDS:
+            return  # Those that stay silent are found so again.
+        self._renewed_at = self._clock.monotonic()
         topics = self._topics(map(self._stream.symbol, pairs))
-        self._forget(topics)
+        self._orders.forget(topics)
         for connection in self._connections():
             connection.renew(topics)
 
@@ -128,16 +138,11 @@ class LiveStream:
     def _topics(self, symbols: Iterable[str]) -> list[Topic]:
         return [Topic(channel, symbol) for symbol in symbols for channel in self._stream.channels]
 
-    def _forget(self, topics: Sequence[Topic]) -> None:
-        """Begin anew to count the orders of these topics."""
-        for topic in topics:
-            self._orders.pop(topic, None)
-
     async def _begin(self, topics: Sequence[Topic]) -> Connection:
         """A started connection, within the budget."""
         await self._budget.spend()
         if not any(connection.is_live and connection.carries(topics) for connection in self._connections()):
-            self._forget(topics)
+            self._orders.forget(topics)
             self._delays = Delays()
         life = 1.0 - LIFE_JITTER * self._random()
         connection = Connection(self._stream, topics, self._row, self._session, self._pulse, self._clock, life)
@@ -158,12 +163,9 @@ class LiveStream:
         if channel is None or row.symbol not in self._pairs:
             self._tally.counts["ignored"] += 1
             return
-        if (order := channel.order_of(row.data)) is not None:
-            last = self._orders.get(topic, -1)
-            if (order < last and order != channel.restart) or (order == last and not channel.repeats):
-                self._tally.counts["late"] += 1
-                return
-            self._orders[topic] = order
+        if not self._orders.is_newer(topic, channel, row.data):
+            self._tally.counts["late"] += 1
+            return
         self._tally.counts["data"] += 1
         if self._report.state != "live":
             self._live()
@@ -181,7 +183,7 @@ class LiveStream:
         """A connection has ended; the least pause before the next one."""
         keep_secrets(end.error, self._secrets)
         if isinstance(end.error, UnknownSymbol):
-            return UNLISTED_SECONDS  # It works, and there is nothing for us in it.
+            return UNLISTED_SECONDS  # It works, and has nothing for us.
         self._events(StreamReconnected(self.name, end.reason))
         if not self._is_lost and end.reason not in ("asked", "planned"):
             self._is_lost = True

@@ -23,6 +23,8 @@ class Pulse:
 
     def start(self) -> None:
         self._beaten_at, self._stood_from = self._clock.monotonic(), None
+        if self._beating is not None:  # It was opened again while it closes.
+            self._beating.cancel()
         self._beating = asyncio.create_task(self._beat(), name="pulse")
 
     async def stop(self) -> None:

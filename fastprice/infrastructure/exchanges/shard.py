@@ -1,6 +1,7 @@
 """Some topics of an exchange, kept connected: opened anew after a loss, and before a cut that is planned."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -8,6 +9,8 @@ from fastprice.application.ports import Clock
 from fastprice.domain.errors import SourceDown
 from fastprice.infrastructure.exchanges.connection import Connection
 from fastprice.infrastructure.exchanges.websocket import Ended
+
+logger = logging.getLogger(__name__)
 
 # The pause before a connection is opened anew: a random share of a limit that doubles, and begins with the first one
 # again after a connection has told prices for so long.
@@ -40,7 +43,8 @@ class Shard:
             connection, began = await self._begin(), self._clock.monotonic()
             try:
                 await self._follow(connection)
-            except Ended as end:
+            except Exception as error:
+                end = _end_of(error)
                 has_told = any(each.ready.is_set() for each in self.connections)
                 is_healthy = has_told and self._clock.monotonic() - began > HEALTHY_SECONDS
                 failures = 0 if is_healthy else failures + 1
@@ -62,14 +66,20 @@ class Shard:
         1. The next one connects and subscribes. 2. It tells its first price; until then both tell, and what has been
         told is left out. 3. The first one is closed.
         """
+        began = float("-inf")
         while True:
             await first_of(connection.task, connection.planned.wait())
+            # One in the place of another that is to be cut soon as well would be followed by the like of it.
+            young_seconds = max(0.0, began + HEALTHY_SECONDS - self._clock.monotonic())
+            await first_of(connection.task, self._clock.sleep(young_seconds))
             if connection.task.done():
                 break
-            following = await self._begin()
+            began, following = self._clock.monotonic(), await self._begin()
             await first_of(following.task, following.ready.wait(), self._clock.sleep(TAKEOVER_SECONDS))
             if following.task.done():
-                # Whatever is wrong with it, the other one is used to its end.
+                # The other one is used to its end.
+                if isinstance(end := following.task.exception(), Ended):
+                    self._ended(end)
                 await asyncio.wait([connection.task])
                 break
             self.connections.remove(connection)
@@ -77,6 +87,14 @@ class Shard:
             self._ended(Ended("planned", SourceDown("a cut that was planned")))
             connection = following
         await connection.task
+
+
+def _end_of(error: Exception) -> Ended:
+    """Why a connection ended; a defect of ours is logged, and ends no more than that."""
+    if isinstance(error, Ended):
+        return error
+    logger.error("a defect ended a connection of a stream; the next one starts afresh", exc_info=error)
+    return Ended("lost", SourceDown("a defect of this service, see its log"))
 
 
 async def first_of(task: asyncio.Task[Any], *others: Awaitable[Any]) -> None:

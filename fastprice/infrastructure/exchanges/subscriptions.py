@@ -9,6 +9,8 @@ from fastprice.infrastructure.exchanges.stream_messages import Ack, Op, Reject, 
 
 # A request without an answer is repeated once after so many seconds; after that the polls find out what is silent.
 ANSWER_SECONDS = 10.0
+# What was asked for less long ago may tell its first price still.
+SETTLED_SECONDS = 2.0
 
 
 class Subscriptions:
@@ -31,6 +33,10 @@ class Subscriptions:
         """Whether the exchange has refused everything."""
         return not self._topics
 
+    def are_settled(self, now: float) -> bool:
+        """Whether the last request was sent a while ago."""
+        return not self._outbox and self.sent_at is not None and now - self.sent_at > SETTLED_SECONDS
+
     def number(self) -> int:
         """A number that no message to the exchange has had."""
         self._number += 1
@@ -40,12 +46,11 @@ class Subscriptions:
         """Ask for everything."""
         self._request(Op.SUBSCRIBE, list(self._topics), wall_ms)
 
-    def renew(self, topics: Sequence[Topic], wall_ms: int) -> list[Topic]:
-        """Ask anew for those topics that are ours; which these are."""
+    def renew(self, topics: Sequence[Topic], wall_ms: int) -> None:
+        """Ask anew for those topics that are ours."""
         mine = [topic for topic in topics if topic in self._topics]
         self._request(Op.UNSUBSCRIBE, mine, wall_ms)
         self._request(Op.SUBSCRIBE, mine, wall_ms)
-        return mine
 
     def next(self, now: float) -> Request | None:
         """The request to send now."""
