@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 from fastprice.addresses import Proxies, is_private
 from fastprice.domain.errors import FastpriceError
 from fastprice.domain.quote import AgeLimits, Pair
-from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.infrastructure.exchanges import EXCHANGES, MOVABLE_STREAMS
 
 Value = TypeVar("Value")
 Number = TypeVar("Number", int, float)
@@ -226,8 +226,7 @@ class Settings:
         own = {each.name: read(each.name.upper(), **each.metadata) for each in fields(cls) if each.metadata}
         market = read("MARKET_URL", "", URL)
         urls = {source: read(f"{source.upper()}_URL", "", URL) for source in EXCHANGES}
-        streaming = [name for name, exchange in EXCHANGES.items() if exchange.stream]
-        live = {name: read(f"{name.upper()}_STREAM_URL", "", STREAM_URL) for name in streaming}
+        live = {name: read(f"{name.upper()}_STREAM_URL", "", STREAM_URL) for name in MOVABLE_STREAMS}
         proxies = {"http": read("HTTP_PROXY", "", PROXY), "https": read("HTTPS_PROXY", "", PROXY)}
         for name, relation, other in ORDER:
             value, limit = own[name.lower()], own[other.lower()]

@@ -6,7 +6,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
-from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.infrastructure.exchanges import EXCHANGES, MOVABLE_STREAMS
 from fastprice.settings import Settings
 
 # As alike as CACHETTL and CACHE_TTL are.
@@ -14,7 +14,7 @@ ALIKE = 0.87
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 DEFAULTS = {each.name.upper(): each.metadata["default"] for each in fields(Settings) if each.metadata}
 URLS = [f"{source.upper()}_URL" for source in EXCHANGES]
-STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source, exchange in EXCHANGES.items() if exchange.stream]
+STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source in MOVABLE_STREAMS]
 NAMES = (*DEFAULTS, "MARKET_URL", *URLS, *STREAM_URLS, *PROXIES)
 
 

@@ -9,10 +9,12 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
 
+from fastprice.infrastructure.exchanges import EXCHANGES
 from fastprice.infrastructure.prometheus import Metrics
 from fastprice.market import Market
 from fastprice.settings import Settings
@@ -89,6 +91,16 @@ def test_metrics_table_has_every_metric_with_its_labels(readme: str) -> None:
         real[family.name.removeprefix("fastprice_") + total] = set(collector._labelnames)  # type: ignore[attr-defined]
     table = {names(row[0])[0]: set(names(row[1])) for row in rows(readme, after=f"## {TITLES[readme][2]}")}
     assert table == real
+
+
+def test_operations_names_the_place_of_every_stream_and_how_many_pairs_a_connection_carries() -> None:
+    real = {}
+    for exchange in EXCHANGES.values():
+        if stream := exchange.stream:
+            place = urlsplit(stream.host)
+            real[exchange.name] = place.hostname, place.port or 443, stream.limits.pairs
+    table = rows("docs/operations.md", after="## Streams of the exchanges")
+    assert {names(row[0])[0]: (names(row[1])[0], int(row[2]), int(row[3])) for row in table} == real
 
 
 @pytest.mark.parametrize("readme", READMES)

@@ -10,7 +10,7 @@ import pytest
 
 from fastprice.addresses import Proxies
 from fastprice.domain.quote import Pair
-from fastprice.infrastructure.exchanges import EXCHANGES
+from fastprice.infrastructure.exchanges import EXCHANGES, MOVABLE_STREAMS
 from fastprice.settings import Settings, SettingsError
 
 ETH, BTC = Pair("ETH", "USDT"), Pair("BTC", "USDT")
@@ -27,7 +27,7 @@ NO_NUMBER = ("-1", "+1", "1e3", "NaN", "inf", "0x10", "1_0", "٣", "one", "1,5",
 NO_WHOLE = (*NO_NUMBER, "1.5", "3.0", "²")
 NO_URL = ("localhost", "//host", "https://", "http://", "https://host:99999", "https://host:x", "https://[::1", "https://a b", "ftp://host")
 URLS = ("MARKET_URL", *(f"{source.upper()}_URL" for source in EXCHANGES))
-STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source, exchange in EXCHANGES.items() if exchange.stream]
+STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source in MOVABLE_STREAMS]
 BAD: dict[str, tuple[str, ...]] = {
     "HOST": ("a b", "http://host", "[::1]", "host/24", "hôst", "a\nb"),
     "PORT": (*NO_WHOLE, "65536"),

@@ -9,3 +9,5 @@ _MODULES = (binance, okx, coinbase, kraken, bitget, gate, bybit, kucoin, bitstam
 
 # By name, in the order in which they are asked unless SOURCES says otherwise.
 EXCHANGES: dict[str, Exchange] = {module.EXCHANGE.name: module.EXCHANGE for module in _MODULES}
+# Whose stream may be looked for elsewhere; KuCoin's REST side says where its stream is.
+MOVABLE_STREAMS = tuple(name for name, each in EXCHANGES.items() if each.stream and each.stream.token is None)
