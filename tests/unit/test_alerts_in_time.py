@@ -100,14 +100,17 @@ def refreshes(fetched: Series, failed: Series) -> dict[str, Series]:
 OFF, CONNECTING, LIVE, GIVEN_UP = range(4)
 
 
-def streams(okx: Series, kraken: Series = lambda second: OFF) -> dict[str, Series]:
-    """How the streams of two sources stand, as the worker that answers knows it: two seconds ago."""
-    def seen(now: Series) -> Series:
-        return lambda second: now(max(second - 2, 0))
+def later(seen: Series) -> Series:
+    """As it was two seconds ago."""
+    return lambda second: seen(max(second - 2, 0))
 
+
+def streams(okx: Series, kraken: Series = lambda second: OFF) -> dict[str, Series]:
+    """How the streams of two sources stand; replica b follows, and hears of it later."""
+    name = "fastprice_stream_state"
     return {
-        of(instance, "fastprice_stream_state", source=source): seen(now)
-        for source, now in {"okx": okx, "kraken": kraken}.items() for instance in "ab"
+        of("a", name, source="okx"): okx, of("b", name, source="okx"): later(okx),
+        of("a", name, source="kraken"): kraken, of("b", name, source="kraken"): later(kraken),
     }  # fmt: skip
 
 

@@ -122,10 +122,10 @@ class Stream:
     `host` is its scheme and host, which `<SOURCE>_STREAM_URL` replaces unless a token names it, `path` what follows.
     Each pair takes a topic of every one of `channels`. `requests(op, topics, number, wall_ms)` makes the frames,
     numbered from `number` on. `read(message)` says what a frame says: parsed JSON, numbers as the digits that were
-    sent, or the text itself where it is none; it never raises, and says nothing of what it does not know. `source_time` is
-    what the stamps of its rows mean. With `waits_for_welcome` nothing may be said before an Alive of kind `welcome`.
-    `closes` says what close codes of the exchange's own mean. `book_as_of_trade` says that bid and ask are those of the
-    last trade, so they may differ from the poll's.
+    sent, or the text itself where it is none; it never raises, and says nothing of what it does not know.
+    `source_time` is what the stamps of its rows mean. With `waits_for_welcome` nothing may be said before an Alive
+    of kind `welcome`. `closes` says what close codes of the exchange's own mean. `book_as_of_trade` says that bid
+    and ask are those of the last trade, so they may differ from the poll's.
     """
 
     host: str
