@@ -267,6 +267,17 @@ def test_what_a_doubted_stream_says_is_not_taken_though_there_was_something_to_t
     assert source.take().price == "102.1"
 
 
+@pytest.mark.parametrize(("price", "is_believed"), [("100.26", False), ("99.74", False), ("100.2", True)])
+def test_a_poll_has_the_last_word_about_what_is_off_by_more_than_a_quarter_of_a_percent(
+    price: str, is_believed: bool
+) -> None:
+    source = Source()
+    source.poll("100", 0)
+    assert source.hear(500, price)
+    assert source.poll("100", 1000).price == "100"
+    assert source.hear(1500, price) is is_believed
+
+
 def test_a_stream_that_is_wrong_is_found_out_the_sooner_the_farther_it_is_off() -> None:
     def seconds_until_found(price: str) -> int:
         source = Source()
