@@ -41,8 +41,8 @@ def read(message: Any) -> Iterable[Said]:
             yield Reject(UnknownSymbol("not listed"), (Topic("ticker", symbol),), id_, others_too=True)
         case {"too_many": _}:
             yield Reject(RateLimited("too many requests", 30.0))
-        case {"notice": seconds}:
-            yield Notice(float(seconds))
+        case {"notice": _}:
+            yield Notice()
         case {"welcome": _}:
             yield Alive("welcome")
         case {"channel": str(channel), "symbol": str(symbol)}:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,8 @@ from fastprice.application.ports import Answers, Call, Clock, PriceSource
 from fastprice.application.stamps import Stamps
 from fastprice.domain.errors import InvalidQuote, SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
+
+logger = logging.getLogger(__name__)
 
 # What is done about a pair of which the stream is silent, by how often in a row a poll found it so: that is every three
 # seconds, so after a while only once in a minute and a half. A connection carries many pairs and is changed once.
@@ -87,15 +90,22 @@ class Streamed:
     def hear(self, most: int) -> bool:
         """Take over at most so many of the messages that were read; whether that was so many."""
         count = 0
-        for update in self._stream.take(most):
-            count += 1
-            merged = self._pairs.get(update.pair)
-            if merged is None or self._is_late(update):
-                continue
-            with contextlib.suppress(InvalidQuote):
-                if merged.hear(update):
-                    self._changed[update.pair] = merged
+        try:
+            for update in self._stream.take(most):
+                count += 1
+                self._hear(update)
+        except Exception as error:  # The stream is a hint: it must not cost the poll that looks at it.
+            logger.exception("a defect in how the stream of %s is read", self.name)
+            self.wrong = f"it cannot be read ({type(error).__name__}), see the log"
         return count == most
+
+    def _hear(self, update: Update) -> None:
+        merged = self._pairs.get(update.pair)
+        if merged is None or self._is_late(update):
+            return
+        with contextlib.suppress(InvalidQuote):
+            if merged.hear(update):
+                self._changed[update.pair] = merged
 
     def _is_late(self, update: Update) -> bool:
         lag_ms = update.read_at_ms - (update.time_ms or update.read_at_ms)

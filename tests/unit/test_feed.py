@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -320,6 +320,16 @@ async def test_a_stream_that_says_what_polls_do_not_see_is_given_up_longer_each_
     pauses = [event.seconds for event in worker.events.of(StreamGivenUp)]
     assert pauses[:2] == [GIVE_UP_SECONDS, 2 * GIVE_UP_SECONDS]
     assert worker.price() == "100"
+
+
+async def test_a_defect_in_how_a_message_is_read_costs_the_stream_and_no_poll(a_worker: MakeWorker) -> None:
+    worker = await a_worker()
+    worker.answers("101")
+    worker.streams["binance"].say(cast(str, object()))
+    await worker.clock.advance(3.0)
+    assert worker.price() == "101" and worker.latest.held(ETH).source == "binance"
+    (given_up,) = worker.events.of(StreamGivenUp)
+    assert "TypeError" in given_up.reason
 
 
 async def test_an_exchange_that_refuses_a_stream_is_not_polled_either(a_worker: MakeWorker) -> None:

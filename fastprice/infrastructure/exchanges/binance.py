@@ -84,7 +84,7 @@ def _read(message: Any) -> Iterable[Said]:
     if kind == "24hrTicker":
         return row_of("ticker", said(message, "s"), message)
     if kind == "serverShutdown":
-        return [Notice(_SHUTDOWN_SECONDS)]
+        return [Notice()]
     request = said(message, "id")
     # The documents print the code beside the id, clients see it in an object of its own.
     for error in member(message, "error"), message:
@@ -98,8 +98,6 @@ def _read(message: Any) -> Iterable[Said]:
 # So many of the longest names that a pair can have stay below 4,096 bytes, beyond which the connection is closed.
 _TOPICS = 100
 _TOO_MANY: Errors = {RateLimited: ("too many",)}
-# The documents do not say how long is left; the next connection is to be opened at once.
-_SHUTDOWN_SECONDS = 10.0
 _STREAM = Stream(
     # The host of public market data alone, as for polls.
     host="wss://data-stream.binance.vision",

@@ -72,8 +72,6 @@ _EVENTS = {"trade": "live_trades", "data": "order_book"}
 _STREAM_ERRORS: Errors = {
     UnknownSymbol: ("invalid channel",), RateLimited: ("too many", "rate limit"), SourceDown: ("internal",)
 }  # fmt: skip
-# It leaves a few seconds.
-_RECONNECT_SECONDS = 5.0
 
 
 def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
@@ -89,7 +87,7 @@ def _read(message: Any) -> Iterable[Said]:
     if event == "bts:heartbeat":
         return [Alive("pong")]
     if event == "bts:request_reconnect":
-        return [Notice(_RECONNECT_SECONDS)]
+        return [Notice()]
     if event != "bts:error":
         return []
     words, topics = said(message, ("data", "message")), (topic,) if topic else ()

@@ -33,9 +33,9 @@ from fastprice.infrastructure.exchanges.websocket import HANDSHAKE_SECONDS, Ende
 
 # By how large a share the lives of connections differ, so that not all of them end at the same time.
 LIFE_JITTER = 0.04
-# How often pairs are subscribed to anew, since exchanges allow for some hundred requests an hour; and how soon a
-# connection is tried again none of whose pairs is listed.
-RENEW_SECONDS, UNLISTED_SECONDS = 15.0, 600.0
+# How often pairs are subscribed to anew, since Bitget allows for 240 requests an hour, and this takes two or more; and
+# how soon a connection is tried again none of whose pairs is listed.
+RENEW_SECONDS, UNLISTED_SECONDS = 40.0, 600.0
 
 
 class LiveStream:

@@ -64,8 +64,7 @@ def _read(message: Any) -> Iterable[Said]:
         return [Ack((named,), request)]
     if event == "error":
         return [_refusal(said(message, "code"), said(message, "msg"), request)]
-    # A minute is left.
-    return [Notice(60.0)] if event == "notice" and said(message, "code") == "64008" else []
+    return [Notice()] if event == "notice" and said(message, "code") == "64008" else []
 
 
 def _is_of(symbol: str, row: Any) -> bool:

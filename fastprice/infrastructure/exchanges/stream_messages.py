@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -67,10 +68,9 @@ class Alive(NamedTuple):
     kind: str
 
 
-class Notice(NamedTuple):
-    """The exchange will close this connection in about so many seconds."""
-
-    seconds: float
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The exchange will close this connection within seconds or a minute."""
 
 
 Said = Row | Ack | Reject | Alive | Notice

@@ -67,7 +67,8 @@ class Subscriptions:
 
     def acknowledged(self, ack: Ack) -> None:
         self.is_acknowledged = True
-        for topic in ack.topics or self._topics_of(ack.request):
+        asked = self._topics_of(ack.request)
+        for topic in ack.topics or asked:
             self._unanswered.pop(topic, None)
 
     def rejected(self, reject: Reject, wall_ms: int) -> None:
