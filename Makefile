@@ -148,9 +148,9 @@ bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and the
 bench-agreement: $(VENV)/run.done  ## let exchanges lie for half an hour of virtual time each, and see what is served
 	@$(BIN)/python -m bench.agreement $(if $(QUICK),--quick)
 
-# Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --stop 5" make bench-failures
+# Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --listeners 3 --stop 5" make bench-failures
 .PHONY: bench-failures
-bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller, loses Redis
+bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller and its listener, loses Redis
 	@$(BIN)/python -m bench.failures $(FAILURES)
 
 # One that was seen before, or a shorter one: SEED=7 MINUTES=1 make chaos

@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bench import machine
-from bench.failures import outage, replicas, takeover
+from bench.failures import outage, replicas, streaming, takeover
 from bench.processes import missing, stop_on_signal
 from bench.report import save
 from bench.tables import failures_tables
 
-ENOUGH = {"intervals": 100, "kills": 100, "stop": 60}
+ENOUGH = {"intervals": 100, "kills": 100, "listeners": 20, "stop": 60}
 MEASURES: dict[str, tuple[str, Callable[[int], Awaitable[dict[str, Any]]]]] = {
     "replicas": ("intervals", replicas.measure),
     "takeover": ("kills", takeover.measure),
+    "streaming": ("listeners", streaming.measure),
     "outage": ("stop", outage.measure),
 }
 
@@ -24,6 +25,7 @@ def main() -> None:
     words = argparse.ArgumentParser(prog="make bench-failures", description=__doc__)
     words.add_argument("--intervals", type=int, default=ENOUGH["intervals"])
     words.add_argument("--kills", type=int, default=ENOUGH["kills"])
+    words.add_argument("--listeners", type=int, default=ENOUGH["listeners"], help="how many of them are killed")
     words.add_argument("--stop", type=int, default=ENOUGH["stop"], help="for how many seconds Redis is stopped")
     words.add_argument("--only", choices=list(MEASURES))
     words.add_argument("--note", action="append", default=[], help="what else to know of the machine")

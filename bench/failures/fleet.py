@@ -86,7 +86,8 @@ def _started(stack: ExitStack, market: str, **variables: str) -> Replica:
     directory, port = _directory(stack), free_port()
     words = [sys.executable, "-m", "fastprice.cli", "serve"]
     # A second source that is asked whether it agrees would be counted as a second caller.
-    told = settings(port, market, directory, CROSS_CHECK_INTERVAL="0", STREAMS="0", **variables)
+    alone = {"CROSS_CHECK_INTERVAL": "0", "STREAMS": "0"}
+    told = settings(port, market, directory, **alone | variables)
     return Replica(stack.enter_context(running(words, None, directory, **told)), port, directory)
 
 

@@ -61,10 +61,7 @@ async def measure(kills: int) -> dict[str, Any]:
 
 async def _take_over(running: Fleet) -> tuple[float, float]:
     """Kill the holder: when that was, and when another one asked; returns when it has settled, at a random moment."""
-    workers = {pid for replica in running.replicas for pid in replica.workers()}
-    holder = _holder(running)
-    if holder not in workers:
-        raise RuntimeError(f"the claim is held by {holder}, which is none of {workers}")
+    holder = holder_of(running)
     killed = time.monotonic()
     os.kill(holder, signal.SIGKILL)
     start, exchange = killed + LAST_REQUEST_SECONDS, running.exchange
@@ -73,9 +70,14 @@ async def _take_over(running: Fleet) -> tuple[float, float]:
     return killed, next(moment for moment in exchange.asked if moment > start)
 
 
-def _holder(running: Fleet) -> int | None:
+def holder_of(running: Fleet) -> int:
+    """The worker that holds the claim."""
+    workers = {pid for replica in running.replicas for pid in replica.workers()}
     names = [running.redis.get(key) for key in running.redis.scan_iter(CLAIM_KEYS)]
-    return next((int(name.split(b":")[1]) for name in names if isinstance(name, bytes)), None)
+    holders = [int(name.split(b":")[1]) for name in names if isinstance(name, bytes)]
+    if len(holders) != 1 or holders[0] not in workers:
+        raise RuntimeError(f"the claim is held by {holders}, of {workers}")
+    return holders[0]
 
 
 async def _client(port: int, answers: Counter[str]) -> None:
