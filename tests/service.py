@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -96,6 +97,15 @@ class Service:
                 return now
             await asyncio.sleep(0.02)
         raise AssertionError(f"there are {self.workers()}; the log:\n" + "".join(self.log))
+
+    async def until_all_serve(self, count: int) -> list[int]:
+        """The workers, once so many have started to serve: a process is there before that."""
+        def serving(answer: Answer) -> float:
+            found = re.findall(r"^fastprice_workers\{.*\} (.*)$", answer.body.decode(), re.M)
+            return sum(map(float, found))
+
+        await self.until_answer(lambda answer: serving(answer) == count, "/metrics")
+        return await self.until_workers(count)
 
     async def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -1,12 +1,14 @@
 """Replicas as real processes over one Redis, beside a simulated exchange that notes each call."""
 
 import asyncio
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -103,6 +105,20 @@ async def until(holds: Callable[[], bool], what: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError(what)
         await asyncio.sleep(0.001)
+
+
+async def all_answer(running: Fleet) -> None:
+    """Wait until every replica takes connections."""
+    for replica in running.replicas:
+        await until(partial(_takes_connections, replica.port), "no replica")
+
+
+def _takes_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def close_calls(moments: list[float], interval: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.failures.connections import Connection
 from bench.failures.figures import figure, percentile
-from bench.failures.fleet import Fleet, Replica, fleet, until
+from bench.failures.fleet import Fleet, Replica, all_answer, fleet, until
 from bench.failures.takeover import CLAIM_SECONDS, INTERVAL, REPLICAS, WORKERS, holder_of
 
 PAIR, SOURCE = "eth-usdt", "binance"
@@ -27,6 +27,7 @@ async def measure(kills: int) -> dict[str, Any]:
     async with fleet(REPLICAS, WORKERS, SOURCES=SOURCE, **environ) as running:
         running.exchange.every_ms = EVERY_MS
         await until(lambda: bool(running.exchange.pushed[SOURCE]), "no stream")
+        await all_answer(running)
         ages: list[float] = []
         clients = [asyncio.create_task(_watch(replica, ages)) for replica in running.replicas]
         began, moments = time.monotonic(), [await _take_over(running) for _ in range(kills)]
@@ -71,7 +72,7 @@ async def _watch(replica: Replica, ages: list[float]) -> None:
     while True:
         try:
             await _look(replica, ages)
-        except OSError:  # Its worker was the one that was killed, or the replica has yet to start.
+        except OSError:  # Its worker was the one that was killed.
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.failures.connections import Connection
 from bench.failures.figures import figure, percentile
-from bench.failures.fleet import Fleet, close_calls, fleet, until
+from bench.failures.fleet import Fleet, all_answer, close_calls, fleet, until
 from fastprice.application.leader import CLAIM_TURNS
 
 REPLICAS, WORKERS, CLIENTS = 2, 3, 24
@@ -27,6 +27,7 @@ CALLS_TO_SETTLE = 2
 async def measure(kills: int) -> dict[str, Any]:
     async with fleet(REPLICAS, WORKERS, REFRESH_INTERVAL=f"{INTERVAL:g}", COLD_WAIT="30") as running:
         await until(lambda: len(running.exchange.told) > CALLS_TO_SETTLE, "no calls")
+        await all_answer(running)
         answers: Counter[str] = Counter()
         ports = [running.replicas[number % REPLICAS].port for number in range(CLIENTS)]
         clients = [asyncio.create_task(_client(port, answers)) for port in ports]

@@ -50,6 +50,7 @@ NOT_RUN = {
     "docker": "every target of the containers runs it",
     "bench-tools": "it installs programs",
     "chaos": "tests/integration/test_chaos.py runs a few seconds of it",
+    "chaos-streams": "tests/integration/test_stream_faults.py plays each of its faults",
     **dict.fromkeys(("redis-server", "iproute2", "prometheus", "nginx", "hey", "wrk"), "`make test` runs it first"),
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import sqlite3
 import subprocess
@@ -684,6 +685,33 @@ async def test_news_come_again_after_redis_was_restarted(in_redis: Place, redis_
     await in_time(lambda: no_news(two))
     redis_server.start()
     await in_time(heard)
+
+
+async def test_a_subscription_that_stays_with_a_server_where_nobody_writes_is_opened_anew(tmp_path: Path) -> None:
+    """An address moves to another server, and only the connection of commands was opened anew since."""
+    old, new = (RedisServer(tmp_path, free_port()) for _ in range(2))
+    place = redis_place(new, seconds=1.0)
+    for server in old, new:
+        server.start()
+    leader, follower = place.open(), redis_store(old.url)
+    pool = follower._redis.connection_pool
+    try:
+        await follower.news(0.01)
+        pool.connection_kwargs["port"] = new.port
+        pool.reset()  # type: ignore[no-untyped-call]
+        prices = itertools.count(1)
+
+        async def heard() -> bool:
+            await leader.write("a", a_round(str(next(prices))))
+            await follower.read()
+            return await follower.news(0.02)
+
+        await in_time(heard)
+    finally:
+        await follower.close()
+        await place.close()
+        for server in old, new:
+            server.stop()
 
 
 async def test_what_was_told_while_nobody_listened_is_no_news(in_redis: Place, redis_server: RedisServer) -> None:

@@ -112,9 +112,14 @@ ELSEWHERES = [name for name in STREAMING if name != "binance"]
 
 
 @pytest.mark.parametrize("names", [ELSEWHERES[:4], ELSEWHERES[4:]], ids=" ".join)
-@pytest.mark.parametrize("fault", sorted(ELSEWHERE))
+@pytest.mark.parametrize("fault", sorted(ELSEWHERE - {"burst"}))
 async def test_the_worst_and_the_harmless_faults_are_survived_at_every_exchange(fault: str, names: list[str]) -> None:
     await play(names, fault)
+
+
+@pytest.mark.parametrize("name", ELSEWHERES)
+async def test_a_burst_is_survived_at_every_exchange(name: str) -> None:
+    await play([name], "burst")
 
 
 @pytest.mark.parametrize("names", [STREAMING[:3], STREAMING[3:6], STREAMING[6:]], ids=" ".join)

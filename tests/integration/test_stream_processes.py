@@ -84,7 +84,7 @@ async def metric(service: Service, name: str) -> float:
 async def test_subscribers_of_a_killed_worker_are_back_on_the_others(market: Market, tmp_path: Path) -> None:
     async with running(market, tmp_path, WORKERS=3) as service:
         await service.until(200)
-        workers = await service.until_workers(3)
+        workers = await service.until_all_serve(3)
         async with subscribed(service, 60) as subscribers:
             os.kill(workers[0], signal.SIGKILL)
             await until(lambda: any(each.ends or not each.is_live for each in subscribers))

@@ -21,6 +21,8 @@ Result = TypeVar("Result")
 LAYOUT = "v2"
 # Followers listen again and again, each time for about a second.
 MAX_PAUSE_SECONDS = 5.0
+# A round may be read a moment before its news come.
+MOST_UNTOLD = 2
 
 # The reports are sent only where they are new: with many pairs they are most of it, and streams write often. A SET goes
 # first, because a full Redis refuses none after another kind of write.
@@ -83,6 +85,8 @@ class RedisStore:
         self._subscription: PubSub | None = None
         self._doubtful = False
         self._listened_at = 0.0
+        # The round that was read last, and how many came that no news had told of.
+        self._round, self._untold = b"", 0
 
     async def read(self) -> tuple[str | None, Stored]:
         async def look() -> tuple[str | None, Stored]:
@@ -91,6 +95,7 @@ class RedisStore:
             if found[3] != self._reports[1]:
                 # Where the leader stores newer ones just now, their stamp will be another one at the next turn.
                 self._reports = (await self._redis.mget([reports]))[0], found[3]
+            self._hold_against_news(found[1] or b"")
             return _text(found[0]), self._records.load((found[1], self._reports[0], found[2]))
 
         return await self._do("read", look)
@@ -147,7 +152,9 @@ class RedisStore:
             await self._clock.sleep(seconds)
             return False
         self._listened_at = self._clock.monotonic()
-        return message is not None and message["type"] == "message"
+        is_news = message is not None and message["type"] == "message"
+        self._untold = 0 if is_news else self._untold
+        return is_news
 
     async def close(self) -> None:
         with contextlib.suppress(RedisError, OSError):
@@ -173,8 +180,19 @@ class RedisStore:
         self._events(StoreAsked(op, "ok", self._clock.monotonic() - started))
         return result
 
+    def _hold_against_news(self, round_: bytes) -> None:
+        """Doubt the subscription where rounds come of which it tells nothing.
+
+        1. An address moves to another server. 2. The connection of commands is opened anew, and leads there. 3. That of
+        the subscription stays with the old one, is well, and silent for ever.
+        """
+        if round_ != self._round:
+            self._round, self._untold = round_, self._untold + 1
+        self._doubtful = self._doubtful or self._untold > MOST_UNTOLD
+
     async def _unsubscribe(self) -> None:
         subscription, self._subscription = self._subscription, None
+        self._untold = 0
         if subscription is not None:
             # It may be broken already: that is why it is given up.
             with contextlib.suppress(Exception):
