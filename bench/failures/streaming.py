@@ -56,7 +56,7 @@ async def measure(kills: int) -> dict[str, Any]:
 
 async def _take_over(running: Fleet) -> float:
     """Kill the holder: how many seconds later the stream tells another one; returns after that one has listened."""
-    holder, pushed = holder_of(running), running.exchange.pushed[SOURCE]
+    holder, pushed = await holder_of(running), running.exchange.pushed[SOURCE]
     killed_ns, killed = time.time_ns(), time.monotonic()
     os.kill(holder, signal.SIGKILL)
     await asyncio.sleep(LAST_PUSH_SECONDS)
