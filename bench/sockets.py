@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench.processes import PROC
 
-LISTENING = "0A"
+LISTENING, ESTABLISHED = "0A", "01"
 
 
 def owners_of(port: int, pids: Iterable[int]) -> dict[int, int]:
@@ -16,9 +17,36 @@ def owners_of(port: int, pids: Iterable[int]) -> dict[int, int]:
     owners = {}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, state, *_, inode = line.split()[:10]
-        if int(local.rpartition(":")[2], 16) == port and state != LISTENING and inode in inodes:
-            owners[int(remote.rpartition(":")[2], 16)] = inodes[inode]
+        if _port(local) == port and state != LISTENING and inode in inodes:
+            owners[_port(remote)] = inodes[inode]
     return owners
+
+
+def clients_of(port: int, pids: Iterable[int]) -> list[int]:
+    """The processes that have connections to a port, those with the most of them first."""
+    inodes = {inode: pid for pid in pids for inode in _inodes(pid)}
+    held = Counter(inodes[inode] for inode in _connections_to(port) if inode in inodes)
+    return [pid for pid, _ in held.most_common()]
+
+
+def waiting_bytes(port: int) -> int:
+    """What has been sent at a port, or to it, and was not yet read."""
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(
+        int(queue, 16)
+        for _, local, remote, _, queues, *_ in lines
+        if port in (_port(local), _port(remote))
+        for queue in queues.split(":")
+    )
+
+
+def _connections_to(port: int) -> list[str]:
+    lines = (line.split()[:10] for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return [inode for _, _, remote, state, *_, inode in lines if _port(remote) == port and state == ESTABLISHED]
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2], 16)
 
 
 def _inodes(pid: int) -> list[str]:
