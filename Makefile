@@ -99,7 +99,7 @@ soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
 
 # Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections,
 # bench-acceptor and bench-push take parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its
-# first POINTS.
+# first POINTS, and bench-streams STEPS, STREAM_SECONDS, and parts, exchanges or both ("embedded okx").
 SECONDS ?= 4
 
 $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
@@ -130,6 +130,11 @@ bench-acceptor: $(VENV)/bench.done bench-tools  ## connections that come and go,
 .PHONY: bench-push
 bench-push: $(VENV)/bench.done bench-tools  ## what pushing a price to 10,000 subscribers costs beside nchan and others
 	@$(BIN)/python -m bench.push --rounds $(or $(ROUNDS),5) --seconds $(SECONDS) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: bench-streams
+bench-streams: $(VENV)/run.done redis-server  ## how soon an exchange's push is in every worker's answer, and what pushes cost
+	@$(BIN)/python -m bench.streams_in --rounds $(or $(ROUNDS),3) --steps $(or $(STEPS),1000) \
+	--seconds $(or $(STREAM_SECONDS),20) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: soak-push
 soak-push: $(VENV)/bench.done bench-tools  ## ten minutes with 10,000 subscribers, and ten with those that come and go

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.svg import Bar, bars, groups, panels
 from bench.tables import (
     Result, agreement_tables, connections_tables, failures_tables, fleet_tables, growth_tables, load_table,
-    peers_tables, subscribers_tables
+    peers_tables, streams_tables, subscribers_tables
 )
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +86,20 @@ def _parts_picture(title: str, result: Result, names: Collection[str]) -> str:
     return groups(title, note, shown)
 
 
+def streams_picture(result: Result) -> str:
+    """How soon each exchange's price is in the last worker's answer, in nearly all cases."""
+    titles = {"embedded": "one replica, embedded store", "redis": "three replicas over Redis"}
+    shown = {
+        titles[part["name"]]: [
+            (row["name"], row["p99_ms"], f"p99 {row['p99_ms']:.1f}, p50 {row['p50_ms']:.1f}", True)
+            for row in part["exchanges"]
+        ]
+        for part in result["parts"]
+        if "exchanges" in part
+    }
+    return groups("From an exchange's push to the last worker's answer", "ms, 99 % of the steps", shown)
+
+
 def _costs(rows: Iterable[Result]) -> list[Bar]:
     return [(row["label"], row["cpu_us"], f"{row['cpu_us']:.1f}", row["ours"]) for row in rows]
 
@@ -132,6 +146,7 @@ SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]]
     "connections": (connections_tables, connections_picture),
     "push": (partial(connections_tables, beside="floor"), push_picture),
     "acceptor": (connections_tables, None),
+    "streams": (streams_tables, streams_picture),
     "load": (load_table, load_picture),
     "fleet": (fleet_tables, fleet_picture),
     "agreement": (agreement_tables, None),

@@ -131,9 +131,30 @@ def failures_tables(result: Result) -> str:
     """One table for each failure; beside a figure what it may be, where that is promised."""
     parts = [_machine(result), *result["notes"]]
     for measured in result["measured"]:
-        rows = [(row["what"], _figure(row["value"]), *_promise(row)) for row in measured["rows"]]
-        parts += [measured["about"], table(("", "", "target", ""), rows)]
+        parts += [measured["about"], _figures(measured["rows"])]
     return "\n\n".join(parts)
+
+
+def _figures(rows: Iterable[Mapping[str, Any]]) -> str:
+    return table(("", "", "target", ""), [(row["what"], _figure(row["value"]), *_promise(row)) for row in rows])
+
+
+def streams_tables(result: Result) -> str:
+    """Latencies with one row for each exchange, and figures with what they may be."""
+    parts = [_machine(result), *result["notes"]]
+    for part in result["parts"]:
+        parts += [part["about"], _latencies(part["exchanges"]) if "exchanges" in part else _figures(part["rows"])]
+    return "\n\n".join(parts)
+
+
+def _latencies(rows: Sequence[Mapping[str, Any]]) -> str:
+    titles = {
+        "p50_ms": "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms", "hop_p50_ms": "another replica, p50 ms",
+        "hop_p99_ms": "p99 ms", "hop_max_ms": "max ms", "steps": "steps", "polled": "by a poll", "lost": "lost",
+        "wrong": "other answers",
+    }  # fmt: skip
+    shown = {name: title for name, title in titles.items() if name in rows[0]}
+    return table(("", *shown.values()), ([row["name"], *(_figure(row[name]) for name in shown)] for row in rows))
 
 
 def _promise(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -112,9 +112,9 @@ class World:
         if isinstance(event, SourceAsked) and event.outcome == "ok":
             self.oracle.polled(event.source)
 
-    async def _renew(self, believed: Callable[[], Sequence[Quote]]) -> None:
-        def counted() -> Sequence[Quote]:
-            quotes = believed()
+    async def _renew(self, believed: Callable[[], Awaitable[Sequence[Quote]]]) -> None:
+        async def counted() -> Sequence[Quote]:
+            quotes = await believed()
             self.renewed.update(quote.pair for quote in quotes)
             return quotes
 

@@ -91,7 +91,6 @@ def timed(connection: socket.socket) -> tuple[bytes, int]:
     return data, time.time_ns()
 
 
-
 def asked(connection: socket.socket) -> bytes:
     """The answer to a plain request for the price, which is one packet."""
     connection.sendall(ASK)

@@ -22,8 +22,8 @@ from bench.streams_in.services import Fleet, fleet
 SETTINGS = {"REFRESH_INTERVAL": "5", "CACHE_TTL": "10", "STREAM_INTERVAL": "0", "PUSH_INTERVAL": "0.01"}
 WORKERS, REPLICAS = 8, 3
 WARM_UP_STEPS = 20
-# A step lies within 0.02 % of the one before, as far as a market may move between a poll and a message, and farther away
-# than the price wanders meanwhile.
+# A step lies within 0.02 % of the one before, as far as a market may move between a poll and a message, and farther
+# away than the price wanders meanwhile.
 PRICES = [Decimal(3120) + Decimal(number) / 100 for number in range(-30, 31)]
 LEAST_STEP = Decimal("0.10")
 # Where within a tenth of a second steps are made, and the pause after one that all workers have.

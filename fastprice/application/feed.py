@@ -30,12 +30,13 @@ GIVE_UP_SECONDS, MAX_GIVE_UP_SECONDS = 60.0, 3600.0
 # Wall time has milliseconds: two quotes in the same one would seem to be equally new.
 MIN_INTERVAL_SECONDS = 0.001
 
-# So many messages are looked at without letting anybody else have a turn: one to three milliseconds.
+# So many messages are looked at without letting anybody else have a turn: one to three milliseconds. As many quotes are
+# looked at whether they are to be served, because a median takes as long.
 SLICE = 50
 
 MayAsk = Callable[[], bool]
 # Stores and serves the quotes that a function gives, once nothing else is being stored.
-Renew = Callable[[Callable[[], Sequence[Quote]]], Awaitable[None]]
+Renew = Callable[[Callable[[], Awaitable[Sequence[Quote]]]], Awaitable[None]]
 
 
 class Feed:
@@ -116,17 +117,19 @@ class Feed:
             for quote in source.take():
                 health.words.told(quote, self._latest.held(quote.pair))
                 said[quote.pair] = health, quote
+            await asyncio.sleep(0)
         if said:
             await renew(partial(self._believed, said))
 
-    def _believed(self, said: Mapping[Pair, tuple[SourceHealth, Quote]]) -> list[Quote]:
+    async def _believed(self, said: Mapping[Pair, tuple[SourceHealth, Quote]]) -> list[Quote]:
         """What is to be served of what was said, beside what is served now."""
-        wall_ms = self._clock.wall_ms()
-        prices = (
-            self._belief.price(health, quote, self._latest.held(pair), wall_ms)
-            for pair, (health, quote) in said.items()
-        )
-        return [price for price in prices if price]
+        prices = list[Quote]()
+        for number, (pair, (health, quote)) in enumerate(said.items(), 1):
+            if price := self._belief.price(health, quote, self._latest.held(pair), self._clock.wall_ms()):
+                prices.append(price)
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+        return prices
 
     def _wanted(self, now: float) -> set[str]:
         """The sources whose streams are to be open now."""

@@ -112,6 +112,11 @@ class LatestPrice(Generic[S]):
         snapshot = self._places[pair].snapshot
         return snapshot.quote if snapshot and self._clock.monotonic() <= snapshot.usable_until else None
 
+    def all_held(self) -> dict[Pair, Quote]:
+        """The quotes of all pairs that may still be served."""
+        now, places = self._clock.monotonic(), self._places.items()
+        return {pair: held.quote for pair, place in places if (held := place.snapshot) and now <= held.usable_until}
+
     def everything_held(self) -> list[Held]:
         """The newest quote of every pair that ever had one."""
         now, now_ms = self._clock.monotonic(), self._clock.wall_ms()

@@ -4,6 +4,7 @@ A turn reads the store once and takes over what is newer. Where nobody holds the
 the claim leads, under a lease that ends no later than the claim does.
 """
 
+import asyncio
 import contextlib
 import math
 from collections.abc import Callable
@@ -108,6 +109,8 @@ class Leader:
     async def _look(self, asked_at: float) -> bool:
         """Take over what is stored; whether we lead."""
         holder, stored = await self._store.read()
+        if not self.leads:
+            await asyncio.sleep(0)  # With many pairs, to read and to serve them takes some milliseconds each.
         self._rounds.adopt(stored, self.leads)
         # Where nothing was stored for so long, the claim that we see cannot be one of a living leader.
         silence_seconds = 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)

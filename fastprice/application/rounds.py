@@ -96,10 +96,10 @@ class Rounds:
             if self._round.accepted != self._published:
                 await self._publish(self._round)
 
-    async def renew(self, believed: Callable[[], Sequence[Quote]]) -> None:
+    async def renew(self, believed: Callable[[], Awaitable[Sequence[Quote]]]) -> None:
         """Store and serve what streams say between two rounds, if it is believed beside what is served then."""
         async with self._storing:
-            if quotes := believed():
+            if quotes := await believed():
                 await self._serve(quotes, self._newest(quotes), "streamed")
 
     async def stop(self) -> None:
@@ -130,7 +130,7 @@ class Rounds:
 
     def _newest(self, new: Sequence[Quote]) -> dict[Pair, Quote]:
         """What is served from now on: the newest of each pair, and of two that are as new the one that comes now."""
-        served = {pair: held for pair in self._latest.pairs if (held := self._latest.held(pair))}
+        served = self._latest.all_held()
         for quote in new:
             held = served.get(quote.pair)
             if held is None or quote.made_at_ms >= held.made_at_ms:
@@ -154,6 +154,7 @@ class Rounds:
                 self._seen_ms, self.seen_at = stored.made_at_ms, now
         except StoreUnavailable:
             pass  # This worker serves the quotes all the same; whoever leads on another store has its own.
+        await asyncio.sleep(0)  # With many pairs, to store and to serve them takes some milliseconds each.
         for quote in new:
             self._latest.offer(quote)
         if new:

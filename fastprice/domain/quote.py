@@ -4,16 +4,36 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum
-from functools import lru_cache
+from typing import NamedTuple
 
 from fastprice.domain.errors import InvalidQuote
 
 MAX_DIGITS = 40
-PRICES = Decimal("1e-18"), Decimal("1e15")
+
+
+class Within:
+    """The limits of an amount."""
+
+    def __init__(self, least: str, most: str) -> None:
+        self.least, self.most = Decimal(least), Decimal(most)
+        # Between these a float shows, for all its rounding, that an amount is within the limits.
+        self._low, self._high = float(least) * 1.001, float(most) * 0.999
+
+    def why_not(self, text: str) -> str:
+        """Why a text is no plain decimal number within the limits; nothing where it is."""
+        if len(text) > MAX_DIGITS or not _DECIMAL.fullmatch(text):
+            return f"{text[:MAX_DIGITS]!r} is not a plain decimal number"
+        # A Decimal takes as long as all the rest, so one is made only of what is near the limits, or beyond them.
+        if not self._low < float(text) < self._high and not self.least <= Decimal(text) <= self.most:
+            return f"{text} is out of range"
+        return ""
+
+
+PRICES = Within("1e-18", "1e15")
 # The source of a price that no single exchange gave.
 MEDIAN = "median"
-VOLUMES = Decimal(0), Decimal("1e24")
-SPREADS = Decimal(0), Decimal("1e33")
+VOLUMES = Within("0", "1e24")
+SPREADS = Within("0", "1e33")
 # 2009-01-03, the first bitcoin block, to 2100: outside it a stamp is in another unit than milliseconds.
 MIN_TIME_MS, MAX_TIME_MS = 1_230_940_800_000, 4_102_444_800_000
 # How far ahead of this machine's clock another one may run before its stamps are not believed.
@@ -48,9 +68,11 @@ class AgeLimits:
     stale_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A base and the quote currency it is priced in, both upper case: `Pair("ETH", "USDT")`."""
+class Pair(NamedTuple):
+    """A base and the quote currency it is priced in, both upper case: `Pair("ETH", "USDT")`.
+
+    It is the key of most look-ups, some twenty for each message of a stream, and a tuple is hashed fastest.
+    """
 
     base: str
     quote: str
@@ -84,7 +106,7 @@ class Agreement:
     made_at_ms: int
 
     def __post_init__(self) -> None:
-        read_amount("spread", self.spread, SPREADS)
+        check_amount("spread", self.spread, SPREADS)
         if not self.sources or not MIN_TIME_MS <= self.made_at_ms <= MAX_TIME_MS:
             raise InvalidQuote("an agreement needs sources and a time in milliseconds")
 
@@ -113,19 +135,25 @@ class Quote:
     agreement: Agreement | None = None
 
     def __post_init__(self) -> None:
-        read_amount("price", self.price, PRICES)
-        bid = None if self.bid is None else read_amount("bid", self.bid, PRICES)
-        ask = None if self.ask is None else read_amount("ask", self.ask, PRICES)
+        check_amount("price", self.price, PRICES)
         if self.volume_24h is not None:
-            read_amount("volume", self.volume_24h, VOLUMES)
-        for name, text in ("high", self.high_24h), ("low", self.low_24h), ("open", self.open_24h):
-            if text is not None:
-                read_amount(name, text, PRICES)
-        if bid is not None and ask is not None and bid > ask:
+            check_amount("volume", self.volume_24h, VOLUMES)
+        # Written one by one, because it is done for every message of a stream.
+        if self.bid is not None:
+            check_amount("bid", self.bid, PRICES)
+        if self.ask is not None:
+            check_amount("ask", self.ask, PRICES)
+        if self.high_24h is not None:
+            check_amount("high", self.high_24h, PRICES)
+        if self.low_24h is not None:
+            check_amount("low", self.low_24h, PRICES)
+        if self.open_24h is not None:
+            check_amount("open", self.open_24h, PRICES)
+        if self.bid is not None and self.ask is not None and is_above(self.bid, self.ask):
             raise InvalidQuote(f"bid {self.bid} is above ask {self.ask}")
-        for name, stamp in ("source time", self.source_time_ms), ("fetch time", self.fetched_at_ms):
+        for stamp in self.source_time_ms, self.fetched_at_ms:
             if stamp is not None and not MIN_TIME_MS <= stamp <= MAX_TIME_MS:
-                raise InvalidQuote(f"{name} {stamp} is not a time in milliseconds")
+                raise InvalidQuote(f"{stamp} is not a time in milliseconds")
 
     @property
     def made_at_ms(self) -> int:
@@ -151,20 +179,13 @@ class Quote:
         return float(Decimal(self.price) / Decimal(other.price) - 1)
 
 
-def read_amount(name: str, text: str, limits: tuple[Decimal, Decimal]) -> Decimal:
-    """The value of a plain decimal string within `limits`; InvalidQuote, with `name` in its text, on any other."""
-    try:
-        return _amount(text, limits)
-    except ValueError as error:
-        raise InvalidQuote(f"{name} {error}") from None
+def check_amount(name: str, text: str, limits: Within) -> None:
+    """InvalidQuote, with `name` in its text, unless it is a plain decimal string within `limits`."""
+    if reason := limits.why_not(text):
+        raise InvalidQuote(f"{name} {reason}")
 
 
-# What a source says is read when it comes and when it becomes a Quote, and much of it is the same as before.
-@lru_cache(maxsize=256)
-def _amount(text: str, limits: tuple[Decimal, Decimal]) -> Decimal:
-    if len(text) > MAX_DIGITS or not _DECIMAL.fullmatch(text):
-        raise ValueError(f"{text[:MAX_DIGITS]!r} is not a plain decimal number")
-    amount, (least, most) = Decimal(text), limits
-    if not least <= amount <= most:
-        raise ValueError(f"{text} is out of range")
-    return amount
+def is_above(bid: str, ask: str) -> bool:
+    """Whether one amount exceeds another one; both are plain decimal strings."""
+    # Rounding to a float may make two amounts equal, and never swaps them.
+    return float(bid) >= float(ask) and Decimal(bid) > Decimal(ask)

@@ -25,8 +25,8 @@ MEDIANS = [
     (["123456789012345.123456789", "123456789012345.123456787"], "123456789012345.123456788"),
 ]
 
-AMOUNTS = st.decimals(*PRICES, allow_nan=False).map(lambda amount: f"{amount:f}"[:MAX_DIGITS].rstrip(".")).filter(
-    lambda text: PRICES[0] <= Decimal(text) <= PRICES[1]
+AMOUNTS = st.decimals(PRICES.least, PRICES.most, allow_nan=False).map(lambda amount: f"{amount:f}"[:MAX_DIGITS].rstrip(".")).filter(
+    lambda text: PRICES.least <= Decimal(text) <= PRICES.most
 )
 
 

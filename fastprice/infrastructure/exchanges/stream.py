@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fastprice.application.live_ports import Update
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import SourceError
-from fastprice.domain.quote import PRICES, Pair, SourceTime, read_amount
+from fastprice.domain.quote import PRICES, Pair, SourceTime, check_amount
 from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.stream_messages import Op, Request, Said, Topic
 from fastprice.infrastructure.exchanges.strict_json import Path, said, text
@@ -55,7 +55,7 @@ class Channel:
         ticker, price, book, day = self.ticker, None, None, None
         if ticker.price:
             price = ticker.digits(text(row, ticker.price))
-            read_amount("price", price, PRICES)
+            check_amount("price", price, PRICES)
         if ticker.bid:
             book = ticker.book(row)
         if ticker.volume:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastprice.application.live_ports import Day
 from fastprice.domain.errors import InvalidQuote
-from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, PRICES, VOLUMES, Pair, Quote, read_amount
+from fastprice.domain.quote import MAX_TIME_MS, MIN_TIME_MS, PRICES, VOLUMES, Pair, Quote, Within, is_above
 from fastprice.infrastructure.exchanges.strict_json import Path, said, text
 
 # An exponent of more digits would be spelled out as gigabytes of zeros.
@@ -97,7 +97,7 @@ class Ticker:
     def book(self, row: Any) -> tuple[str | None, str | None]:
         """Best bid and best ask, None where that side is empty; raises InvalidQuote where they cross."""
         bid, ask = self._amount(row, self.bid), self._amount(row, self.ask)
-        if bid is not None and ask is not None and Decimal(bid) > Decimal(ask):
+        if bid is not None and ask is not None and is_above(bid, ask):
             raise InvalidQuote(f"bid {bid} is above ask {ask}")
         return bid, ask
 
@@ -106,14 +106,10 @@ class Ticker:
         prices = self._amount(row, self.high), self._amount(row, self.low), self._amount(row, self.open)
         return Day(self._amount(row, self.volume, VOLUMES), *prices)
 
-    def _amount(self, row: Any, path: Path, limits: tuple[Decimal, Decimal] = PRICES) -> str | None:
+    def _amount(self, row: Any, path: Path, limits: Within = PRICES) -> str | None:
         """The amount at a path, or None where there is none that is one; some write zero for none.
 
         The rest of a ticker is worth having without it, so it is no reason to refuse.
         """
         amount = self.digits(said(row, path)) if path else ""
-        try:
-            read_amount("", amount, limits)
-        except InvalidQuote:
-            return None
-        return amount
+        return None if limits.why_not(amount) else amount
