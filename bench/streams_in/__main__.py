@@ -62,7 +62,8 @@ def _measured(part: str, names: Sequence[str], given: argparse.Namespace) -> dic
 
 ABOUT = {
     "embedded": f"One replica of {steps.WORKERS} workers with the embedded store, one exchange at a time,"
-    " REFRESH_INTERVAL=5 and STREAM_INTERVAL=0: from the exchange's push of a price to the moment when the last worker answers with it.",
+    " REFRESH_INTERVAL=5 and STREAM_INTERVAL=0: from the exchange's push of a price to the moment when the last worker"
+    " answers with it.",
     "redis": f"{steps.REPLICAS} replicas of {steps.WORKERS} workers over Redis, likewise; and to each single subscriber"
     " of the replicas that do not lead: exchange, leader, Redis, another replica, subscriber.",
     "cpu": f"{load.PAIRS} pairs of one exchange that pushes about 3,000 frames a second; {load.WORKERS} workers on one"

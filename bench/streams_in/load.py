@@ -31,24 +31,28 @@ BURST_SECONDS = 30.0
 
 
 class Asker:
-    """Asks one worker for a price at fixed moments, over a kept connection; answers come when the kernel has them."""
+    """Asks one worker for a price so often, over a kept connection; answers come when the kernel has them.
+
+    A request that takes longer than that holds up others, which are counted with what was left of its time when they
+    were due: or one long pause would be a single slow request among thousands. That this program itself is late holds
+    up nobody.
+    """
 
     def __init__(self, connection: socket.socket, every_seconds: float) -> None:
-        self._connection, self._every_ns = connection, round(every_seconds * 1e9)
+        self._connection, self._every_seconds = connection, every_seconds
 
     def took(self, go_on: Callable[[], bool]) -> list[float]:
         """Milliseconds of each request, as long as `go_on` says."""
-        took, due = list[float](), time.time_ns()
-        came_ns = due
+        took = list[float]()
         while go_on():
-            if (early := due - time.time_ns()) > 0:
-                time.sleep(early / 1e9)
-            # What the answer before it held up has waited since it was due.
-            sent_ns = due if came_ns > due else time.time_ns()
+            sent_ns = time.time_ns()
             self._connection.sendall(ASK)
             _, came_ns = timed(self._connection)
-            took.append((came_ns - sent_ns) / 1e6)
-            due += self._every_ns
+            left = (came_ns - sent_ns) / 1e6
+            took.append(left)
+            while (left := left - self._every_seconds * 1000) > 0:
+                took.append(left)
+            time.sleep(self._every_seconds)
         return took
 
     def for_seconds(self, seconds: float) -> list[float]:

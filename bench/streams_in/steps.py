@@ -28,7 +28,7 @@ PRICES = [Decimal(3120) + Decimal(number) / 100 for number in range(-30, 31)]
 LEAST_STEP = Decimal("0.10")
 # Where within a tenth of a second steps are made, and the pause after one that all workers have.
 FROM_SECONDS, TO_SECONDS, BEAT_SECONDS = 0.02, 0.075, 0.1
-LEAST_PAUSE, MORE_PAUSE = 0.015, 0.03
+LEAST_PAUSE, MORE_PAUSE = 0.015, 0.02
 # By then a step has come by the stream; and by then it must have come.
 STREAMED_MS, QUICK_SECONDS, LOST_SECONDS = 25.0, 0.25, 6.0
 # How often all workers are asked as well whether they answer with what they pushed.

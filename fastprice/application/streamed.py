@@ -58,11 +58,11 @@ class Streamed:
         # What was read before the answer must not be taken for newer than it.
         while self.hear(SLICE):
             await asyncio.sleep(0)
-        silent: dict[Pair, int] = {}
-        said = {
-            pair: self._merged(answer, asked_ms, silent) if isinstance(answer, Quote) else answer
-            for pair, answer in answers.items()
-        }
+        said, silent = dict[Pair, Quote | SourceError](), dict[Pair, int]()
+        for number, (pair, answer) in enumerate(answers.items(), 1):
+            said[pair] = self._merged(answer, asked_ms, silent) if isinstance(answer, Quote) else answer
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
         self._act(silent)
         return said
 

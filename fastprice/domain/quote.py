@@ -136,13 +136,13 @@ class Quote:
 
     def __post_init__(self) -> None:
         check_amount("price", self.price, PRICES)
-        if self.volume_24h is not None:
-            check_amount("volume", self.volume_24h, VOLUMES)
         # Written one by one, because it is done for every message of a stream.
         if self.bid is not None:
             check_amount("bid", self.bid, PRICES)
         if self.ask is not None:
             check_amount("ask", self.ask, PRICES)
+        if self.volume_24h is not None:
+            check_amount("volume", self.volume_24h, VOLUMES)
         if self.high_24h is not None:
             check_amount("high", self.high_24h, PRICES)
         if self.low_24h is not None:

@@ -31,6 +31,7 @@ MEASUREMENTS = {
     "bench-connections": ("ROUNDS=1 SECONDS=1 ONLY='close ten lane'", "smoke test"),
     "bench-acceptor": ("ROUNDS=1 SECONDS=1 ONLY='signals reload'", "smoke test"),
     "bench-push": ("ROUNDS=1 SECONDS=1 ONLY='thousand floor fastprice'", "smoke test"),
+    "bench-streams": ("ROUNDS=1 STEPS=5 STREAM_SECONDS=1 ONLY='embedded burst okx'", "smoke test"),
     "bench-growth": ("ROUNDS=1 SECONDS=1 ONLY=workers POINTS=1", "smoke test"),
     "bench-failures": ("FAILURES='--only takeover --kills 1'", "smoke test"),
     "bench-fleet": ("QUICK=1", "smoke test"),
