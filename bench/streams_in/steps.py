@@ -31,6 +31,7 @@ FROM_SECONDS, TO_SECONDS, BEAT_SECONDS = 0.02, 0.075, 0.1
 LEAST_PAUSE, MORE_PAUSE = 0.015, 0.02
 # By then a step has come by the stream; and by then it must have come.
 STREAMED_MS, QUICK_SECONDS, LOST_SECONDS = 25.0, 0.25, 6.0
+TRIES = 100
 # How often all workers are asked as well whether they answer with what they pushed.
 ASK_EVERY = 25
 
@@ -108,11 +109,8 @@ class Play:
 
     def _step(self) -> dict[int, float]:
         """Move the price; milliseconds from the push until each subscriber had it."""
-        self._truth = self._chance.choice([each for each in PRICES if abs(each - self._truth) >= LEAST_STEP])
-        self._began_ns, seen = time.time_ns(), list[Seen]()
-        self._exchange.move(str(self._truth))
-        # Each exchange says it with a small difference of its own.
-        self._price = next(iter(self._pushed(self._began_ns)))
+        seen = list[Seen]()
+        self._price = self._moved()
         for seconds in QUICK_SECONDS, LOST_SECONDS:
             self._read_all(self._price, seen, seconds)
             prices, arrived = self._pushed(self._began_ns), dict[int, float]()
@@ -125,6 +123,20 @@ class Play:
                 return arrived
         self.found.lost += 1
         return {}
+
+    def _moved(self) -> Decimal:
+        """Move the price; what the exchange says of it, which differs a little. RuntimeError where it pushes nothing.
+
+        It does not push what has wandered to the same price, nor where a stream is just being opened anew.
+        """
+        for _ in range(TRIES):
+            self._truth = self._chance.choice([each for each in PRICES if abs(each - self._truth) >= LEAST_STEP])
+            self._began_ns = time.time_ns()
+            self._exchange.move(str(self._truth))
+            if pushed := self._pushed(self._began_ns):
+                return next(iter(pushed))
+            self._wait()
+        raise RuntimeError(f"{self._exchange.name} pushes no price")
 
     def _pushed(self, since_ns: int) -> dict[Decimal, int]:
         """The prices that were pushed since a moment, in that order, and when each of them was first."""

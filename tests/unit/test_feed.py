@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from fastprice.application.events import SourceCooling, SourceLost
-from fastprice.application.feed import GIVE_UP_SECONDS, MOVE_SECONDS
+from fastprice.application.feed import GIVE_UP_SECONDS, MOVE_SECONDS, SLICE
 from fastprice.application.latest_price import Snapshot
 from fastprice.application.leader import CLAIM_TURNS
 from fastprice.application.live_events import StreamGivenUp
@@ -103,6 +103,18 @@ async def test_followers_serve_what_the_leaders_stream_says_and_open_none(a_work
     await settle()
     assert follower.price() == "100.1" and not follower.open()
     assert follower.rounds.streams == leader.rounds.streams
+
+
+async def test_others_have_turns_while_many_pairs_are_heard_and_looked_at(a_worker: MakeWorker) -> None:
+    pairs = [Pair(f"C{number}", "USDT") for number in range(4 * SLICE)]
+    worker, turns = await a_worker(PAIRS=",".join(pair.slug for pair in pairs)), 0
+    for pair in pairs:
+        worker.streams["binance"].say("100.1", pair)
+    while worker.price(pairs[-1]) != "100.1":
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 2 * len(pairs) / SLICE
+    assert all(worker.price(pair) == "100.1" for pair in pairs)
 
 
 async def test_a_pair_is_renewed_once_per_interval_with_the_newest_of_all_pairs(a_worker: MakeWorker) -> None:

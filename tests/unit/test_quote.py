@@ -72,7 +72,9 @@ def test_an_amount_is_within_sane_magnitude(name: str, text: str, accepted: bool
 @pytest.mark.parametrize(
     ("bid", "ask", "accepted"),
     [("1", "2", True), ("2", "2", True), ("2", "2.00", True), ("2.01", "2", False), ("10", "9", False),
-     ("9", "10", True), (None, "1", True), ("1", None, True), (None, None, True)],
+     ("9", "10", True), (None, "1", True), ("1", None, True), (None, None, True),
+     ("0.10000000000000000002", "0.10000000000000000001", False),
+     ("0.10000000000000000001", "0.10000000000000000002", True)],
 )
 def test_a_bid_is_never_above_the_ask(bid: str | None, ask: str | None, accepted: bool) -> None:
     if accepted:
