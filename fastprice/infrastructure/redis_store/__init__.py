@@ -19,10 +19,8 @@ Result = TypeVar("Result")
 
 # Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
 LAYOUT = "v2"
-# Followers listen again and again, each time for about a second.
-MAX_PAUSE_SECONDS = 5.0
-# A round may be read a moment before its news come.
-MOST_UNTOLD = 2
+# Followers listen again and again, each time for about a second; a round may be read a moment before its news come.
+MAX_PAUSE_SECONDS, MOST_UNTOLD = 5.0, 2
 
 # The reports are sent only where they are new: with many pairs they are most of it, and streams write often. A SET goes
 # first, because a full Redis refuses none after another kind of write.
@@ -42,8 +40,7 @@ redis.call('SET', KEYS[5], ARGV[8], 'PX', ARGV[5])
 redis.pcall('PUBLISH', ARGV[7], '')
 return 1
 """
-# Survives a key of the wrong type, and a claim with no end or one that none of us can have set: what is not ours is
-# overwritten.
+# A key of the wrong type, and a claim with no end or one that none of us can have set, are not ours: they go.
 _CLAIM = """
 local holder = redis.pcall('GET', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])
@@ -135,9 +132,8 @@ class RedisStore:
         """See PriceStore; a lost subscription costs nothing but instant notifications until it stands again."""
         started = self._clock.monotonic()
         try:
-            # After an operation that failed the subscription's own connection may have died too, and would be silent
-            # about it for ever. After a pause, as of a worker that led, each message of that time would be taken for
-            # news.
+            # After an operation that failed the subscription's own connection may have died too, in silence. After a
+            # pause, as of a worker that led, each message of that time would be taken for news.
             if self._doubtful or started - self._listened_at > MAX_PAUSE_SECONDS:
                 await self._unsubscribe()
                 self._doubtful = False
@@ -183,8 +179,8 @@ class RedisStore:
     def _hold_against_news(self, round_: bytes) -> None:
         """Doubt the subscription where rounds come of which it tells nothing.
 
-        1. An address moves to another server. 2. The connection of commands is opened anew, and leads there. 3. That of
-        the subscription stays with the old one, is well, and silent for ever.
+        1. An address moves to another server. 2. The connection of commands is opened anew, and leads there. 3. The
+        subscription's stays with the old one, well and silent.
         """
         if round_ != self._round:
             self._round, self._untold = round_, self._untold + 1
