@@ -16,19 +16,22 @@ FROM_MARKET = MARKET_URL=http://127.0.0.1:$(MARKET_PORT)
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Setting up: pip says nothing unless something is wrong.
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Setting up: pip says nothing unless something is wrong, and one line is enough where no index can be reached.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 2
+fetch = $(PIP) install --require-hashes --no-deps -r $(1) 2>$(VENV)/pip.log || { \
+	  grep -qE "Retrying|Connection|No matching" $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }; \
+	  echo "cannot fetch the packages of $(1): no package index can be reached from here; see $(VENV)/pip.log, and set PIP_INDEX_URL or HTTPS_PROXY"; exit 1; }
 
 $(VENV)/run.done: requirements/run.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fastprice needs Python 3.11 or newer: set PYTHON=/path/to/it"; exit 1; }
 	@echo "setting up $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install --require-hashes --no-deps -r requirements/run.lock
+	@$(call fetch,requirements/run.lock)
 	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
-	@$(PIP) install --require-hashes --no-deps -r requirements/dev.lock
+	@$(call fetch,requirements/dev.lock)
 	@touch $@
 
 .PHONY: redis-server

@@ -1,6 +1,7 @@
 """hey's report of `make load` and `make soak` as a table, a picture and JSON, with what the service took for it.
 
-`python -m bench.load COMMAND...` runs the command, which is hey, against the service whose id is in SERVICE_PID.
+`python -m bench.load COMMAND...` runs the command, which is hey, against the service whose id is in SERVICE_PID. With
+PUBLISH=1 the result replaces the published one, if it is of the whole command.
 """
 
 import os
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from bench import machine
@@ -18,7 +20,7 @@ from bench.tables import load_table
 SETTLE_SECONDS = 1.0
 # hey keeps the statuses and latencies of so many answers and forgets the rest.
 MOST_ANSWERS = 1_000_000
-# Anything else is a smoke test, not to be quoted.
+# Anything else is no measurement to be published.
 ENOUGH = {"load": ["hey", "-n", "10000", "-c", "300"], "soak": ["hey", "-z", "60s", "-c", "300"]}
 SUMMARY = {
     "requests per s": r"Requests/sec:\s+([\d.]+)",
@@ -49,11 +51,22 @@ def main() -> None:
         "process": {"before": start, "after": end},
     }
     print(load_table(result))
-    if sum(result["statuses"].values()) >= MOST_ANSWERS:
-        print(f"mind: statuses and latencies are those of the first {MOST_ANSWERS:,} answers; hey keeps no more")
+    for line in remarks(command, sum(result["statuses"].values())):
+        print(line)
     name = "soak" if "-z" in command else "load"
-    keep(name, result, RESULTS if command[:-1] == ENOUGH[name] else SMOKE)
+    keep(name, result, RESULTS if os.environ.get("PUBLISH") == "1" and command[:-1] == ENOUGH[name] else SMOKE)
     sys.exit(1 if result["errors"] or set(result["statuses"]) != {"200"} else 0)
+
+
+def remarks(command: list[str], answers: int) -> Iterator[str]:
+    """What to know of hey to read its report."""
+    if answers >= MOST_ANSWERS:
+        yield f"mind: statuses and latencies are those of the first {MOST_ANSWERS:,} answers; hey keeps no more"
+    if "-n" in command:
+        requests, clients = (int(command[command.index(option) + 1]) for option in ("-n", "-c"))
+        if requests % clients:
+            each = requests // clients
+            yield f"hey gives each of {clients} clients {each} requests, so of {requests:,} it sends {each * clients:,}"
 
 
 def settle(service: Watched) -> None:
