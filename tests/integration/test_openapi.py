@@ -203,9 +203,9 @@ async def test_every_code_that_can_come_is_named_and_one_that_comes_later_breaks
     below = {json.loads(refusal(status).partition(b"\r\n\r\n")[2])["code"] for status in REFUSALS}
     behind = {"unknown_pair", "price_unavailable", "price_too_old", "price_older_than_asked", "too_many_subscribers", *CODES.values()}
     assert set(code["x-extensible-enum"]) == behind | below | set(re.findall(r'"code":"(\w+)"', nginx))
-    for readme in "README.md", "README.ru.md":
-        rows = re.findall(r"^\| \d{3} \| `(\w+)` \|", (ROOT / readme).read_text(), re.M)
-        assert set(rows) == set(code["x-extensible-enum"]) - {"internal_error"}, readme
+    for page in "docs/endpoints.md", "docs/endpoints.ru.md":
+        rows = re.findall(r"^\| \d{3} \| `(\w+)` \|", (ROOT / page).read_text(), re.M)
+        assert set(rows) == set(code["x-extensible-enum"]) - {"internal_error"}, page
     schema = validator(content, {"$ref": "#/components/schemas/Problem"})
     for status in REFUSALS:
         schema.validate(json.loads(refusal(status).partition(b"\r\n\r\n")[2]))

@@ -1,4 +1,4 @@
-"""README is true, in both languages: its commands work, its tables are complete."""
+"""README and the pages behind it are true, in both languages: commands work, tables are complete, links lead somewhere."""
 
 import ast
 import asyncio
@@ -25,6 +25,9 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.ru.md")
+# The pages that README.md and README.ru.md have in common, by their ends.
+PAGES = (".md", ".ru.md")
+BOTH = ("README", "docs/endpoints", "docs/settings", "docs/metrics", "docs/commands", "docs/troubleshooting")
 
 
 class Spy(Mapping[str, str]):
@@ -48,9 +51,9 @@ def text(name: str) -> str:
     return (ROOT / name).read_text()
 
 
-def rows(readme: str, *, after: str) -> list[list[str]]:
-    """The cells of the first table after a heading line that starts so."""
-    table = text(readme).split(f"\n{after}", 1)[1].split("\n|", 1)[1].split("\n\n", 1)[0]
+def rows(page: str, *, after: str = "") -> list[list[str]]:
+    """The cells of the first table after a heading line that starts so, or of the first one."""
+    table = text(page).split(f"\n{after}", 1)[1].split("\n|", 1)[1].split("\n\n", 1)[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
@@ -58,38 +61,31 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", cell)
 
 
-def commands(readme: str) -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", text(readme), re.S)
+def commands(page: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", text(page), re.S)
     return [line for block in blocks for line in block.splitlines()]
 
 
-HEADINGS = {"README.md": "## {}", "README.ru.md": "## {}"}
-TITLES = {
-    "README.md": ("Endpoints", "Settings", "Metrics", "Commands"),
-    "README.ru.md": ("Адреса", "Настройки", "Метрики", "Команды"),
-}
-
-
-@pytest.mark.parametrize("readme", READMES)
-def test_settings_table_has_every_variable_with_its_default(readme: str) -> None:
+@pytest.mark.parametrize("end", PAGES)
+def test_settings_table_has_every_variable_with_its_default(end: str) -> None:
     spy = Spy()
     Settings.from_env(spy)
-    table = {name: names(row[1]) for row in rows(readme, after=f"## {TITLES[readme][1]}") for name in names(row[0])}
+    table = {name: names(row[1]) for row in rows(f"docs/settings{end}") for name in names(row[0])}
     assert set(table) == set(spy.asked)
     shown = {name: default[0] if default else "" for name, default in table.items()}
     as_shown = Settings.from_env({name: value for name, value in shown.items() if not name.endswith("_URL")})
     assert as_shown == Settings.from_env({})
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_metrics_table_has_every_metric_with_its_labels(readme: str) -> None:
+@pytest.mark.parametrize("end", PAGES)
+def test_metrics_table_has_every_metric_with_its_labels(end: str) -> None:
     metrics = Metrics("1")
     real = {}
     for family in metrics.registry.collect():
         collector = metrics.registry._names_to_collectors[family.name]
         total = "_total" if family.type == "counter" else ""
         real[family.name.removeprefix("fastprice_") + total] = set(collector._labelnames)  # type: ignore[attr-defined]
-    table = {names(row[0])[0]: set(names(row[1])) for row in rows(readme, after=f"## {TITLES[readme][2]}")}
+    table = {names(row[0])[0]: set(names(row[1])) for row in rows(f"docs/metrics{end}")}
     assert table == real
 
 
@@ -103,24 +99,47 @@ def test_operations_names_the_place_of_every_stream_and_how_many_pairs_a_connect
     assert {names(row[0])[0]: (names(row[1])[0], int(row[2]), int(row[3])) for row in table} == real
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_targets_table_is_the_makefiles(readme: str) -> None:
+@pytest.mark.parametrize("end", PAGES)
+def test_targets_table_is_the_makefiles(end: str) -> None:
     real = set(re.findall(r"^([a-z-]+):.*## ", text("Makefile"), re.M)) - {"help"}
-    told = {name.removeprefix("make ") for name in names(text(readme)) if name.startswith("make ")}
+    told = {name.removeprefix("make ") for name in names(text(f"docs/commands{end}")) if name.startswith("make ")}
     assert told == real
 
 
-def test_both_languages_have_the_same_commands_and_names() -> None:
-    assert commands("README.md") == commands("README.ru.md")
-    first, second = (re.findall(r"`([^`\n]+)`", text(readme)) for readme in READMES)
-    assert sorted(set(first)) == sorted(set(second))
+@pytest.mark.parametrize("page", BOTH)
+def test_both_languages_have_the_same_commands_and_names(page: str) -> None:
+    assert commands(f"{page}.md") == commands(f"{page}.ru.md")
+    first, second = (set(names(text(f"{page}{end}"))) for end in PAGES)
+    assert first == second
+
+
+def test_every_link_leads_to_a_page_and_a_heading_that_exist() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    assert len(pages) > 15
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#\s]*)(?:#([^)]+))?\)", page.read_text()):
+            target = page.parent / link[0] if link[0] else page
+            if not link[0].startswith("http"):
+                assert target.exists(), (page.name, link)
+                assert not link[1] or link[1] in anchors(target), (page.name, link)
+
+
+def anchors(page: Path) -> set[str]:
+    """What the headings of a page are called in links to them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_of_docs_is_in_its_index() -> None:
+    linked = set(re.findall(r"\]\(([\w.-]+\.md)\)", text("docs/README.md")))
+    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
 
 
 async def test_the_commands_of_the_quick_start_and_the_examples_work(market: Market, tmp_path: Path) -> None:
     async with running(market, tmp_path) as service:
         await service.until(200)
-        curls = [line for line in commands("README.md") if line.startswith("curl ")]
-        assert len(curls) > 8
+        curls = [line for page in BOTH for line in commands(f"{page}.md") if line.startswith("curl ")]
+        assert len(curls) > 15
         for line in curls:
             here = line.replace("http://localhost:8000", service.url).replace("http://localhost:9000", market.url)
             fails = here.replace("curl ", "curl --fail ", 1)
@@ -133,7 +152,7 @@ async def test_the_commands_of_the_quick_start_and_the_examples_work(market: Mar
 async def test_every_endpoint_of_the_table_answers(market: Market, tmp_path: Path) -> None:
     async with running(market, tmp_path) as service:
         await service.until(200)
-        for row in rows("README.md", after="## Endpoints"):
+        for row in rows("docs/endpoints.md"):
             path = names(row[0])[0].removeprefix("GET ")
             await service.until(200, "/api/v1/prices" if path.endswith("stream") else path)
             async with service.session.get(service.url + path) as answer:
