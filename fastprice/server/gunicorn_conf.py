@@ -2,13 +2,14 @@
 
 import contextlib
 import gc
+import logging
 import queue
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from gunicorn import sock
 from gunicorn.app.base import BaseApplication
@@ -18,6 +19,8 @@ from starlette.types import ASGIApp
 from fastprice.server.held_signals import held_signals, release_signals
 from fastprice.server.siblings import Siblings
 from fastprice.server.worker import DRAIN_MARGIN_SECONDS, FastpriceWorker
+
+logger = logging.getLogger("fastprice")
 
 # Connections that wait for a worker; the kernel takes no more than net.core.somaxconn.
 BACKLOG = 4096
@@ -56,6 +59,15 @@ class Master(Arbiter):
     def init_signals(self) -> None:
         super().init_signals()
         release_signals()
+
+    def handle_hup(self) -> None:
+        logger.info("SIGHUP: every worker is replaced, and finishes its answers first")
+        super().handle_hup()
+
+    def handle_term(self) -> NoReturn:
+        seconds = self.cfg.graceful_timeout - DRAIN_MARGIN_SECONDS
+        logger.info("SIGTERM: answers and streams have %d s to finish, then the service ends", seconds)
+        raise StopIteration  # As gunicorn does.
 
     def spawn_worker(self) -> None:
         """Start one worker, or log why that is impossible now; gunicorn tries again every second.

@@ -15,7 +15,7 @@ import pytest
 from fastprice.market import Market
 from fastprice.server.worker import RESTART_SECONDS
 from tests.conftest import free_port
-from tests.service import PATIENCE, Service, polling, running
+from tests.service import PATIENCE, PRICE, Service, polling, running
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +179,24 @@ async def test_no_signal_is_held_any_more_when_the_service_runs(market: Market, 
     async with running(market, tmp_path) as service:
         for pid in (service.process.pid, *await service.until_workers(2)):
             await until_no_signal_is_blocked(pid)
+
+
+async def test_what_a_signal_begins_is_said_in_the_log(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path) as service:
+        await service.until(200)
+        service.process.send_signal(signal.SIGHUP)
+        await service.until_logged("SIGHUP: every worker is replaced")
+        await service.until(200)
+        service.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(service.process.wait(), PATIENCE) == 0
+        assert sum("SIGTERM: answers and streams have" in line for line in service.log) == 1
+
+
+async def test_it_serves_where_there_is_ipv6_alone(market: Market, tmp_path: Path) -> None:
+    async with running(market, tmp_path, HOST="::") as service:
+        for host in "[::1]", "127.0.0.1":
+            async with service.session.get(service.url.replace("127.0.0.1", host) + PRICE) as answer:
+                assert answer.status in (200, 503)
 
 
 async def until_no_signal_is_blocked(pid: int) -> None:
