@@ -39,7 +39,7 @@ from fastprice.infrastructure.prometheus import Metrics
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
-from fastprice.infrastructure.state_log import log_event
+from fastprice.infrastructure.state_log import StateLog
 from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE, PRICES, SOURCES_ROUTE
 from fastprice.interface.parts import Parts
@@ -65,15 +65,15 @@ SUBSCRIBERS_SHARE = 0.8
 NEEDED_BYTES = 4 << 20
 
 
-def build(settings: Settings, memory: Path, clock: Clock | None = None, service: str = "") -> Starlette:
+def build(settings: Settings, memory: Path, slot: int = 0, service: str = "") -> Starlette:
     """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan.
 
     `memory` is the directory that the master found for all workers: if each looked for itself, they could find two.
-    `service` names the processes that write one log together, and no others.
+    `service` names the processes that write one log together; of these, the one in slot 0 tells how prices age.
     """
-    clock = clock or SystemClock()
+    clock = SystemClock()
     metrics = _metrics(settings)
-    events = tell_all([metrics, log_event])
+    events = tell_all([metrics, StateLog(tells_freshness=slot == 0)])
     # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
     session = opened_session(settings)

@@ -98,7 +98,7 @@ class RefreshRecovered:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessMoved:
-    """The prices of these pairs became fresh, stale or expired, the oldest at this age; told by the leader."""
+    """The prices of these pairs became fresh, stale or expired, the oldest at this age; as this worker sees them."""
 
     pairs: tuple[Pair, ...]
     freshness: Freshness

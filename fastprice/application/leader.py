@@ -154,13 +154,12 @@ class Leader:
             if now is None or now is before:
                 continue
             self._freshness[pair] = now
-            # The first fresh price is no news: a worker that begins to lead would tell of it again.
+            # The first fresh price is no news.
             if before is not None or now is not Freshness.FRESH:
                 moved.setdefault(now, []).append(pair)
-        if self.leads:
-            for freshness, pairs in moved.items():
-                ages = [self._latest.age_ms(pair) or 0 for pair in pairs]
-                self._events(FreshnessMoved(tuple(pairs), freshness, max(ages)))
+        for freshness, pairs in moved.items():
+            ages = [self._latest.age_ms(pair) or 0 for pair in pairs]
+            self._events(FreshnessMoved(tuple(pairs), freshness, max(ages)))
 
     def next_due(self, due: float) -> float:
         """When the next turn is: on a fixed beat for the leader, at its own pace for a follower, never in the past."""

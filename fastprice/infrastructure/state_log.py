@@ -19,10 +19,20 @@ ADVICE = "503 is served once the last price is too old; on a machine without int
 EMBEDDED = "The workers of this machine share the embedded store until it is back"
 
 
-def log_event(event: Event) -> None:
-    """The observer that writes the log; it writes nothing for events that are no change of state."""
-    if (line := _line(event)) is not None:
-        logger.log(*line)
+class StateLog:
+    """The observer that writes the log; it writes nothing for events that are no change of state.
+
+    Every worker sees its own prices age, so one of each replica tells of it, whoever leads the fleet.
+    """
+
+    def __init__(self, tells_freshness: bool = True) -> None:
+        self._tells_freshness = tells_freshness
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, FreshnessMoved) and not self._tells_freshness:
+            return
+        if (line := _line(event)) is not None:
+            logger.log(*line)
 
 
 def _line(event: Event) -> tuple[int, str] | None:

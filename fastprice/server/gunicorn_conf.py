@@ -34,7 +34,7 @@ HURRY_SECONDS = 2
 class Processes:
     """How many processes listen where, and what they are told; times in seconds.
 
-    `app` builds one worker's application. `after_fork(slot)` runs first in each worker: slots are small numbers that
+    `app(slot)` builds one worker's application, and `after_fork(slot)` runs before: slots are small numbers from 0 that
     no two living workers share and that a dead worker's successor takes over. In the master, `ready(addresses)` runs
     once, when it listens, and `after_death(slot)` whenever a worker has ended, before its successor starts.
     """
@@ -45,7 +45,7 @@ class Processes:
     graceful_timeout: int
     memory_directory: str
     log_config: dict[str, Any]
-    app: Callable[[], ASGIApp]
+    app: Callable[[int], ASGIApp]
     after_fork: Callable[[int], None]
     after_death: Callable[[int], None]
     ready: Callable[[list[str]], None]
@@ -124,7 +124,7 @@ class Gunicorn(BaseApplication):
     def run(self) -> None:
         Master(self).run()
 
-    def load(self) -> Callable[[], ASGIApp]:
+    def load(self) -> Callable[[int], ASGIApp]:
         """The factory itself: each worker calls it after the fork, so no connection is ever shared."""
         return self._processes.app
 

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 # What uvicorn would import in each worker by itself: imported before the fork, the workers share its memory.
@@ -100,7 +101,7 @@ class FastpriceWorker(UvicornWorker):
 
     async def _serve(self) -> None:
         """What uvicorn's class does, with a server of ours."""
-        self.config.app = self.wsgi
+        self.config.app = partial(self.wsgi, self.slot)
         server = AcceptingServer(self.config, self.slot, self._siblings)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)

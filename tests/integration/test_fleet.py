@@ -31,7 +31,7 @@ async def replicas(
         "REDIS_URL": redis_server.url, "REDIS_TIMEOUT": 1,
     }  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
-        starts = [running(market, directory / f"{number}", **settings, **environ) for number in range(count)]
+        starts = [running(market, directory / f"{number}", **settings | environ) for number in range(count)]
         yield list(await asyncio.gather(*map(stack.enter_async_context, starts)))
 
 
@@ -92,6 +92,19 @@ def claim(redis_server: RedisServer) -> Any:
     made = Claim(redis_server)
     yield made
     made.close()
+
+
+async def test_every_replica_says_once_that_its_prices_are_too_old(
+    market: Market, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    async with replicas(2, market, tmp_path, redis_server, CACHE_TTL=1, MAX_STALE=2) as services:
+        for service in services:
+            await service.until(200)
+        market.set_fault("all", "error")
+        for service in services:
+            await service.until(503)
+            await service.until_logged("price expired: ETH-USDT")
+            assert sum("price expired" in line for line in service.log) == 1
 
 
 async def test_three_replicas_are_one_caller_from_the_first_request_on(

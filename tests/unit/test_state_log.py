@@ -12,7 +12,7 @@ from fastprice.application.events import (
 )
 from fastprice.application.live_events import StreamBack, StreamGivenUp, StreamHeard, StreamLost, StreamReconnected
 from fastprice.domain.quote import Freshness, Pair
-from fastprice.infrastructure.state_log import log_event
+from fastprice.infrastructure.state_log import StateLog
 from tests.fakes import BTC, ETH, START_MS
 
 FIVE = tuple(Pair(base, "USDT") for base in ("ETH", "BTC", "SOL", "DOGE", "XRP"))
@@ -59,12 +59,22 @@ def test_a_change_of_state_is_one_line_and_anything_else_none(
     caplog: pytest.LogCaptureFixture, event: Event, level: int | None, words: list[str] | None
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="fastprice"):
-        log_event(event)
+        StateLog()(event)
     assert [record.levelno for record in caplog.records] == ([] if level is None else [level])
     for record in caplog.records:
         line = record.getMessage()
         assert all(word in line for word in words or ()) and "\n" not in line
         assert (record.name, record.exc_info) == ("fastprice", None)
+
+
+def test_of_a_replicas_workers_one_tells_how_prices_age(caplog: pytest.LogCaptureFixture) -> None:
+    stale = FreshnessMoved((ETH,), Freshness.STALE, 5_250)
+    with caplog.at_level(logging.DEBUG, logger="fastprice"):
+        for tells_freshness in True, False, False:
+            log = StateLog(tells_freshness)
+            log(stale)
+        log(StoreBack(announce=True))
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["price stale", "shared store back"]
 
 
 def test_the_table_above_knows_every_event() -> None:
