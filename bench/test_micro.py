@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from bench.service import running_redis
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import PriceStore, Stored
+from fastprice.application.recent import RecentPrices
 from fastprice.domain.quote import AgeLimits, Quote
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.exchanges import EXCHANGES
@@ -98,6 +99,7 @@ def price_app(metrics: Metrics) -> Starlette:
         live=lambda: (),
         redis=lambda: "not_configured", scrape=no_metrics, count_request=metrics.count_request, tally=metrics.l1,
         patience=lambda: 0.0, refresh_interval=1.0, streams=Streams(latest, CLOCK, 0.1, 100),
+        recent=RecentPrices(latest, CLOCK),
     )  # fmt: skip
     return make_app(parts, None)
 

@@ -26,6 +26,7 @@ from fastprice.application.events import Event
 from fastprice.application.fallback_store import FallbackStore
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import Clock, Events, PriceSource, PriceStore
+from fastprice.application.recent import RecentPrices
 from fastprice.application.rounds import Rounds
 from fastprice.application.streamed import Streamed
 from fastprice.domain.quote import MAX_SKEW_MS, Pair
@@ -98,7 +99,7 @@ def build(settings: Settings, memory: Path, slot: int = 0, service: str = "") ->
         tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
-        streams=streams,
+        streams=streams, recent=RecentPrices(latest, clock),
         simulated=settings.simulated,
     )
     polled.answer_moments(parts)

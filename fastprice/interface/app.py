@@ -17,7 +17,7 @@ from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
 from fastprice.interface.middleware import (
-    LIVENESS, PRICE_ROUTE, PRICES, READINESS, SOURCES_ROUTE, STREAM_ROUTE, STREAMS, EveryAnswer
+    LIVENESS, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE, STREAM_ROUTE, STREAMS, EveryAnswer
 )
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
@@ -35,6 +35,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
         Route(PRICE_ROUTE, price),
         Route(PRICES, pages.every_price),
         Route(SOURCES_ROUTE, pages.sources),
+        Route(RECENT_ROUTE, pages.recent),
         Route(STREAM_ROUTE, stream),
         Route(STREAMS, stream),
         Route(LIVENESS, health.liveness),
@@ -83,6 +84,7 @@ class About:
                 **self._parts.simulation,
                 "prices": {slug: f"/api/v1/prices/{slug}" for slug in slugs},
                 "sources": {slug: f"/api/v1/prices/{slug}/sources" for slug in slugs},
+                "recent": {slug: f"/api/v1/prices/{slug}/recent" for slug in slugs},
                 "all_prices": "/api/v1/prices",
                 "streams": {slug: f"/api/v1/prices/{slug}/stream" for slug in slugs},
                 "stream": "/api/v1/stream",

@@ -21,7 +21,8 @@ PREFLIGHT_HEADERS = {
 PRICES, LIVENESS, READINESS = "/api/v1/prices", "/health/liveness", "/health/readiness"
 PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
 STREAM_ROUTE, STREAMS = PRICES + "/{pair}/stream", "/api/v1/stream"
-_OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources|/stream)?")
+RECENT_ROUTE = PRICES + "/{pair}/recent"
+_OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources|/stream|/recent)?")
 
 
 class HttpDate:

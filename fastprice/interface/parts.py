@@ -8,6 +8,7 @@ from typing import Any
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Clock, PairReport, SourceReport
+from fastprice.application.recent import RecentPrices
 from fastprice.domain.quote import Pair, Quote
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
 from fastprice.interface.streams import Streams
@@ -21,7 +22,7 @@ class Parts:
     `redis` is `up`, `not_configured`, or `down: why`. `scrape` gives the metrics as text, `count_request` takes route,
     method, status and seconds of every answer, `tally` counts look-ups of L1, `patience` is how long a request may
     still wait for the first price, in seconds. `refresh_interval` is in seconds: a newer price may come once in it.
-    `simulated` are the sources whose prices are simulated.
+    `recent` has the last minutes. `simulated` are the sources whose prices are simulated.
     """
 
     version: str
@@ -37,6 +38,7 @@ class Parts:
     patience: Callable[[], float]
     refresh_interval: float
     streams: Streams
+    recent: RecentPrices[PriceSnapshot]
     simulated: tuple[str, ...] = ()
 
     @property

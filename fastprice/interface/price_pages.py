@@ -1,4 +1,4 @@
-"""The other price answers: all pairs at once, and how each source stands for one pair."""
+"""The other price answers: all pairs at once; for one pair its last minutes, and how each source stands."""
 
 from typing import Any
 
@@ -15,9 +15,12 @@ from fastprice.interface.price_json import price_fields
 from fastprice.interface.price_snapshot import PricePlace
 from fastprice.interface.responses import json_answer, problem
 
+# Points are of one second, so there is a new one that soon.
+RECENT_HEADERS = {"Cache-Control": "public, max-age=1"}
+
 
 class PricePages:
-    """Answers `/api/v1/prices` and `/api/v1/prices/{pair}/sources`."""
+    """Answers `/api/v1/prices`, and `/sources` and `/recent` of each pair."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -35,11 +38,23 @@ class PricePages:
 
     async def sources(self, request: Request) -> Response:
         """Each source's last quote, its age, its breaker and its cool-down, as the worker that asks it sees them."""
+        return self.sources_now(self._place(request))
+
+    async def recent(self, request: Request) -> Response:
+        """The prices of the last minutes, one of each second, as this worker has served them."""
+        pair, recent = self._place(request).pair, self._parts.recent
+        points = [point._asdict() for point in recent.points(pair)]
+        # The time is for clients that show ages: their own clocks may be wrong.
+        told = {"symbol": pair.symbol, "now_ms": self._parts.clock.wall_ms(), "seconds": recent.seconds}
+        return json_answer({**told, "points": points}, headers=RECENT_HEADERS)
+
+    def _place(self, request: Request) -> PricePlace:
+        """The place of the pair that a request without parameters is for."""
         place = self._parts.latest.by_slug.get(request.path_params["pair"].lower())
         if place is None:
             raise UnknownPair
         parameters(request.scope["query_string"])
-        return self.sources_now(place)
+        return place
 
     def sources_now(self, place: PricePlace) -> Response:
         now_ms = self._parts.clock.wall_ms()

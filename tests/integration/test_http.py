@@ -19,6 +19,7 @@ from yarl import URL
 
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.ports import PairReport, SourceReport
+from fastprice.application.recent import RecentPrices
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.interface.app import make_app
 from fastprice.interface.parts import Parts
@@ -31,11 +32,13 @@ from tests.fakes import BTC, ETH, START_MS, FakeClock, a_quote, settle
 pytestmark = pytest.mark.anyio
 
 PRICE, PRICES = "/api/v1/prices/eth-usdt", "/api/v1/prices"
-SOURCES = f"{PRICE}/sources"
+SOURCES, RECENT = f"{PRICE}/sources", f"{PRICE}/recent"
 LIVENESS, READINESS = "/health/liveness", "/health/readiness"
-ENDPOINTS = (PRICE, PRICES, SOURCES, LIVENESS, READINESS, "/metrics", "/openapi.json", "/", "/api", "/api/")
+ENDPOINTS = (PRICE, PRICES, SOURCES, RECENT, LIVENESS, READINESS, "/metrics", "/openapi.json", "/", "/api", "/api/")
 PRICE_TEMPLATE, SOURCES_TEMPLATE = "/api/v1/prices/{pair}", "/api/v1/prices/{pair}/sources"
-TEMPLATES = {PRICE_TEMPLATE, SOURCES_TEMPLATE, *ENDPOINTS, "other"} - {PRICE, SOURCES}
+RECENT_TEMPLATE = "/api/v1/prices/{pair}/recent"
+TEMPLATE_OF = {PRICE: PRICE_TEMPLATE, SOURCES: SOURCES_TEMPLATE, RECENT: RECENT_TEMPLATE}
+TEMPLATES = {TEMPLATE_OF.get(path, path) for path in ENDPOINTS} | {"other"}
 EXPOSITION = b"# HELP fastprice_price The price.\n", "text/plain; version=1.0.0; charset=utf-8"
 PROMISED = (
     b'{"symbol":"ETH-USDT","base":"ETH","quote":"USDT","price":"3120.45","bid":"3120.44","ask":"3120.46",'
@@ -78,6 +81,7 @@ class Service:
         limits = AgeLimits(5000, 60_000)
         self.latest = LatestPrice((ETH, BTC), limits, price_snapshots(self.clock, refresh_interval), self.clock)
         self.streams = Streams(self.latest, self.clock, 0.1, 100)
+        self.recent = RecentPrices(self.latest, self.clock)
         self.counted: list[tuple[str, str, int]] = []
         self.tally = {"hit": 0, "stale": 0, "miss": 0}
         self.reports: tuple[SourceReport, ...] = ()
@@ -107,6 +111,7 @@ class Service:
             patience=self._patience,
             refresh_interval=self.refresh_interval,
             streams=self.streams,
+            recent=self.recent,
             simulated=self.simulated,
         )
 
@@ -402,15 +407,36 @@ async def test_any_page_may_read_every_answer(service: Service) -> None:
         assert exposed >= {"etag", "last-modified", "retry-after"} & {name.lower() for name in got.headers}
 
 
+# The last minutes
+
+
+async def test_recent_prices_come_with_the_second_in_which_they_were_made(service: Service) -> None:
+    assert (await service(RECENT)).json["points"] == []
+    for price in "3120.40", "3120.45", "3120.5":
+        service.price(price=price)
+        service.clock.now += 1.5
+    got = await service(RECENT.upper().replace("/API/V1/PRICES/", "/api/v1/prices/").replace("/RECENT", "/recent"))
+    assert got.json == {
+        "symbol": "ETH-USDT", "now_ms": START_MS + 4500, "seconds": 300, "points": [
+            {"at_ms": START_MS, "price": "3120.40"}, {"at_ms": START_MS + 1000, "price": "3120.45"},
+            {"at_ms": START_MS + 3000, "price": "3120.5"},
+        ],
+    }  # fmt: skip
+    assert got.headers["Cache-Control"] == "public, max-age=1" and got.headers["Access-Control-Allow-Origin"] == "*"
+    head = await service(RECENT, "HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert is_problem(await service(f"{RECENT}?x=1"), 400, "bad_parameter")
+
+
 # Which pair
 
 
-@pytest.mark.parametrize("path", ["/api/v1/prices/no-pair", "/api/v1/prices/no-pair/sources"])
+@pytest.mark.parametrize("path", ["/api/v1/prices/no-pair", "/api/v1/prices/no-pair/sources", "/api/v1/prices/no-pair/recent"])
 async def test_unknown_pair_is_404_and_leaves_no_label(service: Service, path: str) -> None:
     got = await service(path)
     assert is_problem(got, 404, "unknown_pair")
     assert got.json["pairs"] == ["btc-usdt", "eth-usdt"] and "eth-usdt" in got.json["detail"]
-    assert service.counted == [(SOURCES_TEMPLATE if path.endswith("sources") else PRICE_TEMPLATE, "GET", 404)]
+    assert service.counted == [(path.replace("no-pair", "{pair}"), "GET", 404)]
     assert service.waiting.empty() and service.tally == {"hit": 0, "stale": 0, "miss": 0}
 
 
@@ -858,7 +884,7 @@ async def test_every_answer_is_counted_once_under_its_template(service: Service)
     for path in ENDPOINTS:
         await service(path)
     assert [route for route, _, _ in service.counted] == [
-        PRICE_TEMPLATE if path == PRICE else SOURCES_TEMPLATE if path == SOURCES else path for path in ENDPOINTS
+        TEMPLATE_OF.get(path, path) for path in ENDPOINTS
     ]
     assert {(method, status) for _, method, status in service.counted} == {("GET", 200)}
 

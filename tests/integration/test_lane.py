@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fastprice.application.latest_price import LatestPrice
+from fastprice.application.recent import RecentPrices
 from fastprice.domain.quote import AgeLimits, Pair
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
 from fastprice.interface.app import make_app
@@ -200,6 +201,7 @@ class Side:
             patience=lambda: self.patience,
             refresh_interval=INTERVAL,
             streams=self.streams,
+            recent=RecentPrices(self.prices.latest, self.prices.clock),
         )
         return make_app(parts, lifespan)
 

@@ -17,8 +17,8 @@ from fastprice.interface.responses import CODES
 from fastprice.server.refusals import REFUSALS, refusal
 from tests.fakes import BTC, ETH, START_MS
 from tests.integration.test_http import (
-    ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, SOURCES, SOURCES_TEMPLATE, UNLISTED, WELL, Got,
-    Service
+    ILL, LIVENESS, OVER, PRICE, PRICE_TEMPLATE, PRICES, READINESS, RECENT, RECENT_TEMPLATE, SOURCES, SOURCES_TEMPLATE,
+    UNLISTED, WELL, Got, Service
 )
 
 pytestmark = pytest.mark.anyio
@@ -129,7 +129,7 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
     service.price(BTC, price="61000.1", **NOTHING)
     for path, template in {
         PRICE: PRICE_TEMPLATE, BTC_PRICE: PRICE_TEMPLATE, f"{PRICE}?max_age_ms=100000": PRICE_TEMPLATE,
-        SOURCES: SOURCES_TEMPLATE, f"{BTC_PRICE}/sources": SOURCES_TEMPLATE, **ALIASES,
+        SOURCES: SOURCES_TEMPLATE, f"{BTC_PRICE}/sources": SOURCES_TEMPLATE, RECENT: RECENT_TEMPLATE, **ALIASES,
         **{path: path for path in (PRICES, "/api/", LIVENESS, READINESS, "/metrics", "/openapi.json")},
     }.items():  # fmt: skip
         await ask(template, path, 200)
@@ -142,6 +142,7 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
         await ask(path, f"{path.replace('{pair}', 'eth-usdt')}?unknown", 400)
     await ask(PRICE_TEMPLATE, "/api/v1/prices/no-pair", 404)
     await ask(SOURCES_TEMPLATE, "/api/v1/prices/no-pair/sources", 404)
+    await ask(RECENT_TEMPLATE, "/api/v1/prices/no-pair/recent", 404)
     await ask(PRICES, f"{PRICES}?pairs=eth-usdt", 200)
     await ask(PRICES, f"{PRICES}?pairs=eth-usdt,no-pair", 404)
     service.clock.now += 10
