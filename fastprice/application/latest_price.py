@@ -76,7 +76,7 @@ class LatestPrice(Generic[S]):
         self.pairs = tuple(pairs)
         self.by_slug: dict[str, Place[S]] = {pair.slug: Place(pair) for pair in self.pairs}
         self._places = {place.pair: place for place in self.by_slug.values()}
-        self._limits = limits
+        self.limits = limits
         self._make = make
         self._clock = clock
         # How often any snapshot was replaced.
@@ -94,11 +94,11 @@ class LatestPrice(Generic[S]):
         if quote.replaces(place.last, now_ms):
             place.last = quote
         age_ms, held = quote.age_ms(now_ms), place.snapshot
-        if age_ms > self._limits.stale_ms or not quote.replaces(held.quote if held else None, now_ms):
+        if age_ms > self.limits.stale_ms or not quote.replaces(held.quote if held else None, now_ms):
             return False
         # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
         at = now - age_ms / 1000
-        place.put(self._make(quote, at, at + self._limits.fresh_ms / 1000, at + self._limits.stale_ms / 1000))
+        place.put(self._make(quote, at, at + self.limits.fresh_ms / 1000, at + self.limits.stale_ms / 1000))
         self.changes += 1
         for observer in self.observers:
             try:

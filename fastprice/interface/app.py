@@ -16,8 +16,10 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from fastprice.interface.health import Health
+from fastprice.interface.live_page import LivePage
 from fastprice.interface.middleware import (
-    LIVENESS, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE, STREAM_ROUTE, STREAMS, EveryAnswer
+    LIVENESS, PAGE_FILES, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE, STREAM_ROUTE, STREAMS,
+    EveryAnswer
 )
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
@@ -30,7 +32,7 @@ from fastprice.interface.stream_endpoint import StreamEndpoint
 def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     """The application over the given parts; the price route comes first because most requests are for it."""
     price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
-    stream = StreamEndpoint(parts.streams)
+    stream, page = StreamEndpoint(parts.streams), LivePage(parts, about.index)
     routes = [
         Route(PRICE_ROUTE, price),
         Route(PRICES, pages.every_price),
@@ -44,7 +46,8 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
         Route("/openapi.json", about.openapi),
         Route("/api/", about.index),
         Route("/api", about.index),
-        Route("/", about.index),
+        Route("/", page.front),
+        Route(PAGE_FILES, page.file),
     ]
 
     async def unknown(request: Request, error: Exception) -> Response:

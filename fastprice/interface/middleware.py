@@ -21,8 +21,9 @@ PREFLIGHT_HEADERS = {
 PRICES, LIVENESS, READINESS = "/api/v1/prices", "/health/liveness", "/health/readiness"
 PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
 STREAM_ROUTE, STREAMS = PRICES + "/{pair}/stream", "/api/v1/stream"
-RECENT_ROUTE = PRICES + "/{pair}/recent"
+RECENT_ROUTE, PAGE_FILES = PRICES + "/{pair}/recent", "/page/{digest}/{name}"
 _OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources|/stream|/recent)?")
+_OF_THE_PAGE = re.compile("/page/[^/]+/[^/]+")
 
 
 class HttpDate:
@@ -85,5 +86,7 @@ class EveryAnswer:
     def _route(self, path: str) -> str:
         if path in self._routes:
             return path
+        if _OF_THE_PAGE.fullmatch(path):
+            return PAGE_FILES
         match = _OF_A_PAIR.fullmatch(path)
         return "other" if match is None else PRICE_ROUTE + (match[1] or "")

@@ -24,6 +24,8 @@ from tests.integration.test_http import (
 pytestmark = pytest.mark.anyio
 
 ALIASES = {"/": "/api/", "/api": "/api/"}
+# For the page at `/` alone.
+NOT_OF_THE_API = {"/page/{digest}/{name}"}
 # Headers that a client acts upon; the rest is HTTP's own business.
 TELLING = {"etag", "last-modified", "retry-after", "allow", "cache-control"}
 STREAM, STREAMS = "/api/v1/prices/eth-usdt/stream", "/api/v1/stream"
@@ -95,7 +97,7 @@ async def test_document_is_valid_openapi_3_1(service: Service) -> None:
 
 async def test_every_route_is_described_and_nothing_else(service: Service) -> None:
     paths = {route.path for route in service.app().routes if isinstance(route, Route)}
-    assert {ALIASES.get(path, path) for path in paths} == (await document(service))["paths"].keys()
+    assert {ALIASES.get(path, path) for path in paths - NOT_OF_THE_API} == (await document(service))["paths"].keys()
     assert ALIASES.keys() <= paths
 
 
