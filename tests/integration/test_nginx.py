@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,30 @@ async def test_answers_come_through_nginx_as_the_service_gives_them(market: Mark
             assert (head.status, head.body) == (200, b"")
             assert (await front.ask(method="POST")).status == 405
             assert (await front.ask(method="OPTIONS")).headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_browser_gets_the_page_and_its_files_through_nginx_and_everybody_else_the_index(
+    market: Market, tmp_path: Path
+) -> None:
+    (tmp_path / "front").mkdir()
+    async with running(market, tmp_path, CACHE_TTL=30, MAX_STALE=60) as service:
+        await service.until(200)
+        market.set_fault("all", "hang")
+        async with fronted(tmp_path / "front", 0, REPLICAS=f"127.0.0.1:{service.port}", MICRO_CACHE="1") as front:
+            assert (await front.ask("/", Accept="*/*")).headers["content-type"] == "application/json"
+            page = await front.ask("/", Accept="text/html", Accept_Language="ru")
+            assert page.headers["content-type"] == "text/html; charset=utf-8"
+            for name in "content-security-policy", "referrer-policy", "x-content-type-options", "vary", "cache-control":
+                assert name in page.headers
+            assert page.headers["content-language"] == "ru" and b'lang="ru"' in page.body
+            etag = page.headers["etag"]
+            again = await front.ask("/", Accept="text/html", Accept_Language="ru", If_None_Match=etag)
+            assert (again.status, again.body) == (304, b"")
+            [script] = re.findall(rb'src="(page/[^"]+)"', page.body)
+            file = await front.ask(f"/{script.decode()}")
+            assert (file.status, file.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+            assert file.headers["cache-control"].endswith("immutable")
+            assert json.loads((await front.ask(f"{PRICE}/recent")).body)["symbol"] == "ETH-USDT"
 
 
 @pytest.mark.parametrize(
