@@ -52,6 +52,11 @@ prometheus: $(VENV)/dev.done
 nginx:
 	@PATH=$$PATH:/usr/sbin; command -v nginx >/dev/null || { echo "installing nginx, for the tests ..."; .ci/install nginx; }
 
+# For the tests of the page; where it is not to be had, they are skipped.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { echo "installing chromium, for the tests ..."; .ci/install chromium || echo "no chromium: the tests in a browser are skipped"; }
+
 .PHONY: hey
 hey:
 	@command -v hey >/dev/null || { echo "installing hey, for the load test ..."; .ci/install hey; }
@@ -73,7 +78,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 	@$(BIN)/fastprice quote
 
 .PHONY: test
-test: $(VENV)/dev.done redis-server iproute2 nginx prometheus hey wrk lint types  ## lint, types, and every test with coverage
+test: $(VENV)/dev.done redis-server iproute2 nginx prometheus chromium hey wrk lint types  ## lint, types, and every test with coverage
 	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --cov --cov-report=term
 
 .PHONY: lint
@@ -171,6 +176,14 @@ chaos: $(VENV)/run.done redis-server  ## half an hour of seeded troubles, every 
 .PHONY: chaos-streams
 chaos-streams: $(VENV)/run.done  ## ten minutes of seeded faults of streams, every served quote judged
 	@$(BIN)/python -m bench.streamfaults --minutes $(or $(STREAM_MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+# Sooner, and somewhere else: WAIT=1 DIRECTORY=/tmp make screenshots
+WAIT ?= 240
+
+.PHONY: screenshots
+screenshots: $(VENV)/dev.done chromium  ## take the pictures of the live page in docs/ anew, with simulated prices
+	@PAIRS=$(PAIR) CACHE_TTL=5 MAX_STALE=12 bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) \
+	$(BIN)/python -m bench.screenshots http://127.0.0.1:$(PORT)/ http://127.0.0.1:$(MARKET_PORT) $(or $(DIRECTORY),docs) --seconds $(WAIT)
 
 # Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts so many.
 COMPOSE := PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) REVISION=$(shell git rev-parse HEAD 2>/dev/null) docker compose

@@ -61,7 +61,7 @@ async def test_it_shows_the_price_of_the_service_as_it_moves(browser: Browser, m
             price = (await service.get()).json["price"]
             await visit.until("([price]) => document.querySelector('.digits').textContent === price", price)
             assert await visit.text(".spoken") == price and "from binance" in await visit.text(".from")
-            assert re.fullmatch(r"[0-9]+\.[0-9] s old", await visit.text(".age"))
+            assert re.fullmatch(r"[0-9]+\.[0-9]\ss old", await visit.text(".age"))
             market.clear_fault()
             market.set_truth("eth-usdt", Decimal("3200"))
             await visit.until("() => Number(document.querySelector('.digits').textContent) > 3180")
@@ -263,7 +263,7 @@ async def test_who_wants_no_motion_gets_none(browser: Browser, calm: Service) ->
     async with visiting(browser, calm.url, reduced_motion="reduce") as visit:
         await visit.until("() => document.querySelector('.digits mark')")
         assert await visit.style("mark", "animationName") == "none"
-        await visit.until("() => /^[0-9.]+ s old$/.test(document.querySelector('.age').textContent)")
+        await visit.until("() => /^[0-9.]+\\ss old$/.test(document.querySelector('.age').textContent)")
 
 
 async def test_without_javascript_the_prices_are_there(browser: Browser, calm: Service) -> None:

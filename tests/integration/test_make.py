@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from fastprice.market import Market
+from tests.browser import MISSING, PROGRAM
 from tests.conftest import free_port
 from tests.service import PATIENCE, polling
 
@@ -40,7 +41,7 @@ MEASUREMENTS = {
 }
 SERVERS = ("run", "demo")
 CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "down", "logs")
-OTHERS = ("help", "quote", "clean")
+OTHERS = ("help", "quote", "clean", "screenshots")
 # Each with the reason why it is not run here.
 NOT_RUN = {
     "test": "it is what runs this",
@@ -52,7 +53,7 @@ NOT_RUN = {
     "bench-tools": "it installs programs",
     "chaos": "tests/integration/test_chaos.py runs a few seconds of it",
     "chaos-streams": "tests/integration/test_stream_faults.py plays each of its faults",
-    **dict.fromkeys(("redis-server", "iproute2", "prometheus", "nginx", "hey", "wrk"), "`make test` runs it first"),
+    **dict.fromkeys(("redis-server", "iproute2", "prometheus", "nginx", "chromium", "hey", "wrk"), "`make test` runs it first"),
 }
 
 
@@ -152,6 +153,14 @@ async def test_run_serves_and_quote_asks(market: Market, tmp_path: Path) -> None
         assert await statuses(process, port, ("eth-usdt",)) == [200]
     quoted = await made(make("quote"), MARKET_URL=market.url)
     assert quoted.code == 0 and "binance" in quoted.said
+
+
+@pytest.mark.skipif(not PROGRAM, reason=MISSING)
+async def test_screenshots_takes_a_picture_of_each_state_of_the_page(tmp_path: Path) -> None:
+    done = await made(f"WAIT=1 DIRECTORY={tmp_path} {make('screenshots')}", WORKERS=1, STORE_DIR=tmp_path / "store", **ports())
+    assert done.code == 0, done.said
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {path.name for path in (ROOT / "docs").glob("*.png")} and len(pictures) == 4
 
 
 async def test_help_names_every_target_that_has_a_text() -> None:

@@ -18,7 +18,7 @@ export class PairView {
 
   // The names of those whose prices are in the one that is shown.
   get sources() {
-    return this.#price?.sources ?? [this.#price?.source];
+    return RANK[this.article.dataset.state] > 1 ? [] : (this.#price?.sources ?? [this.#price?.source]);
   }
 
   // A price of the API; whether it is newer than the one that is shown. Polls may be answered by another worker than the
@@ -75,7 +75,7 @@ export class PairView {
     mark.textContent = changed || DASH;
     shown.replaceChildren(same, mark, zeros);
     shown.dataset.move = isChange ? (Number(now) > Number(before) ? "up" : "down") : "";
-    shown.style.setProperty("--digits", now.length);
+    shown.style.setProperty("--digits", Math.max(now.length, 8));
     this.#write(".spoken", now || DASH);
   }
 
@@ -104,9 +104,10 @@ function origin(price, words) {
   return filled.replace("{spread}", `${(Number(price.spread) * 100).toFixed(3)} %`);
 }
 
-// An age in words: "1.2 s", "2 min 05 s".
+// An age in words, "1.2 s" or "2 min 05 s", which no line is broken within.
 export function age(ms, words) {
   const seconds = Math.floor(ms / 1000);
-  if (seconds < 60) return `${(Math.floor(ms / 100) / 10).toFixed(1)} ${words.seconds}`;
-  return `${Math.floor(seconds / 60)} ${words.minutes} ${String(seconds % 60).padStart(2, "0")} ${words.seconds}`;
+  if (seconds < 60) return `${(Math.floor(ms / 100) / 10).toFixed(1)}\u00a0${words.seconds}`;
+  const rest = String(seconds % 60).padStart(2, "0");
+  return [Math.floor(seconds / 60), words.minutes, rest, words.seconds].join("\u00a0");
 }
