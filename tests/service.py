@@ -123,16 +123,16 @@ def polling() -> Any:
 
 @contextlib.asynccontextmanager
 async def running(
-    market: Market, directory: Path, inside: Sequence[str] = (), host: str = "127.0.0.1", port: int = 0, **environ: Any
+    market: Market, directory: Path, inside: Sequence[str] = (), host: str = "127.0.0.1", **environ: Any
 ) -> AsyncIterator[Service]:
     """Start the service with quick intervals and two workers, unless `environ` says otherwise; stop it in the end.
 
     Nobody is asked whether it agrees with the first source, so that tests can count who is asked.
 
-    `inside` is a command that starts it in other namespaces, `host` where it listens there; `port` is any free one unless
-    it is given.
+    `inside` is a command that starts it in other namespaces, `host` where it listens there; its port is any free one
+    unless PORT is given.
     """
-    port = port or free_port()
+    port = environ.get("PORT") or free_port()
     settings = {
         "HOST": host,
         "PORT": port,

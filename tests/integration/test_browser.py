@@ -121,7 +121,7 @@ async def test_it_recovers_from_a_restart_of_the_service_by_itself(
 ) -> None:
     port = free_port()
     async with visiting(browser, "about:blank") as visit:
-        async with running(market, tmp_path, port=port, GRACEFUL_TIMEOUT=1) as service:
+        async with running(market, tmp_path, PORT=port, GRACEFUL_TIMEOUT=1) as service:
             await service.until(200)
             await visit.page.goto(service.url)
             await visit.until_link("live")
@@ -129,7 +129,7 @@ async def test_it_recovers_from_a_restart_of_the_service_by_itself(
         assert "No connection" in await visit.text(".link")
         await visit.until_state("expired")
         market.set_truth("eth-usdt", Decimal("3050"))
-        async with running(market, tmp_path, port=port):
+        async with running(market, tmp_path, PORT=port):
             await visit.until_link("live")
             await visit.until_state("fresh")
             await visit.until("() => Number(document.querySelector('.digits').textContent) < 3100")
