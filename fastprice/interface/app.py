@@ -15,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
+from fastprice.interface.docs_page import DocsPage
 from fastprice.interface.health import Health
 from fastprice.interface.live_page import LivePage
 from fastprice.interface.middleware import (
-    LIVENESS, PAGE_FILES, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE, STREAM_ROUTE, STREAMS,
-    EveryAnswer
+    DOCS, DOCS_FILES, LIVENESS, PAGE_FILES, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE, STREAM_ROUTE,
+    STREAMS, EveryAnswer
 )
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
@@ -32,7 +33,7 @@ from fastprice.interface.stream_endpoint import StreamEndpoint
 def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     """The application over the given parts; the price route comes first because most requests are for it."""
     price, pages, health, about = PriceEndpoint(parts), PricePages(parts), Health(parts), About(parts)
-    stream, page = StreamEndpoint(parts.streams), LivePage(parts, about.index)
+    stream, page, docs = StreamEndpoint(parts.streams), LivePage(parts, about.index), DocsPage()
     routes = [
         Route(PRICE_ROUTE, price),
         Route(PRICES, pages.every_price),
@@ -44,6 +45,8 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
         Route(READINESS, health.readiness),
         Route("/metrics", about.metrics),
         Route("/openapi.json", about.openapi),
+        Route(DOCS, docs.page),
+        Route(DOCS_FILES, docs.file),
         Route("/api/", about.index),
         Route("/api", about.index),
         Route("/", page.front),
@@ -95,6 +98,7 @@ class About:
                 "readiness": "/health/readiness",
                 "metrics": "/metrics",
                 "openapi": "/openapi.json",
+                "docs": DOCS,
             }
         )
 

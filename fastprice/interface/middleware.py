@@ -24,6 +24,7 @@ STREAM_ROUTE, STREAMS = PRICES + "/{pair}/stream", "/api/v1/stream"
 RECENT_ROUTE, PAGE_FILES = PRICES + "/{pair}/recent", "/page/{digest}/{name}"
 _OF_A_PAIR = re.compile(f"{PRICES}/[^/]*(/sources|/stream|/recent)?")
 _OF_THE_PAGE = re.compile("/page/[^/]+/[^/]+")
+DOCS, DOCS_FILES = "/docs", "/docs/{name}"
 
 
 class HttpDate:
@@ -88,5 +89,7 @@ class EveryAnswer:
             return path
         if _OF_THE_PAGE.fullmatch(path):
             return PAGE_FILES
+        if path.startswith(DOCS + "/"):
+            return DOCS_FILES
         match = _OF_A_PAIR.fullmatch(path)
         return "other" if match is None else PRICE_ROUTE + (match[1] or "")

@@ -460,7 +460,7 @@ async def test_case_and_escapes_of_a_pair_do_not_matter(service: Service, pair: 
 @pytest.mark.parametrize(
     "path",
     [
-        "/nowhere", "/api/v1", "/api/v1/prices/", "/health", "//", "/API/", "/metrics/", "/docs", "/%00", "/%ff",
+        "/nowhere", "/api/v1", "/api/v1/prices/", "/health", "//", "/API/", "/metrics/", "/documents", "/%00", "/%ff",
         f"{PRICE}/", f"{SOURCES}/", "/api/v1/prices//sources", "/api/v1/prices/eth-usdt/x", "/api/v1/prices/eth%2Fusdt",
     ],
 )  # fmt: skip

@@ -24,8 +24,8 @@ from tests.integration.test_http import (
 pytestmark = pytest.mark.anyio
 
 ALIASES = {"/": "/api/", "/api": "/api/"}
-# For the page at `/` alone.
-NOT_OF_THE_API = {"/page/{digest}/{name}"}
+# For people alone.
+NOT_OF_THE_API = {"/docs", "/docs/{name}", "/page/{digest}/{name}"}
 # Headers that a client acts upon; the rest is HTTP's own business.
 TELLING = {"etag", "last-modified", "retry-after", "allow", "cache-control"}
 STREAM, STREAMS = "/api/v1/prices/eth-usdt/stream", "/api/v1/stream"
