@@ -110,9 +110,9 @@ class About:
     def _document(self) -> Response:
         """Made when it is first asked for, because most workers never are."""
         document = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
-        # The settings decide these; the file has examples in their place.
+        # These are of this service; which pairs it serves is no part of the API, and only gives the examples.
         document["info"]["version"] = self._parts.version
-        document["components"]["parameters"]["Pair"]["schema"]["enum"] = list(self._parts.latest.by_slug)
+        document["components"]["parameters"]["Pair"]["schema"]["examples"] = list(self._parts.latest.by_slug)
         return json_answer(document)
 
     async def metrics(self, request: Request) -> Response:

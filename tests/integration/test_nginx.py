@@ -46,7 +46,7 @@ async def test_answers_come_through_nginx_as_the_service_gives_them(market: Mark
         await service.until(200)
         async with fronted(tmp_path / "front", 0, REPLICAS=f"127.0.0.1:{service.port}") as front:
             market.set_fault("all", "hang")  # No new price: both ways give the same one.
-            for path in PRICE, "/api/v1/prices", "/api/", "/openapi.json", "/health/liveness", "/api/v1/prices/no-pair":
+            for path in PRICE, "/api/v1/prices", "/api/", "/openapi.json", "/docs", "/docs/docs.js", "/health/liveness", "/api/v1/prices/no-pair":
                 direct, fronted_reply = await service.get(path), await front.ask(path)
                 assert (fronted_reply.status, fronted_reply.headers["content-type"]) == (
                     direct.status, direct.headers["content-type"],
