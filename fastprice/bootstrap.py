@@ -226,7 +226,7 @@ def _store(
     embedded = SqliteStore(path, Records(settings.pairs, settings.sources), clock)
     if not settings.redis_url:
         return embedded, lambda: "not_configured"
-    prefix, records = f"{settings.cache_prefix}:{way}", Records(settings.pairs, settings.sources)
+    prefix, records = f"{settings.cache_prefix}:{{{way}}}", Records(settings.pairs, settings.sources)
     url, seconds = settings.redis_url, settings.redis_timeout
     redis = RedisStore(url, prefix, records, seconds, settings.max_stale, clock, events)
     store = FallbackStore(redis, embedded, holder, service, clock, events)

@@ -18,7 +18,7 @@ from tests.service import PRICE, Answer, Service, polling, running
 pytestmark = pytest.mark.anyio
 
 INTERVAL = 0.5
-CLAIM_KEYS = "fastprice:*:v2:claim:leader"
+CLAIM_KEYS = "fastprice:*:v3:claim:leader"
 
 
 @contextlib.asynccontextmanager

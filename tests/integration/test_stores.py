@@ -77,7 +77,7 @@ def sqlite_place(path: Path) -> Place:
 
 def redis_place(server: RedisServer, url: str | None = None, seconds: float = REDIS_SECONDS) -> Place:
     def write(name: str, record: Any) -> None:
-        control(server, "SET", f"test:v2:{name}", "" if record is None else record)
+        control(server, "SET", f"test:v3:{name}", "" if record is None else record)
 
     return Place(lambda: redis_store(url or server.url, seconds), write)
 
@@ -634,7 +634,7 @@ async def test_keys_of_the_wrong_type_count_as_none_and_are_overwritten(
 ) -> None:
     store = in_redis.open()
     for name in (*NAMES, "claim:leader", "claim:a right"):
-        control(redis_server, "RPUSH", f"test:v2:{name}", "x")
+        control(redis_server, "RPUSH", f"test:v3:{name}", "x")
     assert await store.read() == (None, Stored())
     assert await store.holder("a right") is None
     await store.release("a")
@@ -646,7 +646,7 @@ async def test_keys_of_the_wrong_type_count_as_none_and_are_overwritten(
 
 async def test_a_claim_with_no_end_is_not_one_of_ours_and_is_taken(in_redis: Place, redis_server: RedisServer) -> None:
     store = in_redis.open()
-    control(redis_server, "SET", "test:v2:claim:leader", "somebody")
+    control(redis_server, "SET", "test:v3:claim:leader", "somebody")
     assert await store.claim("a", 60) is True
     assert await store.claim("b", 60) is False
 

@@ -14,46 +14,20 @@ from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store.link import RedisLink
+from fastprice.infrastructure.redis_store.scripts import CLAIM, RELEASE, WRITE
 
 Result = TypeVar("Result")
 
 # Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
-LAYOUT = "v2"
+LAYOUT = "v3"
 # Followers listen again and again, each time for about a second; a round may be read a moment before its news come.
 MAX_PAUSE_SECONDS, MOST_UNTOLD = 5.0, 2
-
-# The reports are sent only where they are new: with many pairs they are most of it, and streams write often. A SET goes
-# first, because a full Redis refuses none after another kind of write.
-# Only who leads may write: a leader that was paused and comes back late must not replace what its successor stored.
-# Who may not publish, for want of a right to the channel, has stored the round all the same.
-_WRITE = """
-local leader = redis.pcall('GET', KEYS[1])
-if type(leader) == 'string' and leader ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
-if ARGV[3] ~= '' then
-  redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[5])
-elseif redis.call('PEXPIRE', KEYS[3], ARGV[5]) == 0 then
-  return 2
-end
-redis.call('SET', KEYS[4], ARGV[4], 'PX', ARGV[6])
-redis.call('SET', KEYS[5], ARGV[8], 'PX', ARGV[5])
-redis.pcall('PUBLISH', ARGV[7], '')
-return 1
-"""
-# A key of the wrong type, and a claim with no end or one that none of us can have set, are not ours: they go.
-_CLAIM = """
-local holder = redis.pcall('GET', KEYS[1])
-local left = redis.call('PTTL', KEYS[1])
-if type(holder) == 'string' and holder ~= ARGV[1] and left >= 0 and left <= tonumber(ARGV[3]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
-"""
-_RELEASE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 1"
 
 
 class RedisStore:
     """A PriceStore in Redis; `keep_seconds` is how long what nobody renews stays there.
 
+    All keys have `prefix`; a part of it in braces, a hash tag, keeps them together in a Cluster.
     A turn costs a follower one command, the leader twelve, those inside of scripts included. With many pairs the
     reports are most of what is stored, and they seldom change: a stamp tells a follower when to read them again.
     """
@@ -70,9 +44,6 @@ class RedisStore:
         self._clock = clock
         self._events = events
         self._redis = self._link.redis
-        self._write = self._redis.register_script(_WRITE)
-        self._claim = self._redis.register_script(_CLAIM)
-        self._release = self._redis.register_script(_RELEASE)
         # Keys are apart in databases of different numbers; channels are not.
         self._channel = f"{self._prefix}:news:{self._redis.connection_pool.connection_kwargs.get('db') or 0}"
         names = "round", "reports", "bans", "reports-stamp"
@@ -104,18 +75,18 @@ class RedisStore:
         has_news = reports != self._reports[0]
         stamp = b"%d" % stored.made_at_ms if has_news else self._reports[1] or b""
         args: list[Any] = [holder, round_, b"", bans, self._keep_ms, bans_ms, self._channel, stamp]
-        result = 2 if has_news else await self._do("write", lambda: self._write(self._keys, args))
+        result = 2 if has_news else await self._do("write", lambda: self._eval(WRITE, self._keys, args))
         if result == 2:  # They are new, or Redis has lost them.
             args[2] = reports
-            result = await self._do("write", lambda: self._write(self._keys, args))
+            result = await self._do("write", lambda: self._eval(WRITE, self._keys, args))
         if result:
             self._reports = reports, stamp
         return bool(result)
 
     async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
         lasts_ms = round(seconds * 1000)
-        args: list[str | int] = [holder, lasts_ms, lasts_ms + MAX_SKEW_MS]
-        return bool(await self._do("claim", lambda: self._claim([self._claim_key(name)], args)))
+        args = [holder, lasts_ms, lasts_ms + MAX_SKEW_MS]
+        return bool(await self._do("claim", lambda: self._eval(CLAIM, [self._claim_key(name)], args)))
 
     async def holder(self, name: str) -> str | None:
         async def look() -> str | None:
@@ -126,7 +97,7 @@ class RedisStore:
         return await self._do("holder", look)
 
     async def release(self, holder: str, name: str = LEADER) -> None:
-        await self._do("release", lambda: self._release([self._claim_key(name)], [holder]))
+        await self._do("release", lambda: self._eval(RELEASE, [self._claim_key(name)], [holder]))
 
     async def news(self, seconds: float) -> bool:
         """See PriceStore; a lost subscription costs nothing but instant notifications until it stands again."""
@@ -158,6 +129,10 @@ class RedisStore:
                 await self._unsubscribe()
                 await self._redis.aclose()
                 await self._redis.connection_pool.disconnect()
+
+    async def _eval(self, script: str, keys: list[str], args: list[Any]) -> Any:
+        """Send the script itself: not everybody has the right to load one, and a fail-over may lose what was loaded."""
+        return await self._redis.eval(script, len(keys), *keys, *args)
 
     def _claim_key(self, name: str) -> str:
         return f"{self._prefix}:claim:{name}"
