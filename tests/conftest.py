@@ -47,16 +47,19 @@ class RedisServer:
     directory: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    program: str = "redis-server"
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self, *options: str) -> None:
-        program = shutil.which("redis-server")
+    def start(self, *options: str, file: Path | None = None) -> None:
+        """Start it with these options, or as a Sentinel with the file of one."""
+        program = shutil.which(self.program)
         assert program, "redis-server is missing: `make redis-server` installs it"
-        words = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self.process = subprocess.Popen([*words, "--dir", str(self.directory), *options], stdout=subprocess.DEVNULL)
+        kind = [str(file), "--sentinel"] if file else ["--save", "", "--appendonly", "no"]
+        words = [program, *kind, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        self.process = subprocess.Popen([*words, *options], stdout=subprocess.DEVNULL)
         wait_for_port(self.port, self.process)
 
     def stop(self) -> None:

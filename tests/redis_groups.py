@@ -1,0 +1,196 @@
+"""Real groups of Redis servers on free ports, as production runs them: one that Sentinels watch, and a Cluster.
+
+Tests and drills start them; every server of a group can be killed, stopped, and started again.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from redis.crc import key_slot
+
+from tests.conftest import RedisServer, free_port
+
+# After so long in silence a server counts as down: well above what a busy machine keeps one waiting.
+DOWN_AFTER_MS = 1_000
+PATIENCE_SECONDS = 60.0
+# Sentinels take their time, a second or more for each step; these are the same steps, ten times as fast.
+SENTINEL_PERIODS = {"info-period": 200, "ask-period": 100, "publish-period": 200, "election-timeout": 1_000}
+# The ports of a Cluster's own talk lie so far above those of its clients.
+BUS = 10_000
+
+
+class Group:
+    """Some servers that know of each other; `url` names them all."""
+
+    url: str
+
+    def __init__(self, servers: list[RedisServer]) -> None:
+        self.servers = servers
+
+    def primary(self) -> RedisServer:
+        """The one that holds the prices now, once there is one."""
+        wait_until(lambda: self.found() is not None, "there is no primary")
+        primary = self.found()
+        assert primary is not None
+        return primary
+
+    def found(self) -> RedisServer | None:
+        """The primary, if anybody knows one now."""
+        raise NotImplementedError
+
+    def fail_over(self, how: Callable[[RedisServer], object] | None = None) -> RedisServer:
+        """Let something befall the primary, its death unless told otherwise; the new one, once it leads."""
+        old = self.primary()
+        (how or RedisServer.stop)(old)
+        wait_until(lambda: self.found() not in (None, old), "no other server took over")
+        return self.primary()
+
+    def stop(self) -> None:
+        for server in self.servers:
+            resume(server)
+            server.stop()
+
+
+class SentinelGroup(Group):
+    """A primary, a replica, and three Sentinels that watch them under the name `NAME`."""
+
+    NAME = "prices"
+
+    def __init__(self, directory: Path, *options: str, secret: str = "", sentinels_secret: str = "") -> None:
+        self._secret, self._sentinels_secret = secret, sentinels_secret
+        self._options = (*options, *(("--requirepass", secret, "--masterauth", secret) if secret else ()))
+        super().__init__([RedisServer(directory, free_port()) for _ in range(2)])
+        self.sentinels = [RedisServer(directory, free_port()) for _ in range(3)]
+        self.url = f"redis+sentinel://{','.join(address(each) for each in self.sentinels)}/{self.NAME}/0"
+
+    def start(self) -> None:
+        first, second = self.servers
+        first.start(*self._options)
+        self.start_as_replica(second, first)
+        for number, sentinel in enumerate(self.sentinels):
+            self._start_sentinel(sentinel, number)
+        wait_until(self._all_see_all, "the Sentinels do not see each other")
+
+    def start_as_replica(self, server: RedisServer, primary: RedisServer | None = None) -> None:
+        """Start a server, as after its death: it follows the primary."""
+        port = (primary or self.primary()).port
+        server.start("--replicaof", f"127.0.0.1 {port}", *self._options)
+
+    def found(self) -> RedisServer | None:
+        told = [self._ask(each, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME).split() for each in self.sentinels]
+        ports = [int(words[1]) for words in told if words]
+        return next((server for server in self.servers if ports and server.port == max(ports, key=ports.count)), None)
+
+    def stop(self) -> None:
+        for sentinel in self.sentinels:
+            resume(sentinel)
+            sentinel.stop()
+        super().stop()
+
+    def _start_sentinel(self, sentinel: RedisServer, number: int) -> None:
+        known = f"sentinel known-replica {self.NAME} 127.0.0.1 {self.servers[1].port}\n"
+        for other, each in enumerate(self.sentinels):
+            if other != number:
+                known += f"sentinel known-sentinel {self.NAME} 127.0.0.1 {each.port} {other:040x}\n"
+        file = sentinel.directory / f"sentinel-{sentinel.port}.conf"
+        file.write_text(
+            f"sentinel myid {number:040x}\nsentinel monitor {self.NAME} 127.0.0.1 {self.servers[0].port} 2\n"
+            f"sentinel down-after-milliseconds {self.NAME} {DOWN_AFTER_MS}\n"
+            f"sentinel failover-timeout {self.NAME} 5000\n{known}"
+            + (f"sentinel auth-pass {self.NAME} {self._secret}\n" if self._secret else "")
+            + (f"requirepass {self._sentinels_secret}\n" if self._sentinels_secret else "")
+        )
+        sentinel.start(file=file)
+        for name, milliseconds in SENTINEL_PERIODS.items():
+            self._ask(sentinel, "SENTINEL", "DEBUG", name, milliseconds)
+
+    def _all_see_all(self) -> bool:
+        return all("3 usable" in self._ask(each, "SENTINEL", "CKQUORUM", self.NAME) for each in self.sentinels)
+
+    def _ask(self, sentinel: RedisServer, *words: object) -> str:
+        return asked(sentinel, *words, password=self._sentinels_secret)
+
+
+class ClusterGroup(Group):
+    """Three primaries with a replica each; the one that holds `key` is meant by the primary."""
+
+    def __init__(self, directory: Path, key: str, *options: str) -> None:
+        self._slot = key_slot(key.encode())
+        timeout = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER_MS))
+        self._options = (*timeout, "--cluster-replica-validity-factor", "0", *options)
+        super().__init__([RedisServer(directory, port) for port in _node_ports(6)])
+        self.url = f"redis+cluster://{','.join(address(each) for each in self.servers)}"
+
+    def start(self) -> None:
+        for server in self.servers:
+            self.start_again(server)
+        create = ["redis-cli", "--cluster", "create", *(address(each) for each in self.servers)]
+        made = subprocess.run([*create, "--cluster-replicas", "1", "--cluster-yes"], capture_output=True, timeout=120)
+        assert made.returncode == 0, made.stdout.decode()
+        wait_until(lambda: all(map(self._is_whole, self.servers)), "the Cluster is not whole")
+
+    def start_again(self, server: RedisServer) -> None:
+        """As after its death: what it knows of the others is in a file."""
+        server.start("--cluster-config-file", f"nodes-{server.port}.conf", *self._options)
+
+    def found(self) -> RedisServer | None:
+        """Of those that think they hold the key, the one whose word is the newest."""
+        epochs = {server.port: self._epoch(server) for server in self.servers}
+        newest = max(self.servers, key=lambda server: epochs[server.port])
+        return newest if epochs[newest.port] else None
+
+    def _epoch(self, server: RedisServer) -> int:
+        """How new the server's word is that it holds the key; 0 where it says nothing of the kind."""
+        for line in asked(server, "CLUSTER", "NODES").splitlines():
+            _, _, flags, _, _, _, epoch, _, *ranges = line.split()
+            spans = [span.split("-") for span in ranges if not span.startswith("[")]
+            if flags == "myself,master" and any(int(span[0]) <= self._slot <= int(span[-1]) for span in spans):
+                return int(epoch)
+        return 0
+
+    def _is_whole(self, server: RedisServer) -> bool:
+        nodes = asked(server, "CLUSTER", "NODES").splitlines()
+        return "cluster_state:ok" in asked(server, "CLUSTER", "INFO") and sum("slave " in line for line in nodes) == 3
+
+
+def _node_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        if (port := free_port()) < 32_000 - BUS:
+            ports.add(port)
+    return sorted(ports)
+
+
+def address(server: RedisServer) -> str:
+    return f"127.0.0.1:{server.port}"
+
+
+def asked(server: RedisServer, *words: object, password: str = "") -> str:
+    """What redis-cli prints; nothing where there is no answer in time."""
+    program = ["redis-cli", "-p", str(server.port), *(("--no-auth-warning", "-a", password) if password else ())]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return subprocess.run([*program, *map(str, words)], capture_output=True, timeout=0.5, text=True).stdout
+    return ""
+
+
+def pause(server: RedisServer) -> None:
+    """It keeps its connections and answers nobody."""
+    assert server.process is not None
+    os.kill(server.process.pid, signal.SIGSTOP)
+
+
+def resume(server: RedisServer) -> None:
+    if server.process is not None:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+def wait_until(holds: Callable[[], bool], otherwise: str) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.05)
