@@ -18,6 +18,7 @@ from fastprice.application.live_events import StreamGivenUp
 from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Ban, Clock, Events
 from fastprice.application.rounds import survived
+from fastprice.application.slices import SLICE, in_slices
 from fastprice.application.source_health import SourceHealth
 from fastprice.application.streamed import Streamed
 from fastprice.domain.errors import CoolDown, SourceError
@@ -29,10 +30,6 @@ MOVE_SECONDS = 3.0
 GIVE_UP_SECONDS, MAX_GIVE_UP_SECONDS = 60.0, 3600.0
 # Wall time has milliseconds: two quotes in the same one would seem to be equally new.
 MIN_INTERVAL_SECONDS = 0.001
-
-# So many messages are looked at without letting anybody else have a turn: one to three milliseconds. As many quotes are
-# looked at whether they are to be served, because a median takes as long.
-SLICE = 50
 
 MayAsk = Callable[[], bool]
 # Stores and serves the quotes that a function gives, once nothing else is being stored.
@@ -114,21 +111,18 @@ class Feed:
             health = self._healths[name]
             while source.hear(SLICE):
                 await asyncio.sleep(0)  # A burst must not keep requests waiting.
-            for quote in source.take():
+            async for quote in in_slices(source.take()):
                 health.words.told(quote, self._latest.held(quote.pair))
                 said[quote.pair] = health, quote
-            await asyncio.sleep(0)
         if said:
             await renew(partial(self._believed, said))
 
     async def _believed(self, said: Mapping[Pair, tuple[SourceHealth, Quote]]) -> list[Quote]:
         """What is to be served of what was said, beside what is served now."""
         prices = list[Quote]()
-        for number, (pair, (health, quote)) in enumerate(said.items(), 1):
+        async for pair, (health, quote) in in_slices(said.items()):
             if price := self._belief.price(health, quote, self._latest.held(pair), self._clock.wall_ms()):
                 prices.append(price)
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
         return prices
 
     def _wanted(self, now: float) -> set[str]:

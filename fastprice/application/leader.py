@@ -4,7 +4,6 @@ A turn reads the store once and takes over what is newer. Where nobody holds the
 the claim leads, under a lease that ends no later than the claim does.
 """
 
-import asyncio
 import contextlib
 import math
 from collections.abc import Callable
@@ -109,9 +108,7 @@ class Leader:
     async def _look(self, asked_at: float) -> bool:
         """Take over what is stored; whether we lead."""
         holder, stored = await self._store.read()
-        if not self.leads:
-            await asyncio.sleep(0)  # With many pairs, to read and to serve them takes some milliseconds each.
-        self._rounds.adopt(stored, self.leads)
+        await self._rounds.adopt(stored, self.leads)
         # Where nothing was stored for so long, the claim that we see cannot be one of a living leader.
         silence_seconds = 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)
         if holder not in (None, self._pace.holder) and asked_at - self._rounds.seen_at <= silence_seconds:
@@ -122,7 +119,7 @@ class Leader:
             # 1. We read round 7. 2. The leader stores round 8 and gives the claim back. 3. We claim, and would write
             # over round 8 with what we know of round 7. Under the claim nobody else writes, so look once more.
             _, stored = await self._store.read()
-            self._rounds.adopt(stored, self.leads)
+            await self._rounds.adopt(stored, self.leads)
             self._turns_to_round = self._turns_left(stored)
         return True
 

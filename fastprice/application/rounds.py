@@ -11,6 +11,7 @@ from fastprice.application.latest_price import LatestPrice
 from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Clock, Events, PairReport, PriceStore, SourceReport, Stored
 from fastprice.application.round import Round, carry_out
+from fastprice.application.slices import in_slices
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import Pair, Quote
@@ -67,13 +68,13 @@ class Rounds:
             standing.append((report, replace(said, quote=held) if is_served else said))
         return standing
 
-    def adopt(self, stored: Stored, leads: bool) -> None:
+    async def adopt(self, stored: Stored, leads: bool) -> None:
         """Take over what is stored, if it is new to us; who leads knows better than the store how the sources stand."""
         if stored.made_at_ms == self._seen_ms:
             return
         now = self._clock.monotonic()
         self._seen_ms, self.seen_at = stored.made_at_ms, now
-        taken = sum(map(self._latest.offer, stored.quotes))
+        taken = sum([self._latest.offer(quote) async for quote in in_slices(stored.quotes)])
         self._events(CacheRead("l2", "hit" if stored.quotes else "miss"))
         if taken:
             self._events(Refreshed("adopted", taken))
@@ -154,8 +155,7 @@ class Rounds:
                 self._seen_ms, self.seen_at = stored.made_at_ms, now
         except StoreUnavailable:
             pass  # This worker serves the quotes all the same; whoever leads on another store has its own.
-        await asyncio.sleep(0)  # With many pairs, to store and to serve them takes some milliseconds each.
-        for quote in new:
+        async for quote in in_slices(new):
             self._latest.offer(quote)
         if new:
             self._events(Refreshed(result, len(new)))

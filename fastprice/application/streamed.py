@@ -10,6 +10,7 @@ from functools import partial
 from fastprice.application.live_ports import PriceStream, StreamReport, Update
 from fastprice.application.merged import Merged
 from fastprice.application.ports import Answers, Call, Clock, PriceSource
+from fastprice.application.slices import SLICE, in_slices
 from fastprice.application.stamps import Stamps
 from fastprice.domain.errors import InvalidQuote, SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
@@ -21,8 +22,6 @@ logger = logging.getLogger(__name__)
 RENEW_AT, RECONNECT_AT, EVERY = {1, 4, 8, 16}, 2, 32
 # From so many silences on a pair counts as lost; where more than this share is, the stream is given up.
 LOST_AT, MOST_LOST = 3, 0.5
-# So many messages are looked at without letting anybody else have a turn.
-SLICE = 50
 
 
 class Streamed:
@@ -59,10 +58,8 @@ class Streamed:
         while self.hear(SLICE):
             await asyncio.sleep(0)
         said, silent = dict[Pair, Quote | SourceError](), dict[Pair, int]()
-        for number, (pair, answer) in enumerate(answers.items(), 1):
+        async for pair, answer in in_slices(answers.items()):
             said[pair] = self._merged(answer, asked_ms, silent) if isinstance(answer, Quote) else answer
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
         self._act(silent)
         return said
 

@@ -13,6 +13,7 @@ import orjson
 
 from fastprice.application.live_ports import STREAM_STATES, StreamReport
 from fastprice.application.ports import BREAKER_STATES, NOTHING_SAID, Ban, PairReport, SourceReport, Stored
+from fastprice.application.slices import in_slices
 from fastprice.domain.quote import Pair, Quote
 from fastprice.infrastructure.quote_rows import STRANGE, QuoteRows, quote_row, time_of
 
@@ -35,9 +36,9 @@ class Records:
         self._written: dict[str, tuple[Mapping[Pair, PairReport], orjson.Fragment]] = {}
         self._quotes = QuoteRows(self._pairs, self._sources)
 
-    def dump(self, stored: Stored) -> tuple[bytes, bytes, bytes]:
+    async def dump(self, stored: Stored) -> tuple[bytes, bytes, bytes]:
         """The round, the reports and the bans."""
-        quotes = [self._quotes.write(quote) for quote in stored.quotes]
+        quotes = [self._quotes.write(quote) async for quote in in_slices(stored.quotes)]
         failing = [pair.slug for pair in stored.failing]
         streams = [[each.source, each.state, each.since_ms, each.frame_at_ms] for each in stored.streams]
         # Between two rounds they are the same.
@@ -51,26 +52,26 @@ class Records:
         self._last = records, stored
         return records
 
-    def load(self, records: Sequence[bytes | None]) -> Stored:
+    async def load(self, records: Sequence[bytes | None]) -> Stored:
         """What the round, the reports and the bans say; None is a record that is not there."""
         if tuple(records) == self._last[0]:
             return self._last[1]
         round_, reports, bans = records
-        made_at_ms, quotes, failing, streams = self._round(round_)
+        made_at_ms, quotes, failing, streams = await self._round(round_)
         # With many pairs the reports are most of it, and they change once per check of the sources.
         told = self._last[1].reports if reports in self._last[0][1:2] else self._reports(reports)
         stored = Stored(made_at_ms, quotes, failing, told, self._bans(bans), streams)
         self._last = tuple(records), stored
         return stored
 
-    def _round(
+    async def _round(
         self, record: bytes | None
     ) -> tuple[int, tuple[Quote, ...], frozenset[Pair], tuple[StreamReport, ...]]:
         try:
             made_at_ms, quotes, failing, streams = _content(record, 4)
-            found = tuple(quote for row in quotes if (quote := self._quotes.read(row)))
+            found = [quote async for row in in_slices(quotes) if (quote := self._quotes.read(row))]
             missing = frozenset(self._pairs[slug] for slug in failing if slug in self._pairs)
-            return time_of(made_at_ms), found, missing, tuple(self._stream(*row) for row in streams)
+            return time_of(made_at_ms), tuple(found), missing, tuple(self._stream(*row) for row in streams)
         except STRANGE:
             return 0, (), frozenset(), ()
 

@@ -60,15 +60,17 @@ class SqliteStore:
         self._seen_version = -1
 
     async def read(self) -> tuple[str | None, Stored]:
-        def look(db: sqlite3.Connection) -> tuple[str | None, Stored]:
+        def look(db: sqlite3.Connection) -> tuple[str | None, list[bytes | None]]:
             found = {name: content for name, content in db.execute("select name, content from record")}
             kept = [content if isinstance(content := found.get(name), bytes) else None for name in NAMES]
-            return self._holder(db, LEADER), self._records.load(kept)
+            return self._holder(db, LEADER), kept
 
-        return await self._do(look)
+        holder, kept = await self._do(look)
+        return holder, await self._records.load(kept)
 
     async def write(self, holder: str, stored: Stored) -> bool:
-        rows = [(name.decode(), content) for name, content in zip(NAMES, self._records.dump(stored), strict=True)]
+        records = await self._records.dump(stored)
+        rows = [(name.decode(), content) for name, content in zip(NAMES, records, strict=True)]
 
         def put(db: sqlite3.Connection) -> bool:
             with db:  # One transaction.

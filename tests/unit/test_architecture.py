@@ -20,7 +20,7 @@ PORTS = ("application.ports", "application.events", "application.live_ports", "a
 OURS: dict[str, tuple[str, ...]] = {
     "domain": (),
     "application": ("domain",),
-    "infrastructure": ("domain", *PORTS, "infrastructure.records", "infrastructure.quote_rows"),
+    "infrastructure": ("domain", *PORTS, "application.slices", "infrastructure.records", "infrastructure.quote_rows"),
     "interface": ("domain", "application"),
     "server": ("interface",),
     "market": ("domain.quote",),

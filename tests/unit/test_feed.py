@@ -7,11 +7,12 @@ from typing import Any, cast
 import pytest
 
 from fastprice.application.events import SourceCooling, SourceLost
-from fastprice.application.feed import GIVE_UP_SECONDS, MOVE_SECONDS, SLICE
+from fastprice.application.feed import GIVE_UP_SECONDS, MOVE_SECONDS
 from fastprice.application.latest_price import Snapshot
 from fastprice.application.leader import CLAIM_TURNS
 from fastprice.application.live_events import StreamGivenUp
 from fastprice.application.live_ports import StreamReport
+from fastprice.application.slices import SLICE
 from fastprice.application.streamed import Streamed
 from fastprice.domain.errors import RateLimited, SourceDown
 from fastprice.domain.quote import Pair, Quote, SourceTime

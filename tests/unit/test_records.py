@@ -1,5 +1,7 @@
 """Records are read back as they were written, and anything else counts as none, whatever it is."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,8 +36,21 @@ ANYTHING = st.recursive(
 )
 
 
-def fresh() -> Records:
-    return Records((ETH, BTC), SOURCES)
+class Plain:
+    """Records that read and write at once."""
+
+    def __init__(self) -> None:
+        self._records = Records((ETH, BTC), SOURCES)
+
+    def dump(self, stored: Stored) -> tuple[bytes, bytes, bytes]:
+        return asyncio.run(self._records.dump(stored))
+
+    def load(self, records: Sequence[bytes | None]) -> Stored:
+        return asyncio.run(self._records.load(records))
+
+
+def fresh() -> Plain:
+    return Plain()
 
 
 def row() -> list[Any]:

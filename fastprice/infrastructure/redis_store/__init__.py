@@ -57,21 +57,22 @@ class RedisStore:
         self._round, self._untold = b"", 0
 
     async def read(self) -> tuple[str | None, Stored]:
-        async def look() -> tuple[str | None, Stored]:
+        async def look() -> list[Any]:
             claim, round_, reports, bans, stamp = self._keys
             found: list[Any] = await self._redis.mget([claim, round_, bans, stamp])
             if found[3] != self._reports[1]:
                 # Where the leader stores newer ones just now, their stamp will be another one at the next turn.
                 self._reports = (await self._redis.mget([reports]))[0], found[3]
             self._hold_against_news(found[1] or b"")
-            return _text(found[0]), self._records.load((found[1], self._reports[0], found[2]))
+            return found
 
-        return await self._do("read", look)
+        holder, round_, bans, _ = await self._do("read", look)
+        return _text(holder), await self._records.load((round_, self._reports[0], bans))
 
     async def write(self, holder: str, stored: Stored) -> bool:
         now_ms = self._clock.wall_ms()
         bans_ms = max([self._keep_ms, *(ban.until_ms - now_ms for ban in stored.bans)])
-        round_, reports, bans = self._records.dump(stored)
+        round_, reports, bans = await self._records.dump(stored)
         has_news = reports != self._reports[0]
         stamp = b"%d" % stored.made_at_ms if has_news else self._reports[1] or b""
         args: list[Any] = [holder, round_, b"", bans, self._keep_ms, bans_ms, self._channel, stamp]
@@ -89,12 +90,9 @@ class RedisStore:
         return bool(await self._do("claim", lambda: self._eval(CLAIM, [self._claim_key(name)], args)))
 
     async def holder(self, name: str) -> str | None:
-        async def look() -> str | None:
-            # MGET, because to GET a key of another type is an error.
-            found: list[Any] = await self._redis.mget([self._claim_key(name)])
-            return _text(found[0])
-
-        return await self._do("holder", look)
+        # MGET, because to GET a key of another type is an error.
+        found: list[Any] = await self._do("holder", lambda: self._redis.mget([self._claim_key(name)]))
+        return _text(found[0])
 
     async def release(self, holder: str, name: str = LEADER) -> None:
         await self._do("release", lambda: self._eval(RELEASE, [self._claim_key(name)], [holder]))
@@ -119,8 +117,8 @@ class RedisStore:
             await self._clock.sleep(seconds)
             return False
         self._listened_at = self._clock.monotonic()
-        is_news = message is not None and message["type"] == "message"
-        self._untold = 0 if is_news else self._untold
+        if is_news := message is not None and message["type"] == "message":
+            self._untold = 0
         return is_news
 
     async def close(self) -> None:
