@@ -11,7 +11,7 @@ WORKDIR /build
 COPY requirements/run.lock ./
 RUN python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --quiet --no-compile --no-deps --require-hashes --only-binary :all: --requirement run.lock
-COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY fastprice fastprice
 # The build tool comes from the lock as well, and is not needed any more afterwards.
 RUN pip --python /opt/venv/bin/python install --quiet --no-compile --no-deps --no-build-isolation --target /opt/fastprice . \

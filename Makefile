@@ -22,7 +22,7 @@ fetch = $(PIP) install --require-hashes --no-deps -r $(1) 2>$(VENV)/pip.log || {
 	  grep -qE "Retrying|Connection|No matching" $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }; \
 	  echo "cannot fetch the packages of $(1): no package index can be reached from here; see $(VENV)/pip.log, and set PIP_INDEX_URL or HTTPS_PROXY"; exit 1; }
 
-$(VENV)/run.done: requirements/run.lock setup.cfg pyproject.toml
+$(VENV)/run.done: requirements/run.lock setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fastprice needs Python 3.11 or newer: set PYTHON=/path/to/it"; exit 1; }
 	@echo "setting up $(VENV) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -81,10 +81,22 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 test: $(VENV)/dev.done redis-server iproute2 nginx prometheus chromium hey wrk lint types  ## lint, types, and every test with coverage
 	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --cov --cov-report=term
 
+.PHONY: test-pythons
+test-pythons: $(VENV)/dev.done prometheus  ## the unit tests on Python 3.11, 3.12 and 3.13, those that are here and not in .venv
+	@for version in 3.11 3.12 3.13; do .ci/test-python $$version $(BIN) || exit 1; done
+
 .PHONY: lint
-lint: $(VENV)/dev.done  ## style and likely mistakes
+lint: $(VENV)/dev.done audit  ## style and likely mistakes
 	@$(BIN)/flake8 fastprice tests bench
 	@$(BIN)/isort --check --quiet fastprice tests bench
+
+# In one request it shows whether PyPI can be asked; where it cannot be, that is no mistake of ours.
+AUDIT := pip-audit --strict --require-hashes --disable-pip --progress-spinner off --timeout 5 -r requirements/run.lock
+
+.PHONY: audit
+audit: $(VENV)/dev.done  ## look for known holes in what the service depends on
+	@said=$$($(BIN)/$(AUDIT) 2>&1) || { ! grep "^Found" -A 99 <<<"$$said" || exit 1; \
+	echo "no known holes were looked for, because PyPI cannot be asked: $$(tail -n 1 <<<"$$said" | cut -c 1-150)"; }
 
 .PHONY: types
 types: $(VENV)/dev.done  ## mypy, strict
@@ -238,4 +250,4 @@ lock: $(VENV)/dev.done  ## resolve setup.cfg anew into requirements/*.lock
 
 .PHONY: clean
 clean:  ## remove what these targets made
-	rm -rf $(VENV) build *.egg-info .coverage* .mypy_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .hypothesis .benchmarks

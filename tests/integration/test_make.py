@@ -41,12 +41,13 @@ MEASUREMENTS = {
 }
 SERVERS = ("run", "demo")
 CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "down", "logs")
-OTHERS = ("help", "quote", "clean", "screenshots")
+OTHERS = ("help", "quote", "audit", "clean", "screenshots")
 # Each with the reason why it is not run here.
 NOT_RUN = {
     "test": "it is what runs this",
     "lint": "`make test` runs it first",
     "types": "`make test` runs it first",
+    "test-pythons": "CI runs it after this",
     "bench": "its tests are among those that `make test` runs",
     "lock": "it needs a package index, and would change the locks",
     "docker": "every target of the containers runs it",
@@ -153,6 +154,24 @@ async def test_run_serves_and_quote_asks(market: Market, tmp_path: Path) -> None
         assert await statuses(process, port, ("eth-usdt",)) == [200]
     quoted = await made(make("quote"), MARKET_URL=market.url)
     assert quoted.code == 0 and "binance" in quoted.said
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "fails", "tells"),
+    [
+        (0, "No known vulnerabilities found", False, ""),
+        (1, "Found 2 known vulnerabilities in 1 package\nName Version ID\norjson 3.9.0 CVE-1", True, "orjson 3.9.0 CVE-1"),
+        (1, "Traceback\nConnectionError: no route", False, "PyPI cannot be asked: ConnectionError: no route"),
+    ],
+)  # fmt: skip
+async def test_audit_fails_at_a_known_hole_and_only_says_so_where_none_can_be_known(
+    tmp_path: Path, code: int, output: str, fails: bool, tells: str
+) -> None:
+    (tmp_path / "output").write_text(output)
+    (tmp_path / "pip-audit").write_text(f"#!/bin/sh\ncat {tmp_path}/output >&2\nexit {code}\n")
+    (tmp_path / "pip-audit").chmod(0o755)
+    done = await made(make("audit", f"BIN={tmp_path}"))
+    assert (done.code != 0, tells in done.said) == (fails, True) and bool(done.said) == bool(tells), done.said
 
 
 @pytest.mark.skipif(not PROGRAM, reason=MISSING)
