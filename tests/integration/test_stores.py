@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -556,6 +557,22 @@ async def works(store: PriceStore) -> bool:
     with contextlib.suppress(StoreUnavailable):
         return await store.claim("a", 60)
     return False
+
+
+async def test_a_worker_that_was_itself_late_does_not_call_redis_lost(redis_server: RedisServer) -> None:
+    place = redis_place(redis_server, seconds=0.05)
+    operations: list[Callable[[PriceStore], Awaitable[object]]] = [
+        lambda store: store.read(), lambda store: store.claim("a", 60), lambda store: store.write("a", a_round())
+    ]
+    for _ in range(2):
+        store = place.open()
+        for operation in operations:
+            asking = asyncio.ensure_future(operation(store))
+            for _ in range(4):  # At the start, and on the way: connecting, asking, waiting for the answer.
+                asyncio.get_running_loop().call_soon(time.sleep, 0.075)
+                await asyncio.sleep(0)
+            await asking
+    await place.close()
 
 
 async def test_a_redis_that_is_slow_at_every_step_fails_in_the_time_of_one() -> None:

@@ -3,14 +3,15 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from random import Random
 
 import pytest
 
-from fastprice.application.events import StoreBack, StoreLost
+from fastprice.application.events import Event, StoreBack, StoreLost
 from fastprice.application.fallback_store import (
-    ANNOUNCE_SECONDS, CUT_OFF_SECONDS, FOLLOWED, TURN_SECONDS, FallbackStore
+    ANNOUNCE, ANNOUNCE_SECONDS, CUT_OFF, CUT_OFF_SECONDS, FOLLOWED, TURN_SECONDS, FallbackStore
 )
-from fastprice.application.ports import LEADER, PriceStore, Stored
+from fastprice.application.ports import LEADER, Events, PriceStore, Stored
 from fastprice.domain.errors import StoreUnavailable
 from tests.fakes import FakeClock, RecordingEvents, a_quote, settle
 from tests.memory_store import MemoryStore, Shelf
@@ -80,10 +81,19 @@ class World:
         self.shared = [Store(self.clock, fleet.shelf) for _ in range(workers)]
         self.local = [Store(self.clock, machine.shelf) for _ in range(workers)]
         self.events = [RecordingEvents() for _ in range(workers)]
+        self.lines: list[type] = []
         self.stores = [
-            FallbackStore(shared, local, f"worker {number}", "service", self.clock, events)
+            FallbackStore(shared, local, f"worker {number}", "service", self.clock, self._log(events))
             for number, (shared, local, events) in enumerate(zip(self.shared, self.local, self.events, strict=True))
         ]
+
+    def _log(self, events: Events) -> Events:
+        def tell(event: Event) -> None:
+            events(event)
+            if isinstance(event, StoreLost | StoreBack) and event.announce:
+                self.lines.append(type(event))
+
+        return tell
 
     def fail(self, reason: str | None) -> None:
         for shared in self.shared:
@@ -279,6 +289,14 @@ class Slow(Store):
         return None, ROUND
 
 
+class SlowToFail(Slow):
+    """A store whose reads wait for the gate, and then fail."""
+
+    async def read(self) -> tuple[str | None, Stored]:
+        await super().read()
+        raise StoreUnavailable(DOWN)
+
+
 async def test_an_answer_to_a_question_from_before_the_loss_does_not_end_it() -> None:
     clock, events = FakeClock(), RecordingEvents()
     shared = Slow(clock)
@@ -333,3 +351,69 @@ async def test_a_worker_that_is_back_too_early_tells_of_it_once() -> None:
         await world.turn()
     assert [store.lost for store in world.stores] == [None] * 3
     assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
+async def test_the_end_of_a_loss_is_told_by_another_one_if_the_worker_that_told_of_it_has_ended() -> None:
+    world = World(workers=2)
+    world.shared[0].failure = DOWN
+    await world.stores[0].claim("me", 2)
+    await world.clock.advance(CUT_OFF_SECONDS)  # It is killed, and the other one has never followed it.
+    del world.stores[0]
+    for _ in range(3):
+        await world.turn()
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
+async def test_the_end_of_a_loss_is_told_a_turn_later_if_another_worker_was_finding_out_whether_to_tell() -> None:
+    world = World(workers=2)
+    world.fail(DOWN)
+    await world.claim()
+    world.fail(None)
+    await world.turn()
+    # One that is killed on the way.
+    await Store(world.clock, world.local[0].shelf).claim("it", 1.2 * TURN_SECONDS, ANNOUNCE.format("service"))
+    await world.turn()
+    assert [store.lost for store in world.stores] == [None] * 2
+    assert world.told(announced=True) == {StoreLost: 1}
+    await world.turn()
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
+async def test_a_loss_that_is_found_out_while_another_worker_is_followed_is_told_and_so_is_its_end() -> None:
+    world = World(workers=2)
+    late = SlowToFail(world.clock)
+    late.gate = asyncio.Event()
+    world.stores[0]._shared = late
+    reading = asyncio.create_task(world.stores[0].read())
+    await settle()
+    other = Store(world.clock, world.local[0].shelf)
+    await other.claim("a stranger's worker", CUT_OFF_SECONDS, CUT_OFF)
+    await world.stores[0].turn()
+    assert (world.stores[0].lost, world.told(announced=True)) == (FOLLOWED, {})
+    late.failure = DOWN
+    late.gate.set()
+    await reading
+    assert world.told(announced=True) == {StoreLost: 1}
+    late.failure = None
+    for _ in range(4):
+        await world.turn()
+    assert world.told(announced=True) == {StoreLost: 1, StoreBack: 1}
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_lines_of_loss_and_return_take_turns_whatever_fails_when(seed: int) -> None:
+    world, random = World(workers=3), Random(seed)
+    for _ in range(40):
+        for shared, store in zip(world.shared, world.stores, strict=True):
+            shared.failure = random.choice((None, None, DOWN))
+            if random.random() < 0.5:
+                await store.claim("me", 2)
+            if random.random() < 0.8:
+                await store.turn()
+        await world.clock.advance(random.random() * TURN_SECONDS)
+    world.fail(None)
+    for _ in range(5):
+        await world.turn()
+    assert [store.lost for store in world.stores] == [None] * 3
+    assert world.lines == [StoreLost, StoreBack] * (len(world.lines) // 2)
+    assert world.lines

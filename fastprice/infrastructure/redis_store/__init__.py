@@ -1,6 +1,5 @@
 """The shared L2: Redis, with its own short limits on time, so that its troubles stay its own."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from fastprice.application.ports import LEADER, Clock, Events, Stored
 from fastprice.domain.errors import StoreUnavailable
 from fastprice.domain.quote import MAX_SKEW_MS
 from fastprice.infrastructure.records import Records
+from fastprice.infrastructure.redis_store.limit import limit
 from fastprice.infrastructure.redis_store.link import RedisLink
 from fastprice.infrastructure.redis_store.scripts import CLAIM, RELEASE, WRITE
 
@@ -108,7 +108,7 @@ class RedisStore:
                 self._doubtful = False
             if self._subscription is None:
                 self._subscription = self._redis.pubsub()
-                async with asyncio.timeout(self._timeout):
+                async with limit(self._timeout):
                     await self._subscription.subscribe(self._channel)
             message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
         except Exception:  # As in _do.
@@ -123,7 +123,7 @@ class RedisStore:
 
     async def close(self) -> None:
         with contextlib.suppress(RedisError, OSError):
-            async with asyncio.timeout(self._timeout):
+            async with limit(self._timeout):
                 await self._unsubscribe()
                 await self._redis.aclose()
                 await self._redis.connection_pool.disconnect()
@@ -138,8 +138,8 @@ class RedisStore:
     async def _do(self, op: str, operation: Callable[[], Awaitable[Result]]) -> Result:
         started = self._clock.monotonic()
         try:
-            # The client's own limit is per read and per write; this one is for the operation, its connect included.
-            async with asyncio.timeout(self._timeout):
+            # For the whole operation: what the client could limit is each read and each write.
+            async with limit(self._timeout):
                 await self._link.check()
                 result = await operation()
         except Exception as error:  # A strange answer makes the client raise what is no error of its own.
@@ -165,7 +165,7 @@ class RedisStore:
         if subscription is not None:
             # It may be broken already: that is why it is given up.
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(self._timeout):
+                async with limit(self._timeout):
                     await subscription.aclose()  # type: ignore[no-untyped-call]
 
 

@@ -105,11 +105,11 @@ def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:
         url,
         protocol=2,
         max_connections=MAX_CONNECTIONS,
-        timeout=timeout_seconds,
+        timeout=None,
         # Every operation here has a limit of its own. Given one for each write, the client uses wait_for, which on
         # Python 3.11 drops a cancellation that comes as the write ends: a worker would go on instead of stopping.
         socket_timeout=None,
-        socket_connect_timeout=timeout_seconds,
+        socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
         # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
         driver_info=DriverInfo(name="fastprice", lib_version=None),
