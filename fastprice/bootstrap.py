@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -37,6 +38,7 @@ from fastprice.infrastructure.exchanges.http import Session
 from fastprice.infrastructure.exchanges.live import LiveStream
 from fastprice.infrastructure.exchanges.source import ExchangeSource
 from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.prometheus.process import memory_bytes, usable_cores
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store import RedisStore
 from fastprice.infrastructure.sqlite_store import SqliteStore
@@ -57,6 +59,8 @@ logger = logging.getLogger("fastprice")
 
 USER_AGENT = f"fastprice/{__version__}"
 FLUSH_SECONDS = 1.0
+# After how many flushes the memory is looked at anew.
+MEMORY_FLUSHES = 10
 # How long a thread that reads an exchange's whole market, 15 ms for a megabyte, may keep the event loop waiting each
 # time that there is something to do. Python's own 5 ms would be felt by every client.
 SWITCH_SECONDS = 0.0005
@@ -95,15 +99,15 @@ def build(settings: Settings, memory: Path, slot: int = 0, service: str = "") ->
         live=lambda: rounds.streams,
         redis=redis_state,
         scrape=partial(_scrape, metrics, flush, latest, rounds, clock),
-        count_request=metrics.count_request,
-        tally=metrics.l1,
+        count_request=metrics.count_request, tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
         refresh_interval=settings.refresh_interval,
         streams=streams, recent=RecentPrices(latest, clock),
         simulated=settings.simulated,
     )
     polled.answer_moments(parts)
-    loops: list[Loop] = [made.leader.run, partial(made.feed.run, rounds.renew), partial(_flush_forever, flush, clock)]
+    loops: list[Loop] = [made.leader.run, partial(made.feed.run, rounds.renew)]
+    loops += [partial(_flush_forever, metrics, flush, clock)]
     loops += [store.keep] if isinstance(store, FallbackStore) else []
     return make_app(parts, partial(_lifespan, session, store, {"lane": lane, "streams": streams}, flush, loops))
 
@@ -119,6 +123,8 @@ def _metrics(settings: Settings) -> Metrics:
     stores = ("redis", "embedded") if settings.redis_url else ("embedded",)
     metrics.begin(settings.pairs, settings.age_limits, stores, (PRICE_ROUTE, PRICES, SOURCES_ROUTE), wanted)
     metrics.simulated.show([(bool(settings.simulated),)])
+    metrics.subscribers_limit.set(_most_subscribers(settings))
+    metrics.cpu_cores.show([(min(settings.workers, usable_cores()),)])
     return metrics
 
 
@@ -155,10 +161,12 @@ def _flush(metrics: Metrics, lane: Lane | None, streams: Streams) -> None:
     metrics.flush()
 
 
-async def _flush_forever(flush: Callable[[], None], clock: Clock) -> None:
-    while True:
+async def _flush_forever(metrics: Metrics, flush: Callable[[], None], clock: Clock) -> None:
+    for turn in itertools.count():
         await clock.sleep(FLUSH_SECONDS)
         try:
+            if turn % MEMORY_FLUSHES == 0:
+                metrics.memory.set(await asyncio.to_thread(memory_bytes))
             flush()
         except Exception:
             logger.exception("the counts of the last second could not be written down")

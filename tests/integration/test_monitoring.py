@@ -72,6 +72,34 @@ async def test_metrics_tell_who_lives_who_asks_and_over_which_store(
         await until_living({"redis": 2, "leaders": 1}, two)
 
 
+def memory(text: str) -> float:
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("fastprice_memory_bytes "))
+
+
+async def test_starts_processor_time_memory_and_room_for_subscribers_are_those_of_all_workers(
+    market: Market, tmp_path: Path
+) -> None:
+    async with running(market, tmp_path, MAX_SUBSCRIBERS=7) as service:
+        async def seen() -> dict[str, float]:
+            families = text_string_to_metric_families((await service.get("/metrics")).body.decode())
+            return {sample.name: sample.value for family in families for sample in family.samples}
+
+        async def until(starts: int) -> dict[str, float]:
+            for _ in polling():
+                now = await seen()
+                if now["fastprice_worker_starts_total"] == starts and now["fastprice_stream_subscribers_limit"] == 14:
+                    return now
+                await asyncio.sleep(0.05)
+            raise AssertionError(now)
+
+        before = await until(2)
+        os.kill((await service.until_workers(2))[0], signal.SIGKILL)
+        after = await until(3)
+        assert after["fastprice_cpu_seconds_total"] >= before["fastprice_cpu_seconds_total"] > 0
+        assert 0 < after["fastprice_cpu_cores"] <= 2
+        await service.until_answer(lambda answer: memory(answer.body.decode()) > 1 << 20, "/metrics")
+
+
 @contextlib.contextmanager
 def prometheus(directory: Path, *services: Service, edge: int = 0) -> Iterator[str]:
     """A real Prometheus with the rules of the repository, on a free port, at a quicker beat; `edge` is nginx's port."""

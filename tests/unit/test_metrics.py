@@ -1,8 +1,10 @@
 """What is counted, under which labels, and that the sums are right across workers that come and go."""
 
 import math
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Held, PairReport, SourceReport
 from fastprice.domain.quote import AgeLimits, Agreement, Quote
 from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
+from fastprice.infrastructure.prometheus.process import memory_bytes, usable_cores
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
 DOCUMENTED = {
@@ -27,6 +30,11 @@ DOCUMENTED = {
     "cache_requests_total": {"tier", "result"},
     "stale_responses_total": set(),
     "stream_subscribers": set(),
+    "stream_subscribers_limit": set(),
+    "worker_starts_total": set(),
+    "cpu_seconds_total": set(),
+    "cpu_cores": set(),
+    "memory_bytes": set(),
     "stream_events_total": set(),
     "stream_dropped_events_total": set(),
     "stream_closed_slow_total": set(),
@@ -143,6 +151,30 @@ def test_the_documented_metrics_are_there_with_their_labels_and_no_others(metric
         name = family.name.removeprefix("fastprice_") + ("_total" if family.type == "counter" else "")
         shown[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
     assert shown == DOCUMENTED
+
+
+def test_cpu_time_is_that_of_the_process_and_never_counted_twice(metrics: Metrics) -> None:
+    for _ in range(3):
+        before = time.process_time()
+        metrics.flush()
+        counted = value(metrics, "cpu_seconds_total")
+        assert counted is not None and before <= counted <= time.process_time()
+
+
+@pytest.mark.parametrize(("text", "share"), [("50000 100000", 0.5), ("max 100000", None), ("?", None), (None, None)])
+def test_a_containers_limit_of_cpu_time_counts_where_there_is_one(
+    tmp_path: Path, text: str | None, share: float | None
+) -> None:
+    if text is not None:
+        (tmp_path / "cpu.max").write_text(text)
+    assert usable_cores(tmp_path / "cpu.max") == (share or len(os.sched_getaffinity(0)))
+
+
+def test_memory_is_what_linux_calls_the_proportional_share(tmp_path: Path) -> None:
+    assert memory_bytes() > 1 << 20
+    (tmp_path / "smaps_rollup").write_text("0-1 ---p 00000000 00:00 0 [rollup]\nRss: 90 kB\nPss: 40 kB\nPss_Dirty: 7 kB\n")
+    assert memory_bytes(tmp_path / "smaps_rollup") == 40 * 1024
+    assert memory_bytes(tmp_path / "missing") == 0
 
 
 def test_flush_moves_what_was_counted_once_and_exactly(metrics: Metrics) -> None:

@@ -3,6 +3,7 @@
 import collections
 import math
 import platform
+import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,6 +103,7 @@ class Metrics:
         self._http_seconds = 0.0
         self._symbols: set[str] = set()
         self._works: dict[str, bool] = {}
+        self._cpu_counted = 0.0
         self._define()
         self._define_sources()
         self.build_info.show([(version, platform.python_version(), 1)])
@@ -123,6 +125,8 @@ class Metrics:
         self.age_limit = own("price_age_limit_seconds", limits, "freshness")
 
         self.subscribers = living("stream_subscribers", "Clients that are subscribed to streams now.")
+        limit = "How many clients may be subscribed, as far as the living workers allow."
+        self.subscribers_limit = living("stream_subscribers_limit", limit)
         self.stream_events = counter("stream_events", "Events sent to subscribers.")
         self.stream_dropped = counter("stream_dropped_events", "Events left out for subscribers that were behind.")
         self.stream_closed = counter("stream_closed_slow", "Streams closed because their clients read nothing.")
@@ -135,6 +139,10 @@ class Metrics:
         )
         self.leaders = living("leaders", "Living workers that lead: they ask the sources for all others.")
         self.workers = living("workers", "Living workers, by the store in use.", ("store",))
+        self.worker_starts = counter("worker_starts", "Workers that have started.")
+        self.cpu_seconds = counter("cpu_seconds", "CPU time of all workers.")
+        self.cpu_cores = own("cpu_cores", "How many cores the workers can keep busy.")
+        self.memory = living("memory_bytes", "Memory of the living workers, shared pages counted once.")
         self.build_info = own("build_info", "What runs here.", "version", "python")
 
     def _define_sources(self) -> None:
@@ -179,6 +187,7 @@ class Metrics:
         """
         self._symbols = {pair.symbol for pair in pairs}
         self.leaders.set(0)
+        self.worker_starts.inc()
         self.sources_wanted.show([(sources_wanted,)])
         self.age_limit.show([("fresh", limits.fresh_ms / 1000), ("stale", limits.stale_ms / 1000)])
         for result in "fetched", "streamed", "adopted", "failed":
@@ -263,6 +272,9 @@ class Metrics:
         self.l1.update(hit=0, stale=0, miss=0)
         _observe(self.http_duration, self._http_buckets, self._http_seconds)
         self._http_buckets, self._http_seconds = [0] * len(self._http_buckets), 0.0
+        used = time.process_time()
+        self.cpu_seconds.inc(used - self._cpu_counted)
+        self._cpu_counted = used
         if self._shared:
             self._shared.save()
 
