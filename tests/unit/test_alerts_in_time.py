@@ -1,7 +1,8 @@
 """Every alert in every phase: how long after a scrape an evaluation comes may neither raise an alert nor hold it back.
 
 A world says what a scrape at a given second sees. promtool plays it at two intervals, and for each of them in several
-phases between scrapes and evaluations; the second replica is scraped two seconds after the first.
+phases between scrapes and evaluations; the second replica is scraped two seconds after the first. At the longer interval
+every series has a namespace and a cluster, where another fleet is well.
 """
 
 import json
@@ -154,6 +155,23 @@ def agreement(
     }
 
 
+def starts(seen: Series) -> dict[str, Series]:
+    """How often workers of the first replica have been started."""
+    return {of("a", "fastprice_worker_starts_total"): seen}
+
+
+def cores(used: Series) -> dict[str, Series]:
+    """CPU time of a replica that could use eight cores."""
+    return {of("a", "fastprice_cpu_seconds_total"): used, of("a", "fastprice_cpu_cores"): always(8)}
+
+
+def answers(quick: Series, slow: Series) -> dict[str, Series]:
+    """How many answers took less than a quarter of a second, and how many up to half of one."""
+    name = "fastprice_http_request_duration_seconds_bucket"
+    every: Series = lambda second: (quick(second) or 0) + (slow(second) or 0)
+    return {of("a", name, le="0.25"): quick, of("a", name, le="0.5"): every, of("a", name, le="+Inf"): every}
+
+
 def sometimes(ordinary: float, seldom: float) -> Series:
     """Another value in one scrape of twelve."""
     return lambda second: seldom if second % 60 < 5 else ordinary
@@ -168,6 +186,8 @@ HEALTHY: dict[str, Series] = {
     of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): lambda second: second + 100,
     **agreement(), **streams(always(LIVE)), **reconnects(planned=counting(0.1, 0.1), lost=counting(0.005, 0.005)),
     **lags(counting(1, 1), counting(0.009, 0.009)),
+    **starts(always(8)), **cores(counting(2, 2)), **answers(counting(100, 100), counting(0.5, 0.5)),
+    of("a", "fastprice_stream_subscribers"): always(500), of("a", "fastprice_stream_subscribers_limit"): always(80_000),
     asked("a", "200"): counting(1000, 1000), asked("a", "503"): counting(0.5, 0.5),
     'up{job="edge", instance="nginx"}': always(1), 'nginx_up{job="nginx", instance="e"}': always(1),
     'up{job="nginx", instance="e"}': always(1), 'up{job="redis", instance="r"}': always(1),
@@ -208,10 +228,37 @@ WORLDS = {
         of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): before_and_after(0, CHANGE + 600)
     }, ("SourceBanned",), by=0),
     "one error in ten": World(HEALTHY | {asked("a", "503"): counting(0, 100)}, ("ErrorBudgetBurn",), by=60 + 60),
-    "a replica that hangs": World(HEALTHY | up("b", before_and_after(1, 0)), ("ReplicaDown",), by=30, silent=20),
-    "a replica that was removed": World(HEALTHY | up("b", before_and_after(1, GONE)), ("ReplicaDown",), by=30, silent=20),
+    "a replica that hangs": World(HEALTHY | up("b", before_and_after(1, 0)), ("ReplicaDown",), by=120, silent=100),
+    "a replica that was removed": World(
+        HEALTHY | up("b", lambda second: 1 if second < CHANGE + 240 else GONE), ("ReplicaDown",), by=240 + 120, silent=240 + 100,
+    ),
+    "a replica that is missing from the first": World(
+        HEALTHY | {'kube_deployment_spec_replicas{job="kube", deployment="fastprice"}': before_and_after(2, 3)},
+        ("ReplicaDown",), by=120, silent=100,
+    ),
+    "replicas that were removed on purpose": World(HEALTHY | up("b", before_and_after(1, GONE)) | {
+        'kube_deployment_spec_replicas{job="kube", deployment="fastprice"}': before_and_after(2, 1),
+    }, by=200),
+    "a replica that is replaced": World(HEALTHY | up("b", lambda second: 0 if CHANGE <= second < CHANGE + 75 else 1), by=200),
     "no replica answers": World(
-        HEALTHY | up("a", before_and_after(1, 0)) | up("b", before_and_after(1, 0)), ("NoReplica", "ReplicaDown"), by=30, silent=15,
+        HEALTHY | up("a", before_and_after(1, 0)) | up("b", before_and_after(1, 0)), ("NoReplica", "ReplicaDown"), by=120, silent=15,
+    ),
+    "every replica was removed": World(
+        HEALTHY | up("a", before_and_after(1, GONE)) | up("b", before_and_after(1, GONE)), ("NoReplica",), by=30, silent=15,
+    ),
+    "workers that end every minute": World(
+        HEALTHY | starts(lambda second: 8 + max(second - CHANGE, 0) // 60), ("WorkersRestarting",), by=300 + 600, silent=600,
+    ),
+    "workers that are replaced at once, and one that was killed": World(
+        HEALTHY | starts(lambda second: 8 + 8 * (second >= CHANGE) + (second >= CHANGE + 240)), by=660,
+    ),
+    "answers that become slow": World(
+        HEALTHY | answers(counting(100, 98), counting(0, 2)), ("SlowAnswers",), by=300 + 60, silent=300,
+    ),
+    "cores that are used up": World(HEALTHY | cores(counting(2, 7.2)), ("Saturated",), by=300 + 600, silent=600),
+    "a rush of five minutes": World(HEALTHY | cores(lambda second: second + 7 * min(max(second - CHANGE, 0), 300)), by=900),
+    "as many subscribers as there may be": World(
+        HEALTHY | {of("a", "fastprice_stream_subscribers"): before_and_after(500, 79_000)}, ("Saturated",), by=600, silent=580,
     ),
     "Redis is lost to one replica": World(
         HEALTHY | workers("b", before_and_after(8, 0), before_and_after(0, 8), before_and_after(0, 1)), ("RedisDown",),
@@ -313,24 +360,36 @@ def document(world: World, interval: int) -> dict[str, Any]:
 def played(world: World, interval: int, phase: int) -> dict[str, Any]:
     end = CHANGE + world.by + 3 * interval
     checks = [(CHANGE + world.silent - 1, ()), (end, world.alerts)]
+    seen, place = world.seen, {}
+    if interval != INTERVALS[0]:
+        place = {"cluster": "k", "namespace": "ours"}
+        seen = placed(seen, **place) | placed(up("c", always(1)), cluster="k", namespace="theirs")
     return {
         "name": f"scraped every {interval} s, {phase} s after an evaluation",
         "interval": "1s",
         "input_series": [
-            {"series": name, "values": " ".join(samples(seen, interval, (phase + 2 * ('"b"' in name)) % interval, end))}
-            for name, seen in world.seen.items()
+            {"series": name, "values": " ".join(samples(series, interval, (phase + 2 * ('"b"' in name)) % interval, end))}
+            for name, series in seen.items()
         ],
-        "promql_expr_test": [fired(second, alerts) for second, alerts in checks if second >= 0],
+        "promql_expr_test": [fired(second, alerts, place) for second, alerts in checks if second >= 0],
     }
 
 
-def fired(second: int, alerts: tuple[str, ...]) -> dict[str, Any]:
-    """That these alerts have fired by then, and no others."""
+def placed(seen: Mapping[str, Series], **labels: str) -> dict[str, Series]:
+    """The same series with these labels more."""
+    more = "".join(f"{key}={json.dumps(value)}, " for key, value in labels.items())
+    return {name.replace("{", f"{{{more}", 1): series for name, series in seen.items()}
+
+
+def fired(second: int, alerts: tuple[str, ...], place: Mapping[str, str]) -> dict[str, Any]:
+    """That these alerts have fired by then, there, and no others."""
+    where = "".join(f", {key}={json.dumps(value)}" for key, value in place.items())
     return {
-        "expr": f'group by (alertname) (count_over_time(ALERTS{{alertstate="firing"}}[{second + 1}s]))',
+        "expr": "group by (alertname, cluster, namespace)"
+                f' (count_over_time(ALERTS{{alertstate="firing"}}[{second + 1}s]))',
         "eval_time": f"{second}s",
-        "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)],
-    }
+        "exp_samples": [{"labels": f'{{alertname="{alert}"{where}}}', "value": 1} for alert in sorted(alerts)],
+    }  # fmt: skip
 
 
 def samples(seen: Series, interval: int, phase: int, end: int) -> Iterator[str]:

@@ -19,8 +19,12 @@ from fastprice.infrastructure.prometheus import Metrics
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docker/prometheus/rules"
 BOARD = json.loads((ROOT / "docker/grafana/dashboards/fastprice.json").read_text())
+PAGE = "https://github.com/fastprice/fastprice/blob/HEAD/docs/runbooks.md"
 # What is not ours: Prometheus' own, and what is used of the exporters.
-OTHERS = {"up", "ALERTS", "redis_memory_used_bytes", "redis_memory_max_bytes", "nginx_connections_active", "nginx_up"}
+OTHERS = {
+    "up", "ALERTS", "kube_deployment_spec_replicas", "redis_memory_used_bytes", "redis_memory_max_bytes",
+    "nginx_connections_active", "nginx_up",
+}  # fmt: skip
 WORDS = {"and", "or", "unless", "bool"}
 
 
@@ -75,7 +79,8 @@ def test_every_alert_says_what_to_do_and_every_runbook_has_its_alert() -> None:
     headings = re.findall(r"^## (\w+)$", (ROOT / "docs/runbooks.md").read_text(), re.M)
     assert sorted(headings) == sorted({alert["alert"] for alert in ALERTS})
     for alert in ALERTS:
-        assert alert["annotations"]["runbook_url"] == f"docs/runbooks.md#{alert['alert'].lower()}"
+        page = f"{{{{ with $externalLabels.runbooks }}}}{{{{ . }}}}{{{{ else }}}}{PAGE}{{{{ end }}}}"
+        assert alert["annotations"]["runbook_url"] == f"{page}#{alert['alert'].lower()}"
         assert alert["annotations"]["summary"] and alert["annotations"]["description"]
         assert alert["labels"]["severity"] in ("page", "ticket")
 
@@ -91,6 +96,13 @@ def test_what_is_recorded_is_used() -> None:
     used = {name for text in (*EXPRESSIONS, *(r["expr"] for r in (*ALERTS, *rules("record")))) for name in named(text)}
     assert {rule["record"] for rule in rules("record")} <= used
     assert OTHERS <= used
+
+
+def test_every_sum_and_every_join_keeps_clusters_and_namespaces_apart() -> None:
+    for rule in (*ALERTS, *rules("record")):
+        for labels in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
+            assert labels.startswith("cluster, namespace") or not labels, rule
+    assert [rule.get("record") for rule in rules("record") if "on ()" in rule["expr"]] == ["job:fastprice_replicas_up:sum"]
 
 
 def test_a_name_that_nobody_has_would_be_found() -> None:
