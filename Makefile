@@ -47,6 +47,8 @@ iproute2:
 prometheus: $(VENV)/dev.done
 	@PATH="$(BIN):$$PATH"; command -v promtool >/dev/null && command -v prometheus >/dev/null || \
 	{ echo "fetching prometheus and promtool into $(BIN), for the tests ..."; .ci/unpack prometheus $(BIN) prometheus promtool; }
+	@PATH="$(BIN):$$PATH"; command -v amtool >/dev/null || \
+	{ echo "fetching Alertmanager's amtool into $(BIN), for the tests ..."; .ci/unpack prometheus-alertmanager $(BIN) amtool; }
 
 .PHONY: nginx
 nginx:
@@ -220,7 +222,7 @@ scale: docker  ## REPLICAS replicas behind nginx
 	@$(SIMULATED) $(COMPOSE) -f docker-compose.scale.yml $(PROFILES) up --detach --build --wait --scale app=$(REPLICAS)
 
 .PHONY: monitoring
-monitoring: docker  ## the same, with Prometheus on port 9090 and Grafana on port 3000
+monitoring: docker  ## the same, with Prometheus on port 9090, Alertmanager on 9093 and Grafana on 3000
 	@$(SIMULATED) $(COMPOSE) -f docker-compose.scale.yml $(PROFILES) --profile monitoring up --detach --build --wait --scale app=$(REPLICAS)
 
 .PHONY: roll

@@ -16,6 +16,8 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastprice.market import Market
@@ -101,12 +103,14 @@ async def test_starts_processor_time_memory_and_room_for_subscribers_are_those_o
 
 
 @contextlib.contextmanager
-def prometheus(directory: Path, *services: Service, edge: int = 0) -> Iterator[str]:
-    """A real Prometheus with the rules of the repository, on a free port, at a quicker beat; `edge` is nginx's port."""
+def prometheus(directory: Path, *services: Service, edge: int = 0, alerts: int = 0) -> Iterator[str]:
+    """A real Prometheus with the rules of the repository, on a free port, at a quicker beat; `edge` and `alerts` are the
+    ports of nginx and Alertmanager."""
     program = shutil.which("prometheus", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     assert program, "prometheus is missing: `make prometheus` fetches it"
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
-    config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
+    config["global"] |= dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
+    config["alerting"]["alertmanagers"] = [{"static_configs": aimed_at(*([alerts] if alerts else []))}]
     config["rule_files"] = [str(DOCKER / "prometheus/rules/*.yml")]
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     replicas = {"job_name": "fastprice", "static_configs": aimed_at(*(service.port for service in services))}
@@ -114,7 +118,9 @@ def prometheus(directory: Path, *services: Service, edge: int = 0) -> Iterator[s
     file, port = directory / "prometheus.yml", free_port()
     file.write_text(json.dumps(config))
     words = [f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
-    process = subprocess.Popen([program, *words, "--log.level=error"])
+    # What the newer one of the container does without being told.
+    words += ["--log.level=error", "--enable-feature=expand-external-labels"]
+    process = subprocess.Popen([program, *words], env={**os.environ, "RUNBOOKS_URL": "http://wiki.test/runbooks"})
     try:
         wait_for_port(port, process)
         yield f"http://127.0.0.1:{port}/api/v1"
@@ -173,6 +179,22 @@ async def test_prometheus_sees_through_nginx_that_a_replica_is_reached_and_when_
                 front.process.terminate()
                 await front.process.wait()
                 await until_value(service.session, url, 'ALERTS{alertname="NginxDown"}', "1")
+
+
+async def test_an_alert_is_sent_to_alertmanager_with_a_link_to_its_runbook(market: Market, tmp_path: Path) -> None:
+    told: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def hear(request: web.BaseRequest) -> web.Response:
+        await told.put((request.path, await request.json()))
+        return web.Response()
+
+    async with running(market, tmp_path) as service, RawTestServer(hear) as alertmanager:
+        with prometheus(tmp_path, service, alerts=alertmanager.port or 0):
+            path, (alert, *others) = await asyncio.wait_for(told.get(), PATIENCE)
+    assert path == "/api/v2/alerts" and not others
+    assert alert["labels"].keys() == {"alertname", "job", "instance", "severity"}
+    assert alert["labels"]["alertname"] == "SimulatedPrices", "the only one that waits for nothing"
+    assert alert["annotations"]["runbook_url"] == "http://wiki.test/runbooks#simulatedprices"
 
 
 async def until_value(session: aiohttp.ClientSession, url: str, query: str, value: str) -> None:

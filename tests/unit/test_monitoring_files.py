@@ -38,9 +38,11 @@ PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 
 
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
 def promtool(*words: str | Path) -> str:
-    beside = Path(sys.executable).parent
-    program = shutil.which("promtool", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+    program = shutil.which("promtool", path=PATH)
     assert program, "promtool is missing: `make prometheus` fetches it"
     done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,6 +63,20 @@ def exposed() -> set[str]:
 
 def test_prometheus_takes_its_configuration_and_every_rule() -> None:
     assert "SUCCESS: 2 rule files found" in promtool("check", "config", ROOT / "docker/prometheus/prometheus.yml")
+
+
+@pytest.mark.parametrize("webhook", ["", "https://hooks.example/T0/B0?token=a&b=%20#c"])
+def test_alertmanager_takes_what_it_is_started_with(tmp_path: Path, webhook: str) -> None:
+    program = tmp_path / "alertmanager"
+    program.write_text('#!/bin/sh\nexec amtool check-config "${1#--config.file=}"\n')
+    program.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}{os.pathsep}{PATH}", "ALERTMANAGER_RUN": str(tmp_path), "ALERT_WEBHOOK": webhook}
+    done = subprocess.run(["sh", ROOT / "docker/alertmanager/start.sh"], env=environ, capture_output=True, text=True)
+    assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
+    config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
+    assert [hook["url"] for hook in config["receivers"][0].get("webhook_configs", ())] == ([webhook] if webhook else [])
+    named = {name for rule in config["inhibit_rules"] for text in rule.values() for name in re.findall(r"\b[A-Z]\w+", str(text))}
+    assert named and named <= {alert["alert"] for alert in ALERTS}
 
 
 @pytest.mark.parametrize("name", ["alerts", "long"])
