@@ -98,7 +98,7 @@ def test_every_alert_says_what_to_do_and_every_runbook_has_its_alert() -> None:
         page = f"{{{{ with $externalLabels.runbooks }}}}{{{{ . }}}}{{{{ else }}}}{PAGE}{{{{ end }}}}"
         assert alert["annotations"]["runbook_url"] == f"{page}#{alert['alert'].lower()}"
         assert alert["annotations"]["summary"] and alert["annotations"]["description"]
-        assert alert["labels"]["severity"] in ("page", "ticket")
+        assert alert["labels"]["severity"] in ("page", "ticket") and alert["labels"]["service"] == "fastprice"
 
 
 def test_every_name_is_one_that_the_service_the_rules_or_the_exporters_have() -> None:
@@ -145,12 +145,36 @@ def uids(node: Any) -> Iterator[str]:
             yield from uids(value)
 
 
-def test_the_dashboard_asks_the_provisioned_source_and_is_where_grafana_looks() -> None:
+def test_the_dashboard_asks_the_source_that_is_chosen_and_is_where_grafana_looks() -> None:
+    variables = {variable["name"]: variable for variable in BOARD["templating"]["list"]}
+    assert list(variables) == ["datasource", "cluster", "namespace", "job", "runbooks"]
+    assert variables["datasource"]["type"] == "datasource"
+    assert set(uids([BOARD["panels"], list(variables.values())])) == {"${datasource}"}
     provisioning = ROOT / "docker/grafana/provisioning"
     source, = yaml.safe_load((provisioning / "datasources/prometheus.yml").read_text())["datasources"]
-    assert set(uids(BOARD["panels"])) == {source["uid"]}
+    assert source["type"] == variables["datasource"]["query"]
     provider, = yaml.safe_load((provisioning / "dashboards/fastprice.yml").read_text())["providers"]
     assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
+
+
+def test_nothing_of_others_is_shown_whatever_else_prometheus_has() -> None:
+    place = 'cluster=~"$cluster", namespace=~"$namespace"'
+    of_jobs = {"up": ', job=~"$job|edge|nginx|redis"', "ALERTS": ', service="fastprice"'}
+    for expression in EXPRESSIONS:
+        for name in named(expression):
+            wanted = place + of_jobs.get(name, "" if name in OTHERS else ', job=~"$job"')
+            for after in re.findall(rf"(?<![\w:\"]){name}(?![\w:])(.*)", expression):
+                assert after.startswith("{" + wanted), (name, expression)
+    names = {name for name in OTHERS if name.startswith("kube_")}
+    assert not names & {name for expression in EXPRESSIONS for name in named(expression)}
+
+
+def test_links_of_the_dashboard_lead_to_runbooks_that_are_there() -> None:
+    page, = (variable for variable in BOARD["templating"]["list"] if variable["name"] == "runbooks")
+    assert page["type"] == "constant" and page["query"] == page["current"]["value"] == PAGE
+    links = [link["url"] for thing in (BOARD, *PANELS) for link in thing.get("links", ())]
+    pages = {"${runbooks}", *(f"${{runbooks}}#{alert['alert'].lower()}" for alert in ALERTS)}
+    assert len(links) > 10 and set(links) <= pages
 
 
 def test_panels_are_told_apart_explained_and_do_not_overlap() -> None:
