@@ -7,36 +7,24 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Generic, NoReturn, TypeVar, cast
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastprice.addresses import Proxies, is_private
 from fastprice.domain.errors import FastpriceError
 from fastprice.domain.quote import AgeLimits, Pair
+from fastprice.infrastructure import redis_url
 from fastprice.infrastructure.exchanges import EXCHANGES, MOVABLE_STREAMS
 
 Value = TypeVar("Value")
 Number = TypeVar("Number", int, float)
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-SHOWN_SCHEMES = (*REDIS_SCHEMES, "redis+sentinel", "redis+cluster", "http", "https")
-# Options of a Redis URL; any other one would be a mistake that shows only at the first connection.
-REDIS_OPTIONS = {"db": "[0-9]{1,5}", "username": ".+", "password": ".+"}
-TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-TLS_OPTIONS = {"ssl_cert_reqs": "none|optional|required"} | dict.fromkeys(TLS_FILES, ".+")
-REDIS_ACCEPTED = (
-    "redis://NAME:PASSWORD@HOST:PORT/NUMBER with name and password percent-encoded, the same with rediss:// for TLS, or"
-    " unix://PATH, for one server, neither Sentinel nor Cluster, with files that can be read; or empty"
-)
+SHOWN_SCHEMES = (*redis_url.SCHEMES, "http", "https")
 MAX_SECONDS = 86_400.0
 LOG_LEVELS = ("debug", "info", "warning", "error")
 ORDER = (
     ("REFRESH_INTERVAL", "less than", "CACHE_TTL"), ("MAX_STALE", "at least", "CACHE_TTL"),
     ("ROUND_TIMEOUT", "at least", "FETCH_TIMEOUT"),
 )  # fmt: skip
-
-# Strict, because what they match is shown in public: a password that was put in the wrong place must not pass for one.
-_HOST_NAME = r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]+(?:%[A-Za-z0-9._-]+)?"
-_SOCKET_PATH = r"/[A-Za-z0-9._/+-]+"
 
 
 class SettingsError(FastpriceError):
@@ -116,22 +104,12 @@ def _http_url(text: str, schemes: Sequence[str] = ("http", "https")) -> str:
     # A path is appended to it, so it cannot have a query.
     if parts.scheme not in schemes or parts.query or parts.fragment or "@" in parts.path:
         raise ValueError(text)
-    _matching(_HOST_NAME, parts.hostname or "")
+    _matching(redis_url.HOST_NAME, parts.hostname or "")
     return text
 
 
 def _redis_url(text: str) -> str:
-    parts = _url(text)
-    local, options = parts.scheme == "unix", REDIS_OPTIONS | (TLS_OPTIONS if parts.scheme == "rediss" else {})
-    # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
-    if parts.scheme not in REDIS_SCHEMES or "#" in text or (local and parts.port):
-        raise ValueError(text)
-    _matching(_SOCKET_PATH if local else "/?|/[0-9]{1,5}", parts.path)
-    _matching("" if local else _HOST_NAME, parts.hostname or "")
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        _matching(options.get(name, "(?!)"), value)
-        if name in TLS_FILES and not (Path(value).is_file() and os.access(value, os.R_OK)):
-            raise ValueError(value)
+    redis_url.RedisUrl.parse(text)
     return text
 
 
@@ -197,7 +175,7 @@ class Settings:
     min_sources: int = _variable("3", _whole(1, len(EXCHANGES)))
     cross_check_interval: float = _variable("10", _seconds())
     cross_check_deviation: float = _variable("0.005", _number(float, 0.0001, 1.0, "a share"))
-    redis_url: str = _variable("", _or_empty(_redis_url, REDIS_ACCEPTED))
+    redis_url: str = _variable("", _or_empty(_redis_url, redis_url.ACCEPTED))
     redis_timeout: float = _variable("0.1", _seconds(0.001))
     cache_prefix: str = _variable("fastprice", PREFIX)
     store_dir: str = _variable("", _or_empty(_directory, "a directory of this user that can be written to, or made"))

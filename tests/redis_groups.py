@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from redis.crc import key_slot
 
@@ -31,6 +32,9 @@ class Group:
 
     def __init__(self, servers: list[RedisServer]) -> None:
         self.servers = servers
+
+    def start(self) -> None:
+        raise NotImplementedError
 
     def primary(self) -> RedisServer:
         """The one that holds the prices now, once there is one."""
@@ -54,6 +58,9 @@ class Group:
         for server in self.servers:
             resume(server)
             server.stop()
+
+
+AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 
 class SentinelGroup(Group):
@@ -156,6 +163,16 @@ class ClusterGroup(Group):
     def _is_whole(self, server: RedisServer) -> bool:
         nodes = asked(server, "CLUSTER", "NODES").splitlines()
         return "cluster_state:ok" in asked(server, "CLUSTER", "INFO") and sum("slave " in line for line in nodes) == 3
+
+
+@contextlib.contextmanager
+def running_group(group: AnyGroup) -> Iterator[AnyGroup]:
+    """Start it, and stop it in the end."""
+    try:
+        group.start()
+        yield group
+    finally:
+        group.stop()
 
 
 def _node_ports(count: int) -> list[int]:

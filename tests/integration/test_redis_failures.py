@@ -451,7 +451,7 @@ async def test_it_starts_without_redis_and_joins_it_when_it_is_there(
         async with running(exchange, tmp_path, **settings(server.port)) as service:
             await service.until(200)
             line = await service.until_logged("shared store lost")
-            assert how != "of another kind" or "REDIS_URL must name one Redis server" in line
+            assert how != "of another kind" or "REDIS_URL must be redis+cluster://" in line
             assert {answer.status for answer in await service.from_many_workers(EVERY_WORKER)} == {200}
             server.stop()
             start(server)

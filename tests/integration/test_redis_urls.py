@@ -29,7 +29,7 @@ CLOCK = SystemClock()
 SECONDS = 5.0
 NAME, SECRET = "pri ce@s", "hun:ter/2?#%@é"
 WRONG = "it refuses the name or the password in REDIS_URL (WRONGPASS)"
-CLUSTER = "it is a node of a Redis Cluster, which is not supported; REDIS_URL must name one Redis server"
+CLUSTER = "it is a node of a Redis Cluster; REDIS_URL must be redis+cluster://HOST:PORT"
 
 
 @contextlib.asynccontextmanager
@@ -243,7 +243,7 @@ async def test_a_sentinel_is_told_from_a_server(tmp_path: Path) -> None:
         for url in (f"redis://127.0.0.1:{port}", f"redis://127.0.0.1:{port}/0"):
             line = await refused(url)
             assert line.endswith(
-                ": it is a Sentinel, which keeps no prices; REDIS_URL must name one Redis server, the primary it watches"
+                ": it is a Sentinel, which keeps no prices; REDIS_URL must be redis+sentinel://HOST:PORT/PRIMARY"
             )
         assert "REDIS_URL must name one Redis server" in await refused(f"redis://127.0.0.1:{port}/2")
 

@@ -20,11 +20,14 @@ PORTS = ("application.ports", "application.events", "application.live_ports", "a
 OURS: dict[str, tuple[str, ...]] = {
     "domain": (),
     "application": ("domain",),
-    "infrastructure": ("domain", *PORTS, "application.slices", "infrastructure.records", "infrastructure.quote_rows"),
+    "infrastructure": (
+        "domain", *PORTS, "application.slices",
+        "infrastructure.records", "infrastructure.quote_rows", "infrastructure.redis_url",
+    ),
     "interface": ("domain", "application"),
     "server": ("interface",),
     "market": ("domain.quote",),
-    "settings": ("domain", "addresses", "infrastructure.exchanges"),
+    "settings": ("domain", "addresses", "infrastructure.exchanges", "infrastructure.redis_url"),
     "engine": ("domain", "application", "infrastructure.circuit_breaker", "settings"),
     "bootstrap": ("",),
     "watch": ("",),

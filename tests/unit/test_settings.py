@@ -58,9 +58,11 @@ BAD: dict[str, tuple[str, ...]] = {
         *NO_URL, "http://host", "redis://", "redis://host:99999", "redis://host/db", "redis://host/0/1", "unix://",
         "redis://host?db=x", "redis://host?no_such_option=1", "redis://host?ssl_cert_reqs=none",
         "rediss://host?ssl_cert_reqs=maybe", "redis://host?db", "redis:host", "rediss://host?ssl_ca_certs=/no/such/file",
-        "rediss://host?ssl_keyfile=/tmp", "redis://user:12#34@host", "redis://a:6379,b:6379", "redis+sentinel://host:26379/name/0",
-        "rediss+sentinel://host", "sentinel://host", "redis-sentinel://host", "redis+cluster://host:7000", "rediss+cluster://host",
-        "redis+srv://host", "redis+unix:///run/redis.sock",
+        "rediss://host?ssl_keyfile=/tmp", "redis://user:12#34@host", "redis://a:6379,b:6379", "redis+sentinel://host:26379",
+        "rediss+sentinel://host", "sentinel://host/name", "redis-sentinel://host/name", "redis+sentinel://a,/name",
+        "redis+sentinel://host/name/x", "redis+sentinel://host/name/0/1", "redis+sentinel://host:x/name", "redis+sentinel:///name",
+        "redis+cluster://host/1", "redis+cluster://host/name", "redis+cluster://", "redis+cluster://a,b:99999",
+        "redis+cluster://host?db=0", "redis://host?sentinel_password=x", "redis+srv://host", "redis+unix:///run/redis.sock",
     ),
     "REDIS_TIMEOUT": (*NO_NUMBER, "0", "86401"),
     "CACHE_PREFIX": ("a b", "a/b", "a" * 65, "é", "a*"),
@@ -102,6 +104,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "REDIS_URL": {
         url: url for url in (
             "redis://redis", "redis://:pw@redis:6379/0", "redis://[::1]:6379", "redis://h/?db=2", "unix:///run/redis.sock?db=1",
+            "redis+sentinel://a:26379,b/prices/0", "redis+cluster://:pw@a:7000,b:7001", "rediss+cluster://h",
             f"rediss://u:p@h:6380/1?ssl_cert_reqs=none&ssl_ca_certs={__file__}", "unix://u:p%40@/run/redis.sock",
         )
     },
@@ -236,7 +239,8 @@ def test_settings_that_contradict_each_other_are_refused(
         "http://user:hunter2@host", "redis://:hunter2@host:99999", "redis://user:hunter2@", ":hunter2@host:6379",
         "redis//:hunter2@host", "redis://a:hunter2@b@host:x", "redis://a\n:hunter2@host", "unix:?password=hunter2",
         "host?password=hunter2&a\nb", "redis://host?foo=hunter2", "redis://:hun/hunter2@host/x", "user:hunter2@host",
-        "redis://u:1#hunter2@host", "redis+sentinel://:hunter2@host/name/0",
+        "redis://u:1#hunter2@host", "redis+sentinel://:hunter2@host/name/x", "redis+cluster://a:hunter2,b",
+        "redis+sentinel://a:1,b:hunter2/name", "redis+sentinel://a/name?password=hunter2&x=1",
         "rediss://host?password=hunter2&ssl_ca_certs=/no/such/file",
         "host:6380,password=hunter2,ssl=True", "host,password=hunter2", "redis://host,password=hunter2",
         "redis://host:6380,password=hunter2", "redis://host/0,password=hunter2", "redis://host;password=hunter2",

@@ -36,16 +36,16 @@ class RedisStore:
         self, url: str, prefix: str, records: Records, timeout_seconds: float, keep_seconds: float, clock: Clock,
         events: Events,
     ) -> None:  # fmt: skip
-        self._link = RedisLink(url, timeout_seconds)
         self._prefix = f"{prefix}:{LAYOUT}"
+        self._link = RedisLink(url, timeout_seconds, self._prefix)
         self._records = records
         self._timeout = timeout_seconds
         self._keep_ms = round(keep_seconds * 1000)
         self._clock = clock
         self._events = events
-        self._redis = self._link.redis
+        self._redis = self._link.servers.redis
         # Keys are apart in databases of different numbers; channels are not.
-        self._channel = f"{self._prefix}:news:{self._redis.connection_pool.connection_kwargs.get('db') or 0}"
+        self._channel = f"{self._prefix}:news:{self._link.number}"
         names = "round", "reports", "bans", "reports-stamp"
         self._keys = [self._claim_key(LEADER), *(f"{self._prefix}:{name}" for name in names)]
         # What was read or written last, and its stamp.
@@ -107,8 +107,9 @@ class RedisStore:
                 await self._unsubscribe()
                 self._doubtful = False
             if self._subscription is None:
-                self._subscription = self._redis.pubsub()
+                self._subscription = self._link.servers.pubsub()
                 async with limit(self._timeout):
+                    await self._link.servers.check()
                     await self._subscription.subscribe(self._channel)
             message: dict[str, Any] | None = await self._subscription.get_message(timeout=seconds)
         except Exception:  # As in _do.
@@ -125,8 +126,7 @@ class RedisStore:
         with contextlib.suppress(RedisError, OSError):
             async with limit(self._timeout):
                 await self._unsubscribe()
-                await self._redis.aclose()
-                await self._redis.connection_pool.disconnect()
+                await self._link.servers.close()
 
     async def _eval(self, script: str, keys: list[str], args: list[Any]) -> Any:
         """Send the script itself: not everybody has the right to load one, and a fail-over may lose what was loaded."""
@@ -140,7 +140,7 @@ class RedisStore:
         try:
             # For the whole operation: what the client could limit is each read and each write.
             async with limit(self._timeout):
-                await self._link.check()
+                await self._link.servers.check()
                 result = await operation()
         except Exception as error:  # A strange answer makes the client raise what is no error of its own.
             self._events(StoreAsked(op, "error", self._clock.monotonic() - started))

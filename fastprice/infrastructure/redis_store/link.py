@@ -1,36 +1,27 @@
-"""The way to the Redis that a URL names: short limits on time, one plain server, and no word of its secrets."""
+"""The way to the Redis that a URL names, and its failures in words that anybody may read, without a secret."""
 
 import contextlib
 import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator
-from functools import partial
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Mapping
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.driver_info import DriverInfo
-from redis.exceptions import ConnectionError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 
-MAX_CONNECTIONS = 8
+from fastprice.infrastructure.redis_store.limit import limit
+from fastprice.infrastructure.redis_store.servers import KINDS, ONE_SERVER, WrongKind, servers
+from fastprice.infrastructure.redis_url import RedisUrl
 
 _CLOSED = "it closed the connection"
-_ONE_SERVER = "REDIS_URL must name one Redis server"
-_KINDS = {
-    b"sentinel": f"it is a Sentinel, which keeps no prices; {_ONE_SERVER}, the primary it watches",
-    b"cluster": f"it is a node of a Redis Cluster, which is not supported; {_ONE_SERVER} that is in no cluster",
-}
 # What a server's errors mean, found by what stands in them. Their own text is never shown: it may repeat whatever the
 # server was told, in any spelling, and that includes the password. The first that fits is taken, because an error that
 # a script meets is quoted within the script's own.
 _ERRORS = {
-    "unknown command": f"it does not know a command that is needed; {_ONE_SERVER}",
+    "unknown command": f"it does not know a command that is needed; {ONE_SERVER}",
     "MASTERDOWN": "it is a replica that has lost its primary (MASTERDOWN); REDIS_URL must lead to the primary",
     "READONLY": "it is a read-only replica (READONLY); REDIS_URL must lead to the primary",
-    "MOVED|ASK|CLUSTERDOWN|CROSSSLOT|TRYAGAIN": _KINDS[b"cluster"],
+    "MOVED|ASK|CLUSTERDOWN|CROSSSLOT|TRYAGAIN": KINDS[b"cluster"],
     "LOADING": "it is still loading its data (LOADING)",
     "WRONGPASS|invalid password": "it refuses the name or the password in REDIS_URL (WRONGPASS)",
     "without any password|no password is set": "it has no password, and REDIS_URL has one",
@@ -46,77 +37,42 @@ _ERRORS = {
 }
 
 
-class WrongKind(RedisError):
-    """What answers is a Redis, but none that can be a store; the text says what to do."""
+# What they mean where REDIS_URL names a group.
+_OF_A_GROUP = {
+    "redis+sentinel": {
+        "unknown command": "it is no Sentinel, which REDIS_URL says",
+        "invalid username-password|WRONGPASS|Authentication required|NOAUTH": (
+            "a Sentinel or the primary refuses the name or the password: those for Sentinels are the options"
+            " sentinel_username and sentinel_password"
+        ),
+        "No master found": "none of its Sentinels answers and knows a primary of this name that is up",
+    },
+    "redis+cluster": {
+        "cluster support disabled": "it is no node of a Cluster, which REDIS_URL says",
+        "CLUSTERDOWN|not covered|MOVED|TRYAGAIN": "the Cluster is down, or fails over just now (CLUSTERDOWN)",
+    },
+}
 
 
 class RedisLink:
-    """A client with its limits, `place` to speak of it in public, and its failures in words that anybody may read."""
+    """The servers with a limit on time, and `place` to speak of them in public; `key` is one of those that are used."""
 
-    def __init__(self, url: str, timeout_seconds: float) -> None:
-        self.place = place(url)
-        self._new_pool = partial(_pool, url, timeout_seconds)
-        self.redis = Redis.from_pool(self._new_pool())
-        self._checked = False
-
-    async def check(self) -> None:
-        """Ask once, and again after every failure, what kind of server this is; raises WrongKind."""
-        if self._checked:
-            return
-        try:
-            told = await self.redis.execute_command("HELLO")  # type: ignore[no-untyped-call]
-        except ResponseError as error:
-            # Not permitted; or older than 6.0, or something in between that does not know it.
-            if not isinstance(error, NoPermissionError) and "unknown command" not in str(error):
-                raise
-            told = None
-        for kind, words in _KINDS.items():
-            if isinstance(told, list) and kind in told:
-                raise WrongKind(words)
-        self._checked = True
+    def __init__(self, url: str, timeout_seconds: float, key: str) -> None:
+        parsed = RedisUrl.parse(url)
+        self.place, self.number = parsed.place, parsed.number
+        self.servers = servers(parsed, timeout_seconds, key)
+        self._seconds = timeout_seconds
+        self._errors = _OF_A_GROUP.get(parsed.kind, {}) | _ERRORS
 
     async def failed(self, error: Exception) -> str:
-        """Why an operation failed, in a line without secrets; the next one connects anew.
-
-        The address may lead to another server by now, while the one that it led to lives on, demoted.
-        """
-        self._checked = False
-        left, self.redis.connection_pool = self.redis.connection_pool, self._new_pool()
-        # Those in use now end when they are given back.
-        await left.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
-        with contextlib.suppress(RedisError, OSError):
-            await left.disconnect(inuse_connections=False)
-        return _reason(error)
+        """Why an operation failed, in a line without secrets; the next one connects anew."""
+        with contextlib.suppress(Exception):  # They may be broken in any way: that is why they are given up.
+            async with limit(self._seconds):
+                await self.servers.reconnect()
+        return _reason(error, self._errors)
 
 
-def place(url: str) -> str:
-    """Where a Redis URL leads, without the secrets it may carry; the URL is one that the settings let through."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{host}:{parts.port or 6379}{parts.path.rstrip('/')}"
-
-
-def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:
-    # Left to itself the client would wait 5 s, eleven times over (redis-py 8 defaults). Protocol 2 keeps its check
-    # for connections that died while idle, which protocol 3's maintenance notifications switch off.
-    return BlockingConnectionPool.from_url(
-        url,
-        protocol=2,
-        max_connections=MAX_CONNECTIONS,
-        timeout=None,
-        # Every operation here has a limit of its own. Given one for each write, the client uses wait_for, which on
-        # Python 3.11 drops a cancellation that comes as the write ends: a worker would go on instead of stopping.
-        socket_timeout=None,
-        socket_connect_timeout=None,
-        retry=Retry(NoBackoff(), 0),
-        # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
-        driver_info=DriverInfo(name="fastprice", lib_version=None),
-    )
-
-
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, errors: Mapping[str, str]) -> str:
     """Our own words for a failure."""
     causes = list(_causes(error))
     if isinstance(error, WrongKind):
@@ -127,15 +83,15 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, OSError):
             return _system_words(cause)
     # The client takes some codes out of the text.
-    said = f"{getattr(error, 'status_code', '')} {error}"
-    for pattern, words in _ERRORS.items():
+    said = "\n".join(f"{getattr(cause, 'status_code', '')} {cause}" for cause in causes)
+    for pattern, words in errors.items():
         if re.search(rf"\b(?:{pattern})\b", said):
             return words
     if isinstance(error, ResponseError):
         return "it answers with an error"
     if type(error) is ConnectionError:
         return _CLOSED
-    return f"it does not answer as a Redis does; {_ONE_SERVER}"
+    return f"it does not answer as a Redis does; {ONE_SERVER}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,0 +1,175 @@
+"""The kinds of Redis, each by redis-py's own client: what is found out first, and how it is connected to anew."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, RedisCluster, SSLConnection
+from redis.asyncio.client import PubSub
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
+
+from fastprice.infrastructure.redis_url import RedisUrl
+
+MAX_CONNECTIONS = 8
+
+ONE_SERVER = "REDIS_URL must name one Redis server"
+KINDS = {
+    b"sentinel": "it is a Sentinel, which keeps no prices; REDIS_URL must be redis+sentinel://HOST:PORT/PRIMARY",
+    b"cluster": "it is a node of a Redis Cluster; REDIS_URL must be redis+cluster://HOST:PORT",
+}
+
+
+class WrongKind(RedisError):
+    """What answers is a Redis, but none of the kind that REDIS_URL says; the text says what to do."""
+
+
+class OneServer:
+    """A server at one address, which may come to lead to another one; `redis` is its client."""
+
+    redis: Any
+
+    def __init__(self, url: RedisUrl, seconds: float) -> None:
+        self._url = url
+        self.redis = Redis.from_pool(self._new_pool())
+        self._checked = False
+
+    async def check(self) -> None:
+        """Ask once, and again after every failure, what kind of server this is; raises WrongKind."""
+        if self._checked:
+            return
+        try:
+            told = await self.redis.execute_command("HELLO")
+        except ResponseError as error:
+            # Not permitted; or older than 6.0, or something in between that does not know it.
+            if not isinstance(error, NoPermissionError) and "unknown command" not in str(error):
+                raise
+            told = None
+        for kind, words in KINDS.items():
+            if isinstance(told, list) and kind in told:
+                raise WrongKind(words)
+        self._checked = True
+
+    def pubsub(self) -> PubSub:
+        pubsub: PubSub = self.redis.pubsub()
+        return pubsub
+
+    async def reconnect(self) -> None:
+        """Leave all connections after a failure: those in use now end when they are given back.
+
+        The address may lead to another server by now, while the one that it led to lives on, demoted.
+        """
+        self._checked = False
+        left, self.redis.connection_pool = self.redis.connection_pool, self._new_pool()
+        await left.update_active_connections_for_reconnect()
+        await left.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
+
+    def _new_pool(self) -> BlockingConnectionPool:
+        (kind, place) = (UnixDomainSocketConnection, {"path": self._url.path}) if self._url.kind == "unix" else (
+            SSLConnection if self._url.tls else Connection, dict(zip(("host", "port"), self._url.hosts[0], strict=True))
+        )  # fmt: skip
+        options = _options(self._url) | _of_pool(self._url) | place
+        return BlockingConnectionPool(connection_class=kind, **options)
+
+
+class Sentinels(OneServer):
+    """The server that Sentinels say is the primary, asked again before each connection."""
+
+    def __init__(self, url: RedisUrl, seconds: float) -> None:
+        options = {name: word for name, word in _options(url).items() if not name.endswith(("username", "password"))}
+        for name in ("username", "password"):
+            options[name] = url.options.get(f"sentinel_{name}")
+        # Half of the time, so that another one can be asked where one is on a machine that is gone.
+        options |= {"socket_connect_timeout": seconds / 2, "ssl": url.tls}
+        self._sentinels = _Sentinels(url.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        super().__init__(url, seconds)
+
+    async def close(self) -> None:
+        await super().close()
+        await self._sentinels.aclose()
+
+    def _new_pool(self) -> BlockingConnectionPool:
+        options = _options(self._url) | _of_pool(self._url) | {"ssl": self._url.tls}
+        return _PrimaryPool(self._url.primary, self._sentinels, **options)  # type: ignore[no-untyped-call]
+
+
+class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Both: connections to the primary, and whoever finds all of them in use waits."""
+
+
+class _Sentinels(Sentinel):
+    async def discover_master(self, service_name: str) -> Any:
+        """As it was, but one that leaves us waiting until our time is over is asked last the next time."""
+        first = self.sentinels[0]
+        try:
+            return await super().discover_master(service_name)
+        except BaseException:
+            self.sentinels = [*(each for each in self.sentinels if each is not first), first]
+            raise
+
+
+class Cluster:
+    """The nodes of a Cluster, one of which has all our keys; `key` is one of them."""
+
+    def __init__(self, url: RedisUrl, seconds: float, key: str) -> None:
+        self._key = key
+        self._failed: str | None = None
+        # Half of the time, so that another node can be asked where one is on a machine that is gone.
+        options = _options(url) | {"socket_connect_timeout": seconds / 2, "ssl": url.tls}
+        nodes = [ClusterNode(host, port) for host, port in url.hosts]
+        self.redis: Any = RedisCluster(startup_nodes=nodes, max_connections=8 * MAX_CONNECTIONS, **options)
+
+    async def check(self) -> None:
+        """Find out, at the start and after each failure, which node has our keys, last from the one that failed."""
+        await self.redis.initialize(last_failed_node_name=self._failed)
+
+    def pubsub(self) -> PubSub:
+        """What is published on one node is heard on all: we listen where our keys are, and notice its end at once."""
+        pubsub: PubSub = self.redis.pubsub()
+        return pubsub
+
+    async def reconnect(self) -> None:
+        """Leave all connections, and what is known of the nodes but their addresses."""
+        with contextlib.suppress(RedisError):
+            self._failed = self.redis.get_node_from_key(self._key).name
+        await self.redis.aclose()
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def servers(url: RedisUrl, seconds: float, key: str) -> OneServer | Sentinels | Cluster:
+    """The kind that a URL names; `seconds` are those of one operation."""
+    if url.kind == "redis+cluster":
+        return Cluster(url, seconds, key)
+    return (Sentinels if url.kind == "redis+sentinel" else OneServer)(url, seconds)
+
+
+def _options(url: RedisUrl) -> dict[str, Any]:
+    """What every connection needs."""
+    own: Mapping[str, Any] = {name: word for name, word in url.options.items() if not name.startswith("sentinel_")}
+    return dict(own) | {
+        # Left to itself the client would wait 5 s, eleven times over (redis-py 8 defaults). Protocol 2 keeps its check
+        # for connections that died while idle, which protocol 3's maintenance notifications switch off.
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),
+        # Every operation here has a limit of its own. Given one for each write, the client uses wait_for, which on
+        # Python 3.11 drops a cancellation that comes as the write ends: a worker would go on instead of stopping.
+        "socket_timeout": None,
+        "socket_connect_timeout": None,
+        # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
+        "driver_info": DriverInfo(name="fastprice", lib_version=None),
+    }
+
+
+def _of_pool(url: RedisUrl) -> dict[str, Any]:
+    return {"db": url.number, "max_connections": MAX_CONNECTIONS, "timeout": None}
