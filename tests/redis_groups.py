@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,14 @@ class Group:
         self.servers = servers
 
     def start(self) -> None:
+        raise NotImplementedError
+
+    def start_again(self, server: RedisServer) -> None:
+        """After its death: it follows the primary, if there is another one now."""
+        raise NotImplementedError
+
+    def hand_over(self, primary: RedisServer) -> None:
+        """What an operator does before maintenance: nothing fails, and another server leads."""
         raise NotImplementedError
 
     def primary(self) -> RedisServer:
@@ -78,15 +87,17 @@ class SentinelGroup(Group):
     def start(self) -> None:
         first, second = self.servers
         first.start(*self._options)
-        self.start_as_replica(second, first)
+        self._start_as_replica(second, first)
         for number, sentinel in enumerate(self.sentinels):
             self._start_sentinel(sentinel, number)
         wait_until(self._all_see_all, "the Sentinels do not see each other")
 
-    def start_as_replica(self, server: RedisServer, primary: RedisServer | None = None) -> None:
-        """Start a server, as after its death: it follows the primary."""
-        port = (primary or self.primary()).port
-        server.start("--replicaof", f"127.0.0.1 {port}", *self._options)
+    def start_again(self, server: RedisServer) -> None:
+        self._start_as_replica(server, self.primary())
+
+    def hand_over(self, primary: RedisServer) -> None:
+        ask = partial(self._ask, self.sentinels[0], "SENTINEL", "FAILOVER", self.NAME)
+        wait_until(lambda: ask().startswith("OK"), "no server is fit to take over")
 
     def found(self) -> RedisServer | None:
         told = [self._ask(each, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME).split() for each in self.sentinels]
@@ -98,6 +109,9 @@ class SentinelGroup(Group):
             resume(sentinel)
             sentinel.stop()
         super().stop()
+
+    def _start_as_replica(self, server: RedisServer, primary: RedisServer) -> None:
+        server.start("--replicaof", f"127.0.0.1 {primary.port}", *self._options)
 
     def _start_sentinel(self, sentinel: RedisServer, number: int) -> None:
         known = f"sentinel known-replica {self.NAME} 127.0.0.1 {self.servers[1].port}\n"
@@ -126,8 +140,8 @@ class SentinelGroup(Group):
 class ClusterGroup(Group):
     """Three primaries with a replica each; the one that holds `key` is meant by the primary."""
 
-    def __init__(self, directory: Path, key: str, *options: str) -> None:
-        self._slot = key_slot(key.encode())
+    def __init__(self, directory: Path, key: str = "prices", *options: str) -> None:
+        self.key = key
         timeout = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER_MS))
         self._options = (*timeout, "--cluster-replica-validity-factor", "0", *options)
         super().__init__([RedisServer(directory, port) for port in _node_ports(6)])
@@ -142,8 +156,13 @@ class ClusterGroup(Group):
         wait_until(lambda: all(map(self._is_whole, self.servers)), "the Cluster is not whole")
 
     def start_again(self, server: RedisServer) -> None:
-        """As after its death: what it knows of the others is in a file."""
+        """What it knows of the others is in a file."""
         server.start("--cluster-config-file", f"nodes-{server.port}.conf", *self._options)
+
+    def hand_over(self, primary: RedisServer) -> None:
+        replica = asked(primary, "ROLE").split()[3]
+        server = next(each for each in self.servers if each.port == int(replica))
+        wait_until(lambda: asked(server, "CLUSTER", "FAILOVER").startswith("OK"), "the replica cannot take over")
 
     def found(self) -> RedisServer | None:
         """Of those that think they hold the key, the one whose word is the newest."""
@@ -153,10 +172,11 @@ class ClusterGroup(Group):
 
     def _epoch(self, server: RedisServer) -> int:
         """How new the server's word is that it holds the key; 0 where it says nothing of the kind."""
+        slot = key_slot(self.key.encode())
         for line in asked(server, "CLUSTER", "NODES").splitlines():
             _, _, flags, _, _, _, epoch, _, *ranges = line.split()
             spans = [span.split("-") for span in ranges if not span.startswith("[")]
-            if flags == "myself,master" and any(int(span[0]) <= self._slot <= int(span[-1]) for span in spans):
+            if flags == "myself,master" and any(int(span[0]) <= slot <= int(span[-1]) for span in spans):
                 return int(epoch)
         return 0
 
