@@ -57,12 +57,12 @@ class RedisStore:
         self._round, self._untold = b"", 0
 
     async def read(self) -> tuple[str | None, Stored]:
-        async def look() -> list[Any]:
+        async def look() -> list[bytes | None]:
             claim, round_, reports, bans, stamp = self._keys
-            found: list[Any] = await self._redis.mget([claim, round_, bans, stamp])
+            found = await self._mget(claim, round_, bans, stamp)
             if found[3] != self._reports[1]:
                 # Where the leader stores newer ones just now, their stamp will be another one at the next turn.
-                self._reports = (await self._redis.mget([reports]))[0], found[3]
+                self._reports = (await self._mget(reports))[0], found[3]
             self._hold_against_news(found[1] or b"")
             return found
 
@@ -90,9 +90,7 @@ class RedisStore:
         return bool(await self._do("claim", lambda: self._eval(CLAIM, [self._claim_key(name)], args)))
 
     async def holder(self, name: str) -> str | None:
-        # MGET, because to GET a key of another type is an error.
-        found: list[Any] = await self._do("holder", lambda: self._redis.mget([self._claim_key(name)]))
-        return _text(found[0])
+        return _text((await self._do("holder", lambda: self._mget(self._claim_key(name))))[0])
 
     async def release(self, holder: str, name: str = LEADER) -> None:
         await self._do("release", lambda: self._eval(RELEASE, [self._claim_key(name)], [holder]))
@@ -127,6 +125,13 @@ class RedisStore:
             async with limit(self._timeout):
                 await self._unsubscribe()
                 await self._link.servers.close()
+
+    async def _mget(self, *keys: str) -> list[bytes | None]:
+        """What the keys hold; not by GET, to which a key of another type is an error."""
+        found = await self._redis.mget(keys)
+        if not isinstance(found, list) or len(found) != len(keys) or not {*map(type, found)} <= {bytes, type(None)}:
+            raise RedisError("what was answered to MGET is no answer to it")
+        return found
 
     async def _eval(self, script: str, keys: list[str], args: list[Any]) -> Any:
         """Send the script itself: not everybody has the right to load one, and a fail-over may lose what was loaded."""
