@@ -113,6 +113,10 @@ class About:
         # These are of this service; which pairs it serves is no part of the API, and only gives the examples.
         document["info"]["version"] = self._parts.version
         document["components"]["parameters"]["Pair"]["schema"]["examples"] = list(self._parts.latest.by_slug)
+        # What any request may be answered is written once in the file, and given with each operation.
+        shared = document.pop("x-every-operation")
+        for path in document["paths"].values():
+            path["get"]["responses"] = shared | path["get"]["responses"]
         return json_answer(document)
 
     async def metrics(self, request: Request) -> Response:

@@ -9,6 +9,13 @@ function element(name, text, ...children) {
   return made;
 }
 
+// What scrolls must be within reach of the keyboard.
+function block(text) {
+  const made = element("pre", text);
+  made.tabIndex = 0;
+  return made;
+}
+
 function resolve(document_, entry) {
   return entry && entry.$ref ? resolve(document_, entry.$ref.slice(2).split("/").reduce((at, key) => at[key], document_)) : entry;
 }
@@ -22,6 +29,12 @@ function kind(schema) {
   return [schema.type ?? schema.const ?? "any"].flat().join(" or ");
 }
 
+// An example is folded away: there are a dozen in each operation.
+function sample(type, example) {
+  const text = typeof example === "string" ? example : JSON.stringify(example, null, 2);
+  return text && element("details", "", element("summary", `Example: ${type}`), block(text));
+}
+
 function responses(document_, operation) {
   const list = element("dl");
   for (const [status, entry] of Object.entries(operation.responses)) {
@@ -30,6 +43,7 @@ function responses(document_, operation) {
     const headers = Object.keys(response.headers ?? {});
     list.append(element("dt", [status, ...types].join("  ")), element("dd", response.description));
     if (headers.length) list.append(element("dd", `Headers: ${headers.join(", ")}`));
+    for (const [type, { example }] of Object.entries(response.content ?? {})) list.append(element("dd", "", sample(type, example)));
   }
   return list;
 }
@@ -82,7 +96,7 @@ async function show(answer, output) {
 }
 
 function trial(path, fields) {
-  const send = element("button", "Send"), stop = element("button", "Stop"), output = element("pre");
+  const send = element("button", "Send"), stop = element("button", "Stop"), output = block();
   const form = element("form", "", ...fields.map((one) => one.label), send, stop, output);
   let control = new AbortController();
   stop.type = "button";
@@ -112,6 +126,12 @@ function operation(document_, path, item) {
   return made;
 }
 
+function group(document_, tag) {
+  const items = Object.entries(document_.paths).filter(([, item]) => item.get.tags.includes(tag.name));
+  const made = items.map(([path, item]) => operation(document_, path, item));
+  return element("section", "", element("h2", tag.name), element("p", tag.description), ...made);
+}
+
 function schema(name, content) {
   const list = element("dl");
   for (const [key, value] of Object.entries(content.properties ?? {})) {
@@ -125,9 +145,9 @@ async function begin() {
   const about = document.getElementById("about");
   try {
     const content = await (await fetch(new URL("openapi.json", root))).json();
-    const paths = Object.entries(content.paths).map(([path, item]) => operation(content, path, item));
+    const groups = content.tags.map((tag) => group(content, tag));
     const schemas = Object.entries(content.components.schemas).map(([name, one]) => schema(name, one));
-    document.getElementById("operations").append(element("h2", "Requests"), ...paths);
+    document.getElementById("operations").append(...groups);
     document.getElementById("schemas").append(element("h2", "Schemas"), ...schemas);
     about.textContent = `${content.info.summary} Version ${content.info.version}.`;
   } catch (error) {
