@@ -77,11 +77,10 @@ class SentinelGroup(Group):
 
     NAME = "prices"
 
-    def __init__(self, directory: Path, *options: str, secret: str = "", sentinels_secret: str = "") -> None:
-        self._secret, self._sentinels_secret = secret, sentinels_secret
-        self._options = (*options, *(("--requirepass", secret, "--masterauth", secret) if secret else ()))
-        super().__init__([RedisServer(directory, free_port()) for _ in range(2)])
-        self.sentinels = [RedisServer(directory, free_port()) for _ in range(3)]
+    def __init__(self, directory: Path, *options: str, program: str = "redis-server") -> None:
+        self._options = options
+        super().__init__([RedisServer(directory, free_port(), program=program) for _ in range(2)])
+        self.sentinels = [RedisServer(directory, free_port(), program=program) for _ in range(3)]
         self.url = f"redis+sentinel://{','.join(address(each) for each in self.sentinels)}/{self.NAME}/0"
 
     def start(self) -> None:
@@ -96,11 +95,11 @@ class SentinelGroup(Group):
         self._start_as_replica(server, self.primary())
 
     def hand_over(self, primary: RedisServer) -> None:
-        ask = partial(self._ask, self.sentinels[0], "SENTINEL", "FAILOVER", self.NAME)
+        ask = partial(asked, self.sentinels[0], "SENTINEL", "FAILOVER", self.NAME)
         wait_until(lambda: ask().startswith("OK"), "no server is fit to take over")
 
     def found(self) -> RedisServer | None:
-        told = [self._ask(each, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME).split() for each in self.sentinels]
+        told = [asked(each, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.NAME).split() for each in self.sentinels]
         ports = [int(words[1]) for words in told if words]
         return next((server for server in self.servers if ports and server.port == max(ports, key=ports.count)), None)
 
@@ -123,28 +122,23 @@ class SentinelGroup(Group):
             f"sentinel myid {number:040x}\nsentinel monitor {self.NAME} 127.0.0.1 {self.servers[0].port} 2\n"
             f"sentinel down-after-milliseconds {self.NAME} {DOWN_AFTER_MS}\n"
             f"sentinel failover-timeout {self.NAME} 5000\n{known}"
-            + (f"sentinel auth-pass {self.NAME} {self._secret}\n" if self._secret else "")
-            + (f"requirepass {self._sentinels_secret}\n" if self._sentinels_secret else "")
         )
         sentinel.start(file=file)
         for name, milliseconds in SENTINEL_PERIODS.items():
-            self._ask(sentinel, "SENTINEL", "DEBUG", name, milliseconds)
+            asked(sentinel, "SENTINEL", "DEBUG", name, milliseconds)
 
     def _all_see_all(self) -> bool:
-        return all("3 usable" in self._ask(each, "SENTINEL", "CKQUORUM", self.NAME) for each in self.sentinels)
-
-    def _ask(self, sentinel: RedisServer, *words: object) -> str:
-        return asked(sentinel, *words, password=self._sentinels_secret)
+        return all("3 usable" in asked(each, "SENTINEL", "CKQUORUM", self.NAME) for each in self.sentinels)
 
 
 class ClusterGroup(Group):
     """Three primaries with a replica each; the one that holds `key` is meant by the primary."""
 
-    def __init__(self, directory: Path, key: str = "prices", *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, key: str = "prices", program: str = "redis-server") -> None:
         self.key = key
         timeout = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER_MS))
         self._options = (*timeout, "--cluster-replica-validity-factor", "0", *options)
-        super().__init__([RedisServer(directory, port) for port in _node_ports(6)])
+        super().__init__([RedisServer(directory, port, program=program) for port in _node_ports(6)])
         self.url = f"redis+cluster://{','.join(address(each) for each in self.servers)}"
 
     def start(self) -> None:
@@ -207,9 +201,9 @@ def address(server: RedisServer) -> str:
     return f"127.0.0.1:{server.port}"
 
 
-def asked(server: RedisServer, *words: object, password: str = "") -> str:
+def asked(server: RedisServer, *words: object) -> str:
     """What redis-cli prints; nothing where there is no answer in time."""
-    program = ["redis-cli", "-p", str(server.port), *(("--no-auth-warning", "-a", password) if password else ())]
+    program = ["redis-cli", "-p", str(server.port)]
     with contextlib.suppress(subprocess.TimeoutExpired):
         return subprocess.run([*program, *map(str, words)], capture_output=True, timeout=0.5, text=True).stdout
     return ""

@@ -34,9 +34,11 @@ CLUSTER = "it is a node of a Redis Cluster; REDIS_URL must be redis+cluster://HO
 
 @contextlib.asynccontextmanager
 async def store_at(url: str, seconds: float = SECONDS) -> AsyncIterator[RedisStore]:
-    store = RedisStore(url, "test", Records((ETH,), ("binance",)), seconds, 60.0, CLOCK, RecordingEvents())
-    yield store
-    await store.close()
+    store = RedisStore(url, "test:{way}", Records((ETH,), ("binance",)), seconds, 60.0, CLOCK, RecordingEvents())
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 def a_round(price: str = "3120.45", after_ms: int = 0) -> Stored:
@@ -49,12 +51,16 @@ async def works(url: str) -> None:
     async with store_at(url) as one, store_at(url) as two:
         await two.news(0.01)
         heard = asyncio.create_task(two.news(60))
-        assert (await one.claim("a", 60), await two.claim("b", 60)) == (True, False)
-        assert await one.write("a", held := a_round()) is True
-        assert await two.read() == ("a", held)
-        await one.release("a")
-        async with asyncio.timeout(60):
-            assert await heard is True
+        try:
+            assert (await one.claim("a", 60), await two.claim("b", 60)) == (True, False)
+            assert await one.write("a", held := a_round()) is True
+            assert await two.read() == ("a", held)
+            await one.release("a")
+            async with asyncio.timeout(60):
+                assert await heard is True
+        finally:
+            heard.cancel()
+            await asyncio.wait([heard])
 
 
 async def refused(url: str) -> str:

@@ -112,7 +112,7 @@ def sentinel_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentine
 
 @pytest.fixture(scope="module")
 def cluster_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterGroup]:
-    with running_group(ClusterGroup(tmp_path_factory.mktemp("cluster"), "any key")) as group:
+    with running_group(ClusterGroup(tmp_path_factory.mktemp("cluster"))) as group:
         yield group
 
 

@@ -26,7 +26,7 @@ _ERRORS = {
     "WRONGPASS|invalid password": "it refuses the name or the password in REDIS_URL (WRONGPASS)",
     "without any password|no password is set": "it has no password, and REDIS_URL has one",
     "NOAUTH|Authentication required|already authenticated": "it wants a password, and REDIS_URL has none",
-    "NOPERM": "the user in REDIS_URL lacks permissions (NOPERM)",
+    "NOPERM|ACL failure|can.t run this command": "the user in REDIS_URL lacks permissions (NOPERM)",
     "OOM": "its memory is full (OOM)",
     "MISCONF": "it takes no writes while it cannot save them to disk (MISCONF)",
     "NOREPLICAS": "it takes no writes while it has too few replicas (NOREPLICAS)",
@@ -41,7 +41,7 @@ _ERRORS = {
 _OF_A_GROUP = {
     "redis+sentinel": {
         "unknown command": "it is no Sentinel, which REDIS_URL says",
-        "invalid username-password|WRONGPASS|Authentication required|NOAUTH": (
+        "AuthenticationError|WRONGPASS|NOAUTH|Authentication required": (
             "a Sentinel or the primary refuses the name or the password: those for Sentinels are the options"
             " sentinel_username and sentinel_password"
         ),
