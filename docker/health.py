@@ -4,5 +4,6 @@ import os
 import sys
 from urllib.request import ProxyHandler, build_opener
 
+port = os.environ.get("METRICS_PORT") or os.environ.get("PORT") or 8000
 # Whoever sets a proxy for the way to the exchanges does not mean the way to ourselves.
-build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{os.environ.get('PORT') or 8000}{sys.argv[1]}", timeout=2)
+build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}{sys.argv[1]}", timeout=2)

@@ -13,8 +13,8 @@ PRIVATE_DOMAINS = (".localhost", ".localdomain", ".local", ".internal", ".svc", 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LISTEN_ADVICE = {
-    errno.EADDRINUSE: "something listens there already; stop it, or set PORT to another one",
-    errno.EACCES: "ports below 1024 need more rights; set PORT to a higher one",
+    errno.EADDRINUSE: "something listens there already; stop it, or set {name} to another one",
+    errno.EACCES: "ports below 1024 need more rights; set {name} to a higher one",
 }
 
 
@@ -82,8 +82,11 @@ def listening_at(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def cannot_listen(host: str, port: int) -> str | None:
-    """Why nobody can listen there, and what to do; found out before gunicorn would after five seconds."""
+def cannot_listen(host: str, port: int, name: str = "PORT") -> str | None:
+    """Why nobody can listen there, and what to do; found out before gunicorn would after five seconds.
+
+    `name` is the variable that the port was read from.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -91,5 +94,6 @@ def cannot_listen(host: str, port: int) -> str | None:
             probe.bind((host, port))
     except OSError as error:
         other = f"{error.strerror or error}; set HOST to an address of this machine"
-        return f"cannot listen on {listening_at(host, port)}: {LISTEN_ADVICE.get(error.errno or 0, other)}"
+        advice = LISTEN_ADVICE.get(error.errno or 0, other).format(name=name)
+        return f"cannot listen on {listening_at(host, port)}: {advice}"
     return None

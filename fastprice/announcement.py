@@ -14,7 +14,8 @@ logger = logging.getLogger("fastprice")
 def announce(settings: Settings, addresses: list[str]) -> None:
     """Say what is served, and what nobody may overlook: simulated prices, ways through proxies, mistyped variables."""
     over = f"{settings.workers} workers over {'Redis' if settings.redis_url else 'the embedded store'}"
-    where, sources = ", ".join(addresses), ", ".join(settings.sources)
+    own = f" ({addresses.pop()} is for monitoring)" if settings.metrics_port else ""
+    where, sources = ", ".join(addresses) + own, ", ".join(settings.sources)
     logger.info("serving %s at %s: %s, prices from %s", named(settings.pairs), where, over, sources)
     for name, meant in nearly(os.environ):
         logger.warning("%s is set, but there is no such setting: is %s meant?", name, meant)

@@ -11,6 +11,7 @@ import random
 import socket
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from functools import partial
@@ -101,15 +102,15 @@ def build(settings: Settings, memory: Path, slot: int = 0, service: str = "") ->
         scrape=partial(_scrape, metrics, flush, latest, rounds, clock),
         count_request=metrics.count_request, tally=metrics.l1,
         patience=lambda: patient_until - clock.monotonic(),
-        refresh_interval=settings.refresh_interval,
-        streams=streams, recent=RecentPrices(latest, clock),
-        simulated=settings.simulated,
+        refresh_interval=settings.refresh_interval, simulated=settings.simulated,
+        streams=streams, recent=RecentPrices(latest, clock), metrics_port=settings.metrics_port,
     )
     polled.answer_moments(parts)
     loops: list[Loop] = [made.leader.run, partial(made.feed.run, rounds.renew)]
     loops += [partial(_flush_forever, metrics, flush, clock)]
     loops += [store.keep] if isinstance(store, FallbackStore) else []
-    return make_app(parts, partial(_lifespan, session, store, {"lane": lane, "streams": streams}, flush, loops))
+    state = {"lane": lane, "streams": streams, "metrics_port": settings.metrics_port}
+    return make_app(parts, partial(_lifespan, session, store, state, flush, loops))
 
 
 def _most_subscribers(settings: Settings) -> int:
@@ -137,7 +138,7 @@ async def _lifespan(
     loops: Iterable[Loop],
     app: Starlette,
 ) -> AsyncIterator[Mapping[str, Any]]:
-    """From a worker's start to its end; the server finds the lane and the streams in its state.
+    """From a worker's start to its end; the server finds the lane, the streams and the port of its own in its state.
 
     Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
     """
@@ -158,6 +159,7 @@ def _flush(metrics: Metrics, lane: Lane | None, streams: Streams) -> None:
     if lane:
         metrics.count_lane(*lane.drain())
     metrics.count_streams(streams.subscribers, streams.drain_counts())
+    metrics.count_cpu(time.process_time())
     metrics.flush()
 
 

@@ -40,9 +40,10 @@ def serve(host: str | None, port: str | None, workers: str | None, reload: bool)
         command = [sys.executable, "-m", "fastprice.cli", "serve"]
         sys.exit(run_and_reload(command, Path(__file__).parent, _tell))
     settings = _settings()
-    if complaint := cannot_listen(settings.host, settings.port):
-        _tell(complaint)
-        sys.exit(1)
+    for name, number in _ports(settings):
+        if complaint := cannot_listen(settings.host, number, name):
+            _tell(complaint)
+            sys.exit(1)
     from fastprice.server.held_signals import held_signals
 
     with held_signals():  # The master releases them when it has its handlers.
@@ -140,7 +141,7 @@ def _serve(settings: Settings) -> None:
         sys.exit(1)
     with metrics_directory(memory) as metrics:
         processes = Processes(
-            bind=listening_at(settings.host, settings.port),
+            binds=[listening_at(settings.host, port) for _, port in _ports(settings)],
             workers=settings.workers,
             keep_alive=settings.keep_alive,
             graceful_timeout=settings.graceful_timeout,
@@ -152,6 +153,12 @@ def _serve(settings: Settings) -> None:
             ready=partial(announce, settings),
         )
         Gunicorn(processes).run()
+
+
+def _ports(settings: Settings) -> list[tuple[str, int]]:
+    """Where to listen, by the variable that says so."""
+    own = [("METRICS_PORT", settings.metrics_port)] if settings.metrics_port else []
+    return [("PORT", settings.port), *own]
 
 
 def _wanted(pairs: tuple[str, ...], settings: Settings) -> list[Pair]:

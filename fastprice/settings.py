@@ -125,6 +125,7 @@ def _log_level(text: str) -> str:
 SWITCH = Kind(_switch, "0 or 1")
 URL = _or_empty(_http_url, "an http:// or https:// URL")
 STREAM_URL = _or_empty(partial(_http_url, schemes=("ws", "wss")), "a ws:// or wss:// URL")
+PORT = _whole(1, 65535, "a port: a whole number")
 HOST = Kind(partial(_matching, r"[A-Za-z0-9.:_-]+"), "an address or a host name")
 PREFIX = Kind(partial(_matching, r"[A-Za-z0-9._:-]{1,64}"), "1 to 64 letters, digits, and any of . _ : -")
 ANYTHING = Kind(str, "anything")
@@ -149,6 +150,7 @@ class Settings:
     proxies: Proxies
     host: str = _variable("0.0.0.0", HOST)
     port: int = _variable("8000", _whole(0, 65535, "a port, or 0 for any free one: a whole number"))
+    metrics_port: int = _variable("", Kind(lambda text: PORT.parse(text) if text else 0, f"{PORT.accepted}; or empty"))
     workers: int = _variable("8", _whole(1, 256))
     log_level: str = _variable("info", Kind(_log_level, f"one of {', '.join(LOG_LEVELS)}"))
     log_format: str = _variable("text", _one_of("text", "json"))
@@ -210,6 +212,8 @@ class Settings:
             value, limit = own[name.lower()], own[other.lower()]
             if value >= limit if relation == "less than" else value < limit:
                 _refuse(name, f"{value:g}", f"{relation} {other} ({limit:g})")
+        if own["metrics_port"] and own["metrics_port"] == own["port"]:
+            _refuse("METRICS_PORT", str(own["metrics_port"]), "another port than PORT, or empty")
         if own["price_mode"] == "median" and own["min_sources"] > len(own["sources"]):
             _refuse("MIN_SOURCES", str(own["min_sources"]), f"at most the number of SOURCES ({len(own['sources'])})")
         return cls(

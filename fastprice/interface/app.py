@@ -19,9 +19,10 @@ from fastprice.interface.docs_page import DocsPage
 from fastprice.interface.health import Health
 from fastprice.interface.live_page import LivePage
 from fastprice.interface.middleware import (
-    DOCS, DOCS_FILES, LIVENESS, PAGE_FILES, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE, STREAM_ROUTE,
-    STREAMS, EveryAnswer
+    DOCS, DOCS_FILES, LIVENESS, METRICS, PAGE_FILES, PRICE_ROUTE, PRICES, READINESS, RECENT_ROUTE, SOURCES_ROUTE,
+    STREAM_ROUTE, STREAMS, EveryAnswer
 )
+from fastprice.interface.own_port import MONITORING, OwnPort
 from fastprice.interface.parameters import BadParameter, UnknownPair, parameters
 from fastprice.interface.parts import Parts
 from fastprice.interface.price_endpoint import PriceEndpoint
@@ -43,7 +44,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
         Route(STREAMS, stream),
         Route(LIVENESS, health.liveness),
         Route(READINESS, health.readiness),
-        Route("/metrics", about.metrics),
+        Route(METRICS, about.metrics),
         Route("/openapi.json", about.openapi),
         Route(DOCS, docs.page),
         Route(DOCS_FILES, docs.file),
@@ -56,15 +57,13 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
     async def unknown(request: Request, error: Exception) -> Response:
         return unknown_pair(parts.latest.by_slug)
 
+    own = [Middleware(OwnPort, port=parts.metrics_port)] if parts.metrics_port else []
     known = frozenset(route.path for route in routes)
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(EveryAnswer, count=parts.count_request, clock=parts.clock, routes=known)],
+        middleware=[Middleware(EveryAnswer, count=parts.count_request, clock=parts.clock, routes=known), *own],
         exception_handlers={
-            HTTPException: _http_problem,
-            BadParameter: _bad_parameter,
-            UnknownPair: unknown,
-            Exception: _defect,
+            HTTPException: _http_problem, BadParameter: _bad_parameter, UnknownPair: unknown, Exception: _defect,
         },
         lifespan=lifespan,
     )
@@ -83,6 +82,7 @@ class About:
         """Every address, for those who open the service in a browser."""
         parameters(request.scope["query_string"])
         slugs = self._parts.latest.by_slug
+        monitoring = () if self._parts.metrics_port else MONITORING
         return json_answer(
             {
                 "name": "fastprice",
@@ -95,8 +95,7 @@ class About:
                 "streams": {slug: f"/api/v1/prices/{slug}/stream" for slug in slugs},
                 "stream": "/api/v1/stream",
                 "liveness": "/health/liveness",
-                "readiness": "/health/readiness",
-                "metrics": "/metrics",
+                **{path.rpartition("/")[2]: path for path in monitoring},
                 "openapi": "/openapi.json",
                 "docs": DOCS,
             }
@@ -112,6 +111,8 @@ class About:
         document = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
         # These are of this service; which pairs it serves is no part of the API, and only gives the examples.
         document["info"]["version"] = self._parts.version
+        for path in MONITORING if self._parts.metrics_port else ():
+            del document["paths"][path]
         document["components"]["parameters"]["Pair"]["schema"]["examples"] = list(self._parts.latest.by_slug)
         # What any request may be answered is written once in the file, and given with each operation.
         shared = document.pop("x-every-operation")

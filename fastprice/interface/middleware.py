@@ -19,6 +19,7 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Max-Age": "86400",
 }
 PRICES, LIVENESS, READINESS = "/api/v1/prices", "/health/liveness", "/health/readiness"
+METRICS = "/metrics"
 PRICE_ROUTE, SOURCES_ROUTE = PRICES + "/{pair}", PRICES + "/{pair}/sources"
 STREAM_ROUTE, STREAMS = PRICES + "/{pair}/stream", "/api/v1/stream"
 RECENT_ROUTE, PAGE_FILES = PRICES + "/{pair}/recent", "/page/{digest}/{name}"

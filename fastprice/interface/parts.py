@@ -22,7 +22,8 @@ class Parts:
     `redis` is `up`, `not_configured`, or `down: why`. `scrape` gives the metrics as text, `count_request` takes route,
     method, status and seconds of every answer, `tally` counts look-ups of L1, `patience` is how long a request may
     still wait for the first price, in seconds. `refresh_interval` is in seconds: a newer price may come once in it.
-    `recent` has the last minutes. `simulated` are the sources whose prices are simulated.
+    `recent` has the last minutes. `simulated` are the sources whose prices are simulated. `metrics_port` is where alone
+    monitoring is answered; 0 is everywhere.
     """
 
     version: str
@@ -40,6 +41,7 @@ class Parts:
     streams: Streams
     recent: RecentPrices[PriceSnapshot]
     simulated: tuple[str, ...] = ()
+    metrics_port: int = 0
 
     @property
     def simulation(self) -> dict[str, Any]:

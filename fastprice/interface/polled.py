@@ -57,7 +57,8 @@ class Polled:
 
     def answer_moments(self, parts: Parts) -> None:
         """Prepare also what tells of this moment: readiness, and how the sources stand for each pair."""
-        self._add(READINESS, READINESS, Health(parts).readiness_now)
+        if not parts.metrics_port:  # Whoever asks for what is prepared could do so on any port.
+            self._add(READINESS, READINESS, Health(parts).readiness_now)
         pages = PricePages(parts)
         for slug, place in self._latest.by_slug.items():
             self._add(f"{PRICES}/{slug}/sources", SOURCES_ROUTE, partial(pages.sources_now, place))

@@ -55,10 +55,12 @@ class AcceptingServer(Server):
             self.push = Push(state["streams"], state["lane"], self._poller, self.server_state, loop)
             grow_table()
         for listener in sockets or []:
-            if self._poller:
+            is_for_monitoring = listener.getsockname()[1:2] == (state.get("metrics_port"),)
+            if self._poller and not is_for_monitoring:
                 self.servers.append(Acceptor(self, listener, loop, self._poller))  # type: ignore[arg-type]
             else:
-                self.servers.append(await loop.create_server(self.protocol, sock=listener, backlog=self.config.backlog))
+                protocol = self.without_lane if is_for_monitoring else self.protocol
+                self.servers.append(await loop.create_server(protocol, sock=listener, backlog=self.config.backlog))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if streams := self.lifespan.state.get("streams"):
@@ -70,6 +72,10 @@ class AcceptingServer(Server):
     def protocol(self) -> LaneProtocol:
         """What takes a connection the ordinary way."""
         return LaneProtocol(self.config, self.server_state, self.lifespan.state)
+
+    def without_lane(self) -> LaneProtocol:
+        """The same for those who scrape and probe: what the lane has prepared is not for them."""
+        return LaneProtocol(self.config, self.server_state, self.lifespan.state | {"lane": None})
 
 
 class Acceptor:

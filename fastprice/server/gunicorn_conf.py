@@ -39,7 +39,7 @@ class Processes:
     once, when it listens, and `after_death(slot)` whenever a worker has ended, before its successor starts.
     """
 
-    bind: str
+    binds: list[str]
     workers: int
     keep_alive: int
     graceful_timeout: int
@@ -142,7 +142,7 @@ def options(processes: Processes) -> dict[str, Any]:
         processes.after_death(worker.slot)
 
     return {
-        "bind": processes.bind,
+        "bind": processes.binds,
         "workers": processes.workers,
         "worker_class": FastpriceWorker,
         "preload_app": True,

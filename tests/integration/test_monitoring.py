@@ -24,11 +24,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from fastprice.market import Market
 from tests.conftest import RedisServer, free_port, wait_for_port
 from tests.nginx import fronted
-from tests.service import PATIENCE, Service, polling, running
+from tests.service import PATIENCE, PRICE, Service, polling, running
 
 pytestmark = pytest.mark.anyio
 
 DOCKER = Path(__file__).parents[2] / "docker"
+LIVENESS, READINESS = "/health/liveness", "/health/readiness"
 # The exporters are not run here.
 EXPORTERS = ("redis_", "nginx_")
 
@@ -101,6 +102,48 @@ async def test_starts_processor_time_memory_and_room_for_subscribers_are_those_o
         assert after["fastprice_cpu_seconds_total"] >= before["fastprice_cpu_seconds_total"] > 0
         assert 0 < after["fastprice_cpu_cores"] <= 2
         await service.until_answer(lambda answer: memory(answer.body.decode()) > 1 << 20, "/metrics")
+
+
+async def test_monitoring_has_a_port_of_its_own_where_one_is_set(market: Market, tmp_path: Path) -> None:
+    number = free_port()
+    async with running(market, tmp_path, METRICS_PORT=number) as service:
+        own = Service(service.process, number, service.session)
+        await own.until(200, READINESS)
+        assert {answer.status for answer in await own.from_many_workers(8, "/metrics")} == {200}
+        for path in (PRICE, "/api/", "/", "/api/v1/prices/eth-usdt/stream", "/docs"):
+            assert (await own.get(path)).status == 404, path
+        for path in ("/metrics", READINESS, f"{READINESS}?strict=1"):
+            answers = await service.from_many_workers(8, path)
+            assert {(answer.status, answer.json["code"]) for answer in answers} == {(404, "not_found")}, path
+        assert (await service.get()).status == (await service.get(LIVENESS)).status == (await own.get(LIVENESS)).status == 200
+        assert not {"metrics", "readiness"} & (await service.get("/api/")).json.keys()
+        assert not {"/metrics", READINESS} & (await service.get("/openapi.json")).json["paths"].keys()
+        line = await service.until_logged("is for monitoring")
+        assert f"http://127.0.0.1:{service.port} (http://127.0.0.1:{number} is for monitoring)" in line
+        health = [sys.executable, str(DOCKER / "health.py"), READINESS]
+        environ = {"METRICS_PORT": str(number), "PORT": str(service.port)}
+        asker = await asyncio.create_subprocess_exec(*health, env=environ)
+        assert await asker.wait() == 0
+        assert await service.stop() == 0
+
+
+async def test_what_was_learned_on_one_port_is_not_answered_on_the_other(market: Market, tmp_path: Path) -> None:
+    number = free_port()
+    async with running(market, tmp_path, METRICS_PORT=number, WORKERS=1) as service:
+        own = Service(service.process, number, service.session)
+        await own.until(200, READINESS)
+        asked_twice = [said(port, READINESS) for port in (number, number, service.port, service.port)]
+        assert [await answer for answer in asked_twice] == [b"200", b"200", b"404", b"404"]
+        assert [await said(port, PRICE) for port in (service.port, service.port, number)] == [b"200", b"200", b"404"]
+
+
+async def said(port: int, path: str) -> bytes:
+    """The status that a question gets, whose bytes are the same on any port."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: fastprice\r\n\r\n".encode())
+    status = (await reader.readline()).split()[1]
+    writer.close()
+    return status
 
 
 @contextlib.contextmanager

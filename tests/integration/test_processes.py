@@ -66,7 +66,7 @@ async def slow(request):
 
 def serve():
     Told(Processes(
-        bind=f"127.0.0.1:{sys.argv[1]}", workers=1, keep_alive=1, graceful_timeout=20, memory_directory="/tmp",
+        binds=[f"127.0.0.1:{sys.argv[1]}"], workers=1, keep_alive=1, graceful_timeout=20, memory_directory="/tmp",
         log_config=logging_config("info", "text", False),
         app=lambda slot: Starlette(routes=[Route("/", slow)], lifespan=lifespan),
         after_fork=lambda slot: None, after_death=lambda slot: None, ready=lambda addresses: None,

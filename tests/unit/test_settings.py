@@ -15,7 +15,7 @@ from fastprice.settings import Settings, SettingsError
 
 ETH, BTC = Pair("ETH", "USDT"), Pair("BTC", "USDT")
 DEFAULTS: dict[str, Any] = {
-    "HOST": "0.0.0.0", "PORT": 8000, "WORKERS": 8, "LOG_LEVEL": "info", "LOG_FORMAT": "text", "ACCESS_LOG": False,
+    "HOST": "0.0.0.0", "PORT": 8000, "METRICS_PORT": 0, "WORKERS": 8, "LOG_LEVEL": "info", "LOG_FORMAT": "text", "ACCESS_LOG": False,
     "CACHE_TTL": 5.0, "REFRESH_INTERVAL": 1.0, "MAX_STALE": 60.0, "COLD_WAIT": 2.0, "PAIRS": (ETH,),
     "SOURCES": ("binance", "okx", "coinbase", "kraken", "bitget", "gate", "bybit", "kucoin", "bitstamp"),
     "SOURCE_URLS": {}, "STREAM_URLS": {}, "STREAMS": True, "STREAM_INTERVAL": 0.1, "SIMULATED": (), "PROXIES": Proxies({}, ""), "FETCH_TIMEOUT": 2.0, "ROUND_TIMEOUT": 5.0, "RETRY_ATTEMPTS": 3, "RETRY_BASE": 0.1,
@@ -31,6 +31,7 @@ STREAM_URLS = [f"{source.upper()}_STREAM_URL" for source in MOVABLE_STREAMS]
 BAD: dict[str, tuple[str, ...]] = {
     "HOST": ("a b", "http://host", "[::1]", "host/24", "hôst", "a\nb"),
     "PORT": (*NO_WHOLE, "65536"),
+    "METRICS_PORT": (*NO_WHOLE, "0", "65536"),
     "WORKERS": (*NO_WHOLE, "0", "257"),
     "LOG_LEVEL": ("verbose", "20", "info,debug"),
     "LOG_FORMAT": ("xml", "1"),
@@ -78,6 +79,7 @@ BAD: dict[str, tuple[str, ...]] = {
 GOOD: dict[str, dict[str, Any]] = {
     "HOST": {"127.0.0.1": "127.0.0.1", "::1": "::1", "price.internal": "price.internal"},
     "PORT": {"0": 0, "65535": 65535},
+    "METRICS_PORT": {"1": 1, "65535": 65535},
     "WORKERS": {"1": 1, " 4 ": 4},
     "LOG_LEVEL": {"debug": "debug", "WARNING": "warning", "Error": "error", "warn": "warning"},
     "LOG_FORMAT": {"json": "json", "TEXT": "text"},
@@ -279,6 +281,12 @@ def test_relative_store_directory_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_numbers_are_finite() -> None:
     settings = Settings.from_env({})
     assert all(math.isfinite(value) for field in fields(settings) if isinstance(value := getattr(settings, field.name), float))
+
+
+def test_monitoring_has_another_port_than_prices_or_none() -> None:
+    complaint = "METRICS_PORT='9000' cannot be used: it must be another port than PORT, or empty"
+    assert complaint in refusal({"PORT": "9000", "METRICS_PORT": "9000"})
+    assert Settings.from_env({"PORT": "0"}).metrics_port == 0
 
 
 def test_a_median_cannot_need_more_sources_than_there_are() -> None:

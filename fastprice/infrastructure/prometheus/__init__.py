@@ -3,7 +3,6 @@
 import collections
 import math
 import platform
-import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -261,6 +260,11 @@ class Metrics:
         buckets = collections.Counter(bisect_left(PUSH_BUCKETS, seconds) for seconds in counts.seconds)
         _observe(self.push_duration, [buckets[each] for each in range(len(PUSH_BUCKETS) + 1)], sum(counts.seconds))
 
+    def count_cpu(self, seconds: float) -> None:
+        """Count what this process has used of CPU time since the last time; `seconds` is all of it."""
+        self.cpu_seconds.inc(seconds - self._cpu_counted)
+        self._cpu_counted = seconds
+
     def flush(self) -> None:
         """Move the ints into the metrics, and show these to all workers."""
         for key, count in self._http.items():
@@ -272,9 +276,6 @@ class Metrics:
         self.l1.update(hit=0, stale=0, miss=0)
         _observe(self.http_duration, self._http_buckets, self._http_seconds)
         self._http_buckets, self._http_seconds = [0] * len(self._http_buckets), 0.0
-        used = time.process_time()
-        self.cpu_seconds.inc(used - self._cpu_counted)
-        self._cpu_counted = used
         if self._shared:
             self._shared.save()
 
