@@ -154,8 +154,9 @@ class ClusterGroup(Group):
         server.start("--cluster-config-file", f"nodes-{server.port}.conf", *self._options)
 
     def hand_over(self, primary: RedisServer) -> None:
-        replica = asked(primary, "ROLE").split()[3]
-        server = next(each for each in self.servers if each.port == int(replica))
+        wait_until(lambda: len(asked(primary, "ROLE").split()) > 3, "the primary has no replica")
+        replica = int(asked(primary, "ROLE").split()[3])
+        server = next(each for each in self.servers if each.port == replica)
         wait_until(lambda: asked(server, "CLUSTER", "FAILOVER").startswith("OK"), "the replica cannot take over")
 
     def found(self) -> RedisServer | None:

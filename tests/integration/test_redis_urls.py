@@ -19,7 +19,7 @@ from fastprice.domain.errors import StoreUnavailable
 from fastprice.infrastructure.clock import SystemClock
 from fastprice.infrastructure.records import Records
 from fastprice.infrastructure.redis_store import RedisStore
-from tests.conftest import RedisServer, free_port, wait_for_port
+from tests.conftest import RedisServer, free_port
 from tests.fakes import ETH, RecordingEvents, a_quote
 
 pytestmark = pytest.mark.anyio
@@ -190,10 +190,14 @@ def tls_server(bare_server: RedisServer, certificates: Path) -> RedisServer:
     return bare_server
 
 
-def start_with_tls(server: RedisServer, certificates: Path, clients: str = "no") -> None:
+def start_with_tls(server: RedisServer, certificates: Path, clients: str = "no", *more: str) -> None:
+    server.start("--port", "0", "--tls-port", str(server.port), *tls_options(certificates, clients), *more)
+
+
+def tls_options(certificates: Path, clients: str) -> list[str]:
     files = {"cert": "server.pem", "key": "server.key", "ca-cert": "ca.pem"}
     options = [word for name, file in files.items() for word in (f"--tls-{name}-file", str(certificates / file))]
-    server.start("--port", "0", "--tls-port", str(server.port), "--tls-auth-clients", clients, *options)
+    return [*options, "--tls-auth-clients", clients]
 
 
 def tls_url(server: RedisServer, **options: object) -> str:
@@ -226,22 +230,47 @@ async def test_over_tls_with_a_certificate_of_the_client(bare_server: RedisServe
             await store.read()
 
 
+async def test_over_tls_a_cluster_is_found(bare_server: RedisServer, certificates: Path) -> None:
+    bare_server.port = node_port()
+    start_with_tls(bare_server, certificates, "no", "--cluster-enabled", "yes", "--tls-cluster", "yes")
+    with redis.Redis("127.0.0.1", bare_server.port, ssl=True, ssl_ca_certs=str(certificates / "ca.pem")) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    url = f"rediss+cluster://127.0.0.1:{bare_server.port}?ssl_ca_certs={certificates / 'ca.pem'}"
+    await until_it_works(url)
+    assert "its certificate is not trusted: " in await refused(url.partition("?")[0])
+
+
+async def test_over_tls_sentinels_are_asked(tls_server: RedisServer, certificates: Path, tmp_path: Path) -> None:
+    watch = f"sentinel monitor prices 127.0.0.1 {tls_server.port} 1\n"
+    with sentinel(tmp_path, watch, *tls_options(certificates, "no"), "--tls-replication", "yes", tls=True) as port:
+        url = f"rediss+sentinel://127.0.0.1:{port}/prices?ssl_ca_certs={certificates / 'ca.pem'}"
+        await until_it_works(url)
+        assert "none of its Sentinels answers" in await refused(url.replace("/prices", "/other"))
+
+
+async def until_it_works(url: str) -> None:
+    """Sentinels and nodes of a Cluster need a moment to find out what is up."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                return await works(url)
+            await asyncio.sleep(0.05)
+
+
 # ---- what is no single server ----
 
 
 @contextlib.contextmanager
-def sentinel(directory: Path) -> Iterator[int]:
-    """A Sentinel that watches nothing; yields its port."""
-    port = free_port()
+def sentinel(directory: Path, watches: str = "", *options: str, tls: bool = False) -> Iterator[int]:
+    """A Sentinel, which watches nothing unless told otherwise; yields its port."""
+    server = RedisServer(directory, free_port())
     file = directory / "sentinel.conf"
-    file.write_text(f"port {port}\nbind 127.0.0.1\ndir {directory}\n")
-    process = subprocess.Popen(["redis-server", str(file), "--sentinel"], stdout=subprocess.DEVNULL)
+    file.write_text(watches)
     try:
-        wait_for_port(port, process)
-        yield port
+        server.start(*(("--port", "0", "--tls-port", str(server.port)) if tls else ()), *options, file=file)
+        yield server.port
     finally:
-        process.kill()
-        process.wait()
+        server.stop()
 
 
 async def test_a_sentinel_is_told_from_a_server(tmp_path: Path) -> None:
@@ -256,8 +285,12 @@ async def test_a_sentinel_is_told_from_a_server(tmp_path: Path) -> None:
 
 def start_as_node(server: RedisServer) -> None:
     # A node listens on a second port, 10,000 higher: that one must be none of the system's for outgoing connections.
-    server.port = next(port for port in iter(free_port, None) if port < 22_000)
+    server.port = node_port()
     server.start("--cluster-enabled", "yes")
+
+
+def node_port() -> int:
+    return next(port for port in iter(free_port, None) if port < 22_000)
 
 
 @pytest.mark.parametrize("slots", ["0", "16383"], ids=["one slot", "every slot"])
