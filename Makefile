@@ -191,6 +191,11 @@ chaos: $(VENV)/run.done redis-server  ## half an hour of seeded troubles, every 
 chaos-streams: $(VENV)/run.done  ## ten minutes of seeded faults of streams, every served quote judged
 	@$(BIN)/python -m bench.streamfaults --minutes $(or $(STREAM_MINUTES),10) $(if $(SEED),--seed $(SEED))
 
+# Some of them, shorter, or with the seeded combination for longer: ONLY="end redis-full" SIZE=0.3 COMBINED=30 make drills
+.PHONY: drills
+drills: $(VENV)/run.done redis-server nginx hey  ## every failure we know, under load, with each answer judged; half an hour
+	@$(BIN)/python -m bench.drills $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(if $(COMBINED),--minutes $(COMBINED))
+
 # Sooner, and somewhere else: WAIT=1 DIRECTORY=/tmp make screenshots
 WAIT ?= 240
 

@@ -240,6 +240,22 @@ def subscribers_tables(result: Result) -> str:
     return "\n\n".join([_machine(result), f"{result['minutes']:g} minutes each.", subscribers_table(result["rows"])])
 
 
+def drills_tables(result: Result) -> str:
+    parts = [f"{result['date']}. {_machine(result)}", drills_table(result["rows"])]
+    failed = [f"- {row['name']}: {'; '.join(row['amiss'])}" for row in result["rows"] if not row["kept"]]
+    return "\n\n".join([*parts, *(["Not kept:\n\n" + "\n".join(failed)] if failed else [])])
+
+
+def drills_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    return table(
+        ("claim", "load", "fault", "requests", "lost", "wrong", "oldest", "recovered after", "kept"),
+        ([f"**{row['name']}**: {row['claim']}", row["load"], row["fault"], f"{row['requests'] + row['events']:,}",
+          f"{row['lost']:,}", f"{row['wrong']:,}", f"{row['oldest_ms'] / 1000:.1f} s" if row["oldest_ms"] else "–",
+          "–" if row["recovered"] is None else f"{row['recovered']:.1f} s", "yes" if row["kept"] else "NO"]
+         for row in rows),
+    )  # fmt: skip
+
+
 def lies_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return table(
         ("mode", "who lies", "wrong price served, s", "allowed", "answers judged"),

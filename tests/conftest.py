@@ -1,7 +1,6 @@
 """Fixtures that every test may ask for: fakes, a real Redis, a simulated exchange; each cleans up after itself."""
 
 import contextlib
-import random
 import shutil
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port as free_port
 from fastprice.market import Market
 from tests.fakes import FakeClock, RecordingEvents
 
@@ -75,15 +75,6 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.stop()
-
-
-def free_port() -> int:
-    """A port below those that the system hands to outgoing connections, one of which could take it meanwhile."""
-    while True:
-        port = random.randrange(12_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:

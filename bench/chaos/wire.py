@@ -69,9 +69,9 @@ class Line:
     is_kept: bool = False
 
     @classmethod
-    async def to(cls, port: int) -> "Line":
+    async def to(cls, port: int, host: str = "127.0.0.1") -> "Line":
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return cls(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 22))
+            return cls(*await asyncio.open_connection(host, port, limit=1 << 22))
 
     async def ask(self, *asks: Ask) -> list[Answer]:
         """Send all in one write and read the answers; OSError if one does not come."""

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from bench.drills.wire import Wire
 from fastprice.market import Market
 from tests.conftest import RedisServer, free_port
 from tests.service import PRICE, Answer, Service, polling, running
@@ -29,47 +30,6 @@ REDIS_TIMEOUT, SLOW = 0.4, 0.5
 EVERY_WORKER = 16
 NAME, SECRET, OTHER_SECRET = "prices", "p@ss:w/rd?%#", "correct-horse"
 OURS = "fastprice:*"
-
-
-class Wire:
-    """A TCP connection to Redis that can be cut, be slow, or swallow everything in silence."""
-
-    def __init__(self, port: int, target: int) -> None:
-        self.port = port
-        self.target = target
-        self.delay = 0.0
-        self.swallows = False
-        self._open: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-
-    async def join(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        """Refuse new connections, and break those that there are."""
-        if self._server is not None:
-            self._server.close()
-            for writer in list(self._open):
-                writer.transport.abort()
-            await self._server.wait_closed()
-            self._server = None
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            both = {writer, far_writer}
-            self._open |= both
-            await asyncio.gather(self._pass(reader, far_writer, 0.0), self._pass(far_reader, writer, 1.0))
-            self._open -= both
-        writer.close()
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, share_of_delay: float) -> None:
-        with contextlib.suppress(OSError):
-            while words := await reader.read(1 << 16):
-                await asyncio.sleep(self.delay * share_of_delay)
-                if not self.swallows:
-                    writer.write(words)
-        writer.close()
 
 
 @dataclass

@@ -1,0 +1,81 @@
+"""Play the failure drills: a row for each, exit code 1 if a claim is not kept."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+from bench import machine
+from bench.drills import processes, redis_troubles
+from bench.drills.drill import Drill, Notes, row
+from bench.processes import missing, stop_on_signal
+from bench.report import SMOKE, save
+from bench.tables import drills_table
+
+DRILLS: tuple[Drill, ...] = (*processes.DRILLS, *redis_troubles.DRILLS)
+# How long everything is mixed by chance.
+MINUTES = 4.0
+# Rows as they come, so that a run that is cut off has not been for nothing.
+SO_FAR = SMOKE / "drills-so-far.json"
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(prog="make drills", description=__doc__)
+    words.add_argument("--only", nargs="+", choices=[drill.name for drill in DRILLS], default=[])
+    words.add_argument("--size", type=float, default=1.0, help="how long, 1 is the whole; less is not to be quoted")
+    words.add_argument("--minutes", type=float, default=MINUTES, help="how long everything is mixed by chance")
+    given = words.parse_args()
+    stop_on_signal()
+    facts = machine.facts()
+    machine.raise_open_files()
+    sizes = {True: given.size * given.minutes / MINUTES, False: given.size}
+    rows = [
+        played(drill, sizes[drill.is_combined]) for drill in DRILLS if not given.only or drill.name in given.only
+    ]
+    result = {"date": f"{date.today():%Y-%m-%d}", "machine": facts, "versions": machine.versions(), "rows": rows}
+    print(drills_table(rows))
+    save("drills", result, enough=given.size >= 1 and not given.only)
+    sys.exit(not all(one["kept"] for one in rows))
+
+
+def played(drill: Drill, size: float) -> dict[str, Any]:
+    """The row of one drill, whatever becomes of it."""
+    print(f"{drill.name}: {drill.fault} ...", flush=True)
+    began, notes = time.monotonic(), Notes()
+    if lacking := missing(*drill.needs):
+        notes.amiss.append(f"this needs {' and '.join(lacking)}")
+    else:
+        asyncio.run(_guarded(drill, notes, size))
+    one = row(drill, notes, began)
+    told(one)
+    SO_FAR.parent.mkdir(parents=True, exist_ok=True)
+    so_far: Sequence[Any] = json.loads(SO_FAR.read_text()) if SO_FAR.exists() else []
+    kept = [*(other for other in so_far if other["name"] != drill.name), one]
+    SO_FAR.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    return one
+
+
+async def _guarded(drill: Drill, notes: Notes, size: float) -> None:
+    """A drill that fails is told of, and the others go on."""
+    try:
+        async with asyncio.timeout(drill.most_seconds * max(1, size)):
+            await drill.play(notes, size)
+    except Exception as error:
+        notes.amiss.append(f"{type(error).__name__}: {error}"[:500])
+
+
+def told(one: dict[str, Any]) -> None:
+    verdict = "kept" if one["kept"] else f"NOT KEPT: {'; '.join(one['amiss'])}"
+    healed = "" if one["recovered"] is None else f", well again after {one['recovered']} s"
+    print(f"  {one['requests']:,} requests, {one['events']:,} events, {one['lost']} lost, {one['wrong']} wrong, oldest"
+          f" {one['oldest_ms']} ms{healed}, {one['seconds']} s: {verdict}")  # fmt: skip
+    for words in one["seen"]:
+        print(f"    {words}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The oracle of the drills: that of chaos, which also knows what exchanges push, and judges what the service pushes."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from bench.chaos.exchange import NotingExchange
+from bench.chaos.ledger import Ledger
+from bench.chaos.oracle import CACHE_TTL, FETCH_TIMEOUT, MAX_STALE, ROUNDING_MS, Oracle, Standing
+from bench.chaos.wire import Answer, Ask, Line, wall_ms
+from bench.drills.drill import Notes
+
+# How long a step of the wall clock excuses ages: until every worker holds a price of the new time.
+STEP_SECONDS = 2.0
+# A pushed price is as old as the frame that told it, but for what a busy machine adds.
+PUSH_MS = FETCH_TIMEOUT * 1000
+# A subscriber is told late where this machine was late.
+LATE_MS = 1000
+
+
+class Judge(Oracle):
+    """Judges answers as chaos does; `notes` keeps how old the oldest price was that anybody was given."""
+
+    def __init__(self, exchange: NotingExchange, ledger: Ledger, notes: Notes) -> None:
+        super().__init__(exchange, ledger)
+        self._notes, self._stepped_at = notes, -STEP_SECONDS
+        self._said: dict[tuple[str, int, bool], bytes] = {}
+        self._truths: dict[bytes, list[str]] = {}
+
+    def stepped(self) -> None:
+        """The wall clock has just been set."""
+        self._stepped_at = time.monotonic()
+        self._said.clear()
+
+    @property
+    def is_excused(self) -> bool:
+        return time.monotonic() - self._stepped_at < STEP_SECONDS
+
+    def judge_event(self, service: Standing, event: dict[str, bytes], newest_ms: int) -> int:
+        """Hold an event `price` to its promises; the moment its price was fetched."""
+        received_ms, data = wall_ms(), event["data"]
+        price = orjson.loads(data)
+        fetched_ms, age_ms = price["fetched_at_ms"], received_ms - price["fetched_at_ms"]
+        self._notes.events += 1
+        if not self.is_excused:
+            self._notes.oldest_ms = max(self._notes.oldest_ms, age_ms)
+            broken = {
+                "pushed past MAX_STALE": age_ms > MAX_STALE * 1000 + LATE_MS,
+                "pushed as fresh and is stale": age_ms > CACHE_TTL * 1000 + LATE_MS and not price["stale"],
+                "pushed from the future": age_ms < -ROUNDING_MS,
+                "pushed an older price": fetched_ms < newest_ms,
+                "id is not fetched_at_ms": event.get("id") != str(fetched_ms).encode(),
+            }
+            faults = [kind for kind, is_broken in broken.items() if is_broken]
+            faults += [*self._bytes_differ(price, data), *self._of_truth(service, price)]
+            for kind in faults:
+                self._ledger.find(service.name, kind, f"{data!r} at {received_ms}, before {newest_ms}")
+        return int(fetched_ms)
+
+    def _of_price(self, line: Line, ask: Ask, answer: Answer, price: dict[str, Any]) -> list[str]:
+        if self.is_excused:
+            line.newest.clear()
+            return []
+        if answer.status == 200:
+            age_ms = answer.sent_ms - price["fetched_at_ms"]
+            self._notes.oldest_ms = max(self._notes.oldest_ms, age_ms)
+        return super()._of_price(line, ask, answer, price)
+
+    def _of_prices(self, service: Standing, line: Line, ask: Ask, answer: Answer) -> list[str]:
+        faults = super()._of_prices(service, line, ask, answer)
+        if answer.body and ask.pair:
+            faults += self._bytes_differ(orjson.loads(answer.body), answer.body)
+        return faults
+
+    def _bytes_differ(self, price: dict[str, Any], data: bytes) -> Sequence[str]:
+        """A stream's data are exactly the bytes of the answer."""
+        key = f"{price['symbol']} {price['price']} {price['source_time_ms']}", price["fetched_at_ms"], price["stale"]
+        known = self._said.setdefault(key, data)
+        return [] if known == data else [f"one price in two different bodies, also {known!r}"]
+
+    def _of_truth(self, service: Standing, price: dict[str, Any]) -> list[str]:
+        """The same price comes in many answers, so what was found of it is kept."""
+        key = orjson.dumps(price)
+        if key not in self._truths:
+            faults = super()._of_truth(service, price)
+            self._truths[key] = [] if faults and self._was_pushed(price) else faults
+        return self._truths[key]
+
+    def _was_pushed(self, price: dict[str, Any]) -> bool:
+        """Whether a stream told this price at that moment, where the polls did not."""
+        pair, source = price["symbol"].lower(), price["source"]
+        told = self._exchange.pushed.get(source, ())
+        return any(
+            push.pair == pair and price["price"] == push.price
+            and abs(push.at_ns / 1e6 - price["fetched_at_ms"]) <= PUSH_MS
+            for push in reversed(told)
+        )  # fmt: skip
+
+    def _of_dates(self, answer: Answer, fetched_ms: int) -> list[str]:
+        return [] if self.is_excused else super()._of_dates(answer, fetched_ms)

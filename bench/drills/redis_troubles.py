@@ -1,0 +1,126 @@
+"""Redis killed, hung, full, read-only, slow, emptied, littered, moved: it costs coordination, never an answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from bench.drills.drill import Allowed, Drill, Notes
+from bench.drills.measured import hold
+from bench.drills.scene import Scene, scene
+from bench.failures import outage
+from bench.processes import free_port
+
+LOAD = "24 clients and 6 subscribers each; 2 replicas of 2 workers"
+TROUBLE_SECONDS = 6.0
+# Each machine has a caller of its own by then; with cross-checks off, one call per interval and machine, and a start.
+MOST_CALLS = 2 * 1.3
+SLOW_SECONDS = 0.3
+Act = Callable[[Scene], Awaitable[object]]
+
+
+def does(commands: str) -> Act:
+    """Commands, or signals to the server, as in bench.chaos.troubles."""
+
+    async def act(stage: Scene) -> None:
+        assert stage.redis
+        await stage.redis.act(commands)
+
+    return act
+
+
+async def litter(stage: Scene) -> None:
+    """Lists where records were, and records that nobody can read."""
+    assert stage.redis
+    for number, key in enumerate(await stage.redis.do("KEYS", "fastprice:*") or ()):
+        await stage.redis.do("DEL", key)
+        await stage.redis.do(*(("RPUSH", key, "x") if number % 2 else ("SET", key, b"\xff\x00{", "PX", 3_600_000)))
+
+
+def wire(**values: object) -> Act:
+    """What happens on the way to Redis."""
+
+    async def act(stage: Scene) -> None:
+        assert stage.wire
+        for name, value in values.items():
+            setattr(stage.wire, name, value)
+
+    return act
+
+
+async def cut(stage: Scene) -> None:
+    assert stage.wire
+    await stage.wire.cut()
+
+
+async def joined(stage: Scene) -> None:
+    assert stage.wire
+    await stage.wire.join()
+
+
+async def moved(stage: Scene) -> None:
+    """The address leads to another server, and the old one takes no more writes: a fail-over behind one name."""
+    assert stage.wire and stage.redis
+    old, stage.redis = stage.redis, stage.another_redis()
+    await stage.redis.start()
+    stage.wire.target = stage.redis.port
+    await old.do("REPLICAOF", "127.0.0.1", free_port())
+
+
+async def nothing(stage: Scene) -> None:
+    """It mends itself."""
+
+
+async def unused(stage: Scene) -> str:
+    """Whether Redis lacks our records, which it gets when it is used again."""
+    assert stage.redis
+    return "" if await stage.redis.do("KEYS", "fastprice:*:round") else "nothing is stored in Redis"
+
+
+async def trouble(befall: Act, mend: Act, notes: Notes, size: float) -> None:
+    async with scene(notes, 2, redis=True) as stage:
+        await befall(stage)
+        if mend is nothing:
+            await stage.recovered(partial(unused, stage))
+        await asyncio.sleep(1.5)  # Until each machine has found its caller.
+        calls = await stage.calls_per_interval(TROUBLE_SECONDS * size)
+        notes.expect(calls < MOST_CALLS, f"{calls:.1f} calls per interval")
+        await mend(stage)
+        await stage.recovered(partial(unused, stage))
+        lost, back = ((stage.said(f"shared store {word}")) for word in ("lost", "back"))
+        notes.expect(lost == back, f"{lost} losses of Redis told, and {back} returns")
+
+
+async def long_stop(notes: Notes, size: float) -> None:
+    part = await outage.measure(max(5, round(40 * size)))
+    hold(notes, part, requests="requests", lost="failed", oldest="oldest price served, ms")
+
+
+TROUBLES: dict[str, tuple[str, Act, Act]] = {
+    "killed": ("killed, and started anew empty", does("SIGKILL"), does("start")),
+    "hung": ("SIGSTOP: it keeps its connections and answers nobody", does("SIGSTOP"), does("SIGCONT")),
+    "full": ("full: it refuses to write", does("CONFIG SET maxmemory 1"), does("CONFIG SET maxmemory 0")),
+    "read-only": ("made a replica: read-only", does("REPLICAOF 127.0.0.1 1"), does("REPLICAOF NO ONE")),
+    "crowded": ("it takes no more clients, and throws out those it has",
+                does("CONFIG SET maxclients 1; CLIENT KILL TYPE pubsub; CLIENT KILL TYPE normal"),
+                does("CONFIG SET maxclients 10000")),
+    "slow": (f"{SLOW_SECONDS * 1000:.0f} ms later than the limit of an operation allows",
+             wire(delay=SLOW_SECONDS), wire(delay=0.0)),
+    "cut": ("connections are reset, and new ones refused", cut, joined),
+    "silent": ("half-open connections: what is sent is swallowed", wire(swallows=True), wire(swallows=False)),
+    "sliced": ("its answers come byte by byte", wire(slices=True), wire(slices=False)),
+    "emptied": ("all keys and scripts lost", does("FLUSHALL; SCRIPT FLUSH"), nothing),
+    "littered": ("lists and rubbish in our keys", litter, nothing),
+    "moved": ("its address leads to another server; the old one is read-only", moved, nothing),
+}  # fmt: skip
+PROVES = {"slow": (10,), "cut": (9, 10), "silent": (10,), "sliced": (10,), "hung": (8,)}
+DRILLS = (
+    *(
+        Drill(f"redis-{name}", "no trouble of Redis costs an answer; prices stay fresh, each machine asks once", LOAD,
+              f"Redis {words}", partial(trouble, befall, mend), Allowed(),
+              "test_redis_failures.py", PROVES.get(name, (9,)))
+        for name, (words, befall, mend) in TROUBLES.items()
+    ),
+    Drill("redis-stopped", "40 s without Redis: no error, p99 as before, back within 5 s",
+          "300 connections of hey; 8 workers", "SIGSTOP, and SIGCONT 40 s later", long_stop, Allowed(oldest_ms=5000),
+          "test_redis_failures.py", (2, 8), needs=("hey",)),
+)  # fmt: skip

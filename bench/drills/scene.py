@@ -1,0 +1,218 @@
+"""The stage of a drill: real services beside an exchange, a Redis on a wire, and clients all the while."""
+
+import asyncio
+import contextlib
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.chaos.calm import CONNECTIONS
+from bench.chaos.exchange import NotingExchange
+from bench.chaos.fleet import PAIRS, RedisServer, Service
+from bench.chaos.ledger import Ledger
+from bench.chaos.oracle import INTERVAL, MAX_STALE
+from bench.chaos.wire import PRICES, Ask, Line
+from bench.drills.clients import Door, ask_on, subscribe
+from bench.drills.drill import Notes
+from bench.drills.judge import Judge
+from bench.drills.wire import Wire
+from bench.processes import free_port
+
+# More than anything takes that heals at all.
+PATIENCE_SECONDS = 60.0
+LOOK_SECONDS = 0.05
+ASKERS, SUBSCRIBERS = 24, 6
+FILES = 4096
+
+
+@dataclass
+class Scene:
+    """Everything that runs; `doors` are where clients knock."""
+
+    notes: Notes
+    exchange: NotingExchange
+    judge: Judge
+    ledger: Ledger
+    directory: Path
+    workers: int
+    services: list[Service] = field(default_factory=list)
+    retired: list[Service] = field(default_factory=list)
+    doors: list[Door] = field(default_factory=list)
+    redis: RedisServer | None = None
+    servers: list[RedisServer] = field(default_factory=list)
+    wire: Wire | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    inside: Sequence[str] = ()
+    files: int = FILES
+    # Lines of the log that a drill provokes are no defect: a traceback always is.
+    expected: str = ""
+
+    @property
+    def service(self) -> Service:
+        return self.services[0]
+
+    def made(self, **variables: str) -> Service:
+        """One more service, not yet started."""
+        name = f"replica{len(self.services) + len(self.retired)}"
+        shared = {"REDIS_URL": f"redis://127.0.0.1:{self.wire.port}/0"} if self.wire else {}
+        told = {"WORKERS": str(self.workers)} | shared | dict(self.variables) | variables
+        service = Service(name, self.directory, self.exchange.url, self.ledger, **told)
+        service.inside, service.open_files = self.inside, self.files
+        self.services.append(service)
+        return service
+
+    def another_redis(self) -> RedisServer:
+        """A Redis that is not yet started, and is ended with everything else."""
+        self.servers.append(RedisServer())
+        return self.servers[-1]
+
+    def said(self, words: str) -> int:
+        """How often the logs say this."""
+        return sum(service.log().count(words) for service in (*self.services, *self.retired))
+
+    async def learn(self) -> None:
+        """Let the oracle know what may be answered."""
+        if self.services:
+            self.judge.learn((await self.service.get("/openapi.json")).json)
+
+    def door(self) -> Door:
+        """Let clients come straight to the newest service."""
+        service = self.services[-1]
+        self.doors.append(Door(service.name, service.port, service.host))
+        return self.doors[-1]
+
+    async def retire(self, service: Service) -> None:
+        """End a service in good order; it is not missed from now on."""
+        self.services.remove(service)
+        self.retired.append(service)
+        await service.stop()
+        self.notes.expect(service.process.returncode == 0, f"exit code {service.process.returncode} after SIGTERM")
+
+    async def recovered(self, also: Callable[[], Awaitable[str]] | None = None) -> None:
+        """Wait until all is well, and note how long that took."""
+        began, last = time.monotonic(), ""
+        while lacks := await self._lacks() or (await also() if also else ""):
+            last = lacks
+            if time.monotonic() - began > PATIENCE_SECONDS:
+                self.notes.amiss.append(f"never well again: {lacks}"[:300])
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        self.notes.healed(time.monotonic() - began)
+        if last:
+            self.notes.seen[f"lacking last: {last[:100]}"] += 1
+
+    async def settle(self) -> None:
+        """Wait until all is well at the start; RuntimeError if it never is."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while lacks := await self._lacks():
+            if time.monotonic() > end:
+                raise RuntimeError(f"not well at the start: {lacks}"[:300])
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _lacks(self) -> str:
+        for service in self.services:
+            if lacks := await self._missing(service):
+                return f"{service.name}: {lacks}"
+        return ""
+
+    async def _missing(self, service: Service) -> str:
+        """What a service lacks: a fresh price in every worker, its workers, its Redis."""
+        asks = [*(Ask(f"{PRICES}/{pair}") for pair in PAIRS), Ask("/health/readiness")]
+        if len(service.workers) != self.workers:
+            return f"{len(service.workers)} workers"
+        try:
+            for _ in range(CONNECTIONS):
+                with contextlib.closing(await Line.to(service.port, service.host)) as line:
+                    *prices, readiness = await line.ask(*asks)
+                if any(answer.status != 200 or answer.json["stale"] for answer in prices):
+                    return f"no fresh price: {prices[0].status} {prices[0].body.decode()}"
+                if self.redis and readiness.json["redis"] != "up":
+                    return f"Redis is {readiness.json['redis']}"
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    async def calls_per_interval(self, seconds: float) -> float:
+        """How often the exchange's sources are asked, all together, per refresh interval and pair."""
+        before, began = self.exchange.total_calls, time.monotonic()
+        await asyncio.sleep(seconds)
+        return (self.exchange.total_calls - before) * INTERVAL / (time.monotonic() - began)
+
+
+@contextlib.asynccontextmanager
+async def scene(
+    notes: Notes, replicas: int = 1, workers: int = 2, *, redis: bool = False, doors: bool = True,
+    inside: Sequence[str] = (), files: int = FILES, askers: int = ASKERS, expected: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[Scene]:  # fmt: skip
+    """Services that are well, asked by clients, each over doors of its own; what was found goes into the notes."""
+    made = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
+    ledger = Ledger(0)
+    exchange = NotingExchange(PAIRS, 7, MAX_STALE * 1000)
+    stage = Scene(notes, exchange, Judge(exchange, ledger, notes), ledger, made, workers, variables=environ or {},
+                  inside=inside, files=files, expected=expected)  # fmt: skip
+    async with contextlib.AsyncExitStack() as stack:
+        await exchange.start()
+        stack.push_async_callback(exchange.stop)
+        pulse = asyncio.create_task(ledger.pulse())
+        stack.callback(pulse.cancel)
+        stack.push_async_callback(_end_redis, stage)
+        if redis:
+            stage.redis = stage.another_redis()
+            await stage.redis.start()
+            stage.wire = Wire(free_port(), stage.redis.port)
+            await stage.wire.join()
+            stack.push_async_callback(stage.wire.cut)
+        stack.push_async_callback(_kill, stage)
+        for _ in range(replicas):
+            stage.made()
+            if doors:
+                stage.door()
+        await asyncio.gather(*(service.start() for service in stage.services))
+        await stage.learn()
+        await stage.settle()
+        stage.judge.honest_since = time.monotonic()
+        async with clients(stage, askers):
+            yield stage
+        await asyncio.gather(*(service.stop() for service in stage.services if service.process.returncode is None))
+        _found(stage)
+
+
+@contextlib.asynccontextmanager
+async def clients(stage: Scene, askers: int) -> AsyncIterator[None]:
+    """Askers and subscribers at every door, until the end."""
+    tasks = [
+        asyncio.create_task(act(door, stage.judge, stage.notes, number))
+        for door in stage.doors
+        for act, count in ((ask_on, askers), (subscribe, SUBSCRIBERS if askers else 0))
+        for number in range(count)
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                stage.notes.amiss.append(f"a client of ours has a defect: {ended!r}")
+
+
+async def _end_redis(stage: Scene) -> None:
+    for server in stage.servers:
+        await server.end()
+
+
+async def _kill(stage: Scene) -> None:
+    for service in (*stage.services, *stage.retired):
+        await service.kill()
+
+
+def _found(stage: Scene) -> None:
+    """Take over what the oracle has found, and what is in the logs."""
+    for service in (*stage.services, *stage.retired):
+        service.examine_log(undisturbed=False, expected=stage.expected)
+    for what, times in stage.ledger.found.items():
+        stage.notes.wrong += times
+        stage.notes.seen[what] += times
