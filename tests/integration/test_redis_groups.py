@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import redis
 
+from bench.drills.wire import Wire
 from fastprice.market import Market
 from tests.conftest import RedisServer
-from tests.integration.test_redis_failures import WORKERS, Wire, World, asking, settings
+from tests.integration.test_redis_failures import WORKERS, World, asking, settings
 from tests.redis_groups import ClusterGroup, Group, SentinelGroup, asked, pause, resume, running_group, wait_until
 from tests.service import polling, running
 
