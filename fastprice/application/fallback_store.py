@@ -13,8 +13,9 @@ Result = TypeVar("Result")
 # How often a worker tries the shared store that fails it, and looks how the others of its machine fare. All of them are
 # back after two turns, which is within two seconds.
 TURN_SECONDS = 0.75
-# Held in the local store by one of those whom the shared one fails, for as long as it does.
-CUT_OFF, CUT_OFF_SECONDS = "cut off", 1.4
+# Held in the local store by one of those whom the shared one fails, for as long as it does. It lasts well above a turn:
+# a worker that takes its turn late must not send the others back and forth.
+CUT_OFF, CUT_OFF_SECONDS = "cut off", 2.2
 # Held by nobody in particular from the telling of a loss to the telling of the return: each is told once, in turns, by
 # every service to its own log. Claims of a service that has ended mean nothing to the next one.
 TOLD, TOLD_BY, TOLD_SECONDS = "loss told by {}", "any worker", 86_400.0

@@ -241,9 +241,22 @@ async def test_a_cut_off_worker_that_dies_holds_nobody_back() -> None:
     await world.turn()
     assert world.stores[1].lost == FOLLOWED
     del world.stores[0]
-    await world.turn()
-    await world.turn()
-    assert CUT_OFF_SECONDS < 2 * TURN_SECONDS and world.stores[0].lost is None
+    for _ in range(3):
+        await world.turn()
+    assert CUT_OFF_SECONDS < 3 * TURN_SECONDS and world.stores[0].lost is None
+
+
+async def test_a_cut_off_worker_that_misses_a_turn_sends_the_others_nowhere() -> None:
+    world = World(workers=3)
+    world.shared[0].failure = DOWN
+    await world.claim()
+    for _ in range(5):
+        await world.turn()
+        await world.clock.advance(TURN_SECONDS)
+        for store in world.stores[1:]:
+            await store.turn()
+            assert store.lost == FOLLOWED
+    assert world.lines == [StoreLost]
 
 
 async def test_a_second_loss_is_told_again() -> None:
