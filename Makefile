@@ -100,6 +100,15 @@ audit: $(VENV)/dev.done  ## look for known holes in what the service depends on
 	@said=$$($(BIN)/$(AUDIT) 2>&1) || { ! grep "^Found" -A 99 <<<"$$said" || exit 1; \
 	echo "no known holes were looked for, because PyPI cannot be asked: $$(tail -n 1 <<<"$$said" | cut -c 1-150)"; }
 
+# The rules are the same everywhere; the operator of Prometheus wants them in an object of its own.
+RULES := docker/prometheus/rules
+.PHONY: rules
+rules:  ## write the alerting rules into the PrometheusRule of docker/kubernetes
+	@{ printf '# Written by `make rules` from $(RULES).\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n'; \
+	printf 'metadata: {name: fastprice}\nspec:\n  groups:\n'; \
+	for file in $(RULES)/recording.yml $(RULES)/alerts.yml; do sed '1,/^groups:/d; s/^./  &/' $$file; done; \
+	} >docker/kubernetes/prometheusrule.yaml
+
 .PHONY: types
 types: $(VENV)/dev.done  ## mypy, strict
 	@$(BIN)/mypy

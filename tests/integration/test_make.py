@@ -42,7 +42,7 @@ MEASUREMENTS = {
 }
 SERVERS = ("run", "demo")
 CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "down", "logs")
-OTHERS = ("help", "quote", "audit", "clean", "screenshots")
+OTHERS = ("help", "quote", "audit", "rules", "clean", "screenshots")
 # Each with the reason why it is not run here.
 NOT_RUN = {
     "test": "it is what runs this",
