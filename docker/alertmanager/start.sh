@@ -28,4 +28,5 @@ inhibit_rules:
     target_matchers: ['alertname=~"FewSources|NotFirstSource|StreamDown"']
     equal: [cluster, namespace]
 END
-exec alertmanager --config.file="$config" "$@"
+# Debian has another name for it.
+exec "$(command -v alertmanager || command -v prometheus-alertmanager)" --config.file="$config" "$@"
