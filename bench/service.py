@@ -77,11 +77,11 @@ def served_by_each(workers: Sequence[int]) -> list[float]:
     """How many answers each worker has counted and saved, in any order; that is up to a second behind."""
     return [
         sum(number for key, number, *_ in MmapedDict.read_all_values_from_file(str(file)) if SERVED_KEY in key)
-        for file in sorted(_metrics_directory(workers[0]).glob("counter_*.db"))
+        for file in sorted(metrics_directory(workers[0]).glob("counter_*.db"))
     ]
 
 
-def _metrics_directory(worker: int) -> Path:
+def metrics_directory(worker: int) -> Path:
     """Every worker keeps its directory of metrics open."""
     targets = (Path(os.readlink(link)) for link in (PROC / str(worker) / "fd").iterdir())
     return next(target for target in targets if target.name.startswith("fastprice-metrics-"))

@@ -38,7 +38,7 @@ def burst(subject: Subject, seconds: int) -> Measure:
         }
 
 
-def _case(workers: int) -> Case:
+def case(workers: int) -> Case:
     label = f"{workers} worker{'s' if workers > 1 else ''}"
     server = ours(workers=workers, core=SERVER_CORE if workers == 1 else None)
     return Case(our_service(f"workers_{workers}", label, server, "cc"), burst)
@@ -49,7 +49,7 @@ PARTS = (
          f"{CROWD:,} connections opened at once by one client, each asking once; whoever waits for {PATIENCE_SECONDS} s"
          " is an error. One worker has a core for itself, four share all of them with the client. Overflows are"
          f" {' and '.join(OVERFLOWS)} of `{NETSTAT}`, the larger of the two.",
-         [_case(workers) for workers in WORKERS],
+         [case(workers) for workers in WORKERS],
          tuple(Target(f"workers_{workers}", "", 0, measure) for workers in WORKERS
                for measure in ("errors", "overflows")),
          {"p50_ms": "p50 ms", "p99_ms": "p99 ms", "slowest_ms": "slowest ms", "overflows": "overflows",

@@ -23,7 +23,7 @@ class Calm:
 
     def __init__(self, group: Group) -> None:
         self._group = group
-        self._files, self._memory = _most(group, _open_files), _most(group, _memory_mb)
+        self._files, self._memory = _most(group, open_files), _most(group, memory_mb)
 
     async def settle(self) -> None:
         """Everything is fresh in every worker, and the exchange has one caller."""
@@ -69,7 +69,7 @@ class Calm:
         return "" if 0 < calls <= most else f"{calls} calls in {intervals:.1f} intervals"
 
     async def _kept(self) -> str:
-        files, memory = _most(self._group, _open_files), _most(self._group, _memory_mb)
+        files, memory = _most(self._group, open_files), _most(self._group, memory_mb)
         is_back = files <= self._files + MORE_FILES and memory <= self._memory + MORE_MB
         return "" if is_back else f"{files} of {self._files} descriptors, {memory} of {self._memory} MB"
 
@@ -79,10 +79,10 @@ def _most(group: Group, measure: Callable[[Path], int]) -> int:
     return max((measure(Path(f"/proc/{pid}")) for service in group.services for pid in service.workers), default=0)
 
 
-def _open_files(process: Path) -> int:
+def open_files(process: Path) -> int:
     return len(list((process / "fd").iterdir()))
 
 
-def _memory_mb(process: Path) -> int:
+def memory_mb(process: Path) -> int:
     found = re.search(r"RssAnon:\s+(\d+)", (process / "status").read_text())
     return int(found[1]) // 1024 if found else 0

@@ -148,12 +148,14 @@ class Service(Standing):
     def examine_log(self, undisturbed: bool, expected: str = "") -> None:
         """Find defects; and that losses and returns of Redis are told in turn where nothing but Redis was troubled.
 
-        Lines with what is `expected` are none.
+        One whose line or cause has what is `expected` in it is none.
         """
         lines = self.log().splitlines()
         for number, line in enumerate(lines):
-            if (found := DEFECT.search(line)) and not (expected and expected in line):
+            if found := DEFECT.search(line):
                 cause = next((later for later in lines[number + 1:] if not later.startswith(" ")), "")
+                if expected and re.search(expected, f"{line}\n{cause}"):
+                    continue
                 self._ledger.find(self.name, f"{found[0]} in the log: {cause.partition(':')[0]}", f"{line}: {cause}")
         told = TOLD.findall("\n".join(lines))
         if undisturbed and told != ["lost", "back"] * (len(told) // 2):

@@ -10,15 +10,16 @@ from datetime import date
 from typing import Any
 
 from bench import machine
-from bench.drills import processes, redis_troubles
+from bench.drills import crowds, exchanges, hostile, mixed, places, processes, redis_troubles
 from bench.drills.drill import Drill, Notes, row
 from bench.processes import missing, stop_on_signal
 from bench.report import SMOKE, save
 from bench.tables import drills_table
 
-DRILLS: tuple[Drill, ...] = (*processes.DRILLS, *redis_troubles.DRILLS)
-# How long everything is mixed by chance.
-MINUTES = 4.0
+DRILLS: tuple[Drill, ...] = (
+    *processes.DRILLS, *redis_troubles.DRILLS, *exchanges.DRILLS, *places.DRILLS, *hostile.DRILLS, *crowds.DRILLS,
+    *mixed.DRILLS,
+)  # fmt: skip
 # Rows as they come, so that a run that is cut off has not been for nothing.
 SO_FAR = SMOKE / "drills-so-far.json"
 
@@ -27,12 +28,12 @@ def main() -> None:
     words = argparse.ArgumentParser(prog="make drills", description=__doc__)
     words.add_argument("--only", nargs="+", choices=[drill.name for drill in DRILLS], default=[])
     words.add_argument("--size", type=float, default=1.0, help="how long, 1 is the whole; less is not to be quoted")
-    words.add_argument("--minutes", type=float, default=MINUTES, help="how long everything is mixed by chance")
+    words.add_argument("--minutes", type=float, default=mixed.MINUTES, help="how long everything is mixed by chance")
     given = words.parse_args()
     stop_on_signal()
     facts = machine.facts()
     machine.raise_open_files()
-    sizes = {True: given.size * given.minutes / MINUTES, False: given.size}
+    sizes = {True: given.size * given.minutes / mixed.MINUTES, False: given.size}
     rows = [
         played(drill, sizes[drill.is_combined]) for drill in DRILLS if not given.only or drill.name in given.only
     ]

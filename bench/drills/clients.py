@@ -23,14 +23,14 @@ class Door(Standing):
     """Where clients knock: a service, or nginx in front of several, which `is_shared`.
 
     `may_refuse`: no exchange is honest, so 503 is an answer; `is_leaving`: new connections may be refused.
-    `slowest` is how many seconds the slowest answer took.
+    `times` are how many seconds each answer took, since somebody took them last.
     """
 
     def __init__(self, name: str, port: int, host: str = "127.0.0.1", is_shared: bool = False) -> None:
         super().__init__(name)
         self.port, self.host, self.is_shared = port, host, is_shared
         self.may_refuse = self.is_leaving = False
-        self.slowest = 0.0
+        self.times: list[float] = []
 
 
 async def ask_on(door: Door, judge: Judge, notes: Notes, number: int) -> None:
@@ -71,7 +71,7 @@ async def _ask(
     notes.requests += 1
     began = time.monotonic()
     answer, = await line.ask(ask)
-    door.slowest = max(door.slowest, time.monotonic() - began)
+    door.times.append(time.monotonic() - began)
     if door.is_shared:
         line.newest.clear()  # The next one may come from another replica, a moment behind.
     if answer.status >= 500 and not door.may_refuse:

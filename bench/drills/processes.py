@@ -1,6 +1,7 @@
 """Workers, the leader and the master are killed, stopped, told to end or to begin anew."""
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -8,11 +9,14 @@ import signal
 import time
 
 from bench.chaos.fleet import GRACEFUL_TIMEOUT, Service
+from bench.chaos.wire import Ask
+from bench.drills.clients import Door
 from bench.drills.drill import FRESH_MS, STALE_MS, Allowed, Drill, Notes
 from bench.drills.front import behind_nginx, join
 from bench.drills.measured import hold
-from bench.drills.scene import scene
+from bench.drills.scene import Scene, scene
 from bench.failures import replicas, streaming, takeover
+from bench.service import metrics_directory
 
 # One of so many requests may be lost on the way through nginx: a GET is tried again, but for an answer that was begun.
 SHARE = 1e-4
@@ -108,6 +112,40 @@ async def stop_worker(notes: Notes, size: float) -> None:
         await stage.recovered()
 
 
+async def churn(notes: Notes, size: float) -> None:
+    """Workers die again and again while somebody scrapes, and files of metrics are spoilt."""
+    async with scene(notes, workers=3) as stage:
+        scraper = asyncio.create_task(_scrape(stage))
+        rng, directory = random.Random(2), metrics_directory(stage.service.workers[0])
+        for _ in range(round(100 * size)):
+            stage.service.upset()
+            if workers := stage.service.workers:
+                os.kill(rng.choice(workers), signal.SIGKILL)
+            await asyncio.sleep(0.15)
+            notes.expect(not scraper.done(), f"no scrapes any more: {scraper}")
+        await stage.recovered()
+        for length in (0, 100):
+            for file in directory.glob("*.db"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.truncate(file, length)
+            stage.judge.restarted(Door("scrapes", 0))
+            metrics = await stage.service.get("/metrics")
+            notes.expect(metrics.status == 200, f"metrics {metrics.status} with files of {length} bytes")
+        scraper.cancel()
+
+
+async def _scrape(stage: Scene) -> None:
+    """For ever, and by way of the oracle, which looks whether counters fall."""
+    door, ask = Door("scrapes", 0), Ask("/metrics")
+    while True:
+        with contextlib.suppress(OSError), contextlib.closing(await stage.line()) as line:
+            answer, = await line.ask(ask)
+            stage.judge.judge(door, line, ask, answer)
+            stage.notes.expect(answer.status == 200, f"metrics {answer.status}")
+            stage.notes.seen["scrapes"] += 1
+        await asyncio.sleep(0.1)
+
+
 async def start_cold(notes: Notes, size: float) -> None:
     """Neither an exchange nor Redis is there: it stays, says so, and serves as soon as one exchange is."""
     async with scene(notes, redis=True) as stage:
@@ -160,6 +198,10 @@ DRILLS = (
           "24 clients and 6 subscribers; 3 workers", "SIGSTOP to a worker; who is connected to it waits 20 s",
           stop_worker, Allowed(lost=48, oldest_ms=4 * FRESH_MS, recovered=STUCK_SECONDS + 4),
           "test_processes.py", (12,)),
+    Drill("churn", "scrapes are answered, and counters never fall, whatever becomes of workers and files",
+          "24 clients, 6 subscribers and a scrape ten times a second; 3 workers",
+          "100 workers killed, one every 0.15 s; then files of metrics emptied and cut", churn, Allowed(lost=1000),
+          "test_shared_places.py", (24,)),
     Drill("start-cold", "started without Redis and without an exchange it stays up, and serves once there is one",
           "24 clients and 6 subscribers; 2 workers", "a start while every exchange refuses and Redis is not there",
           start_cold, Allowed(oldest_ms=STALE_MS, recovered=8), "test_redis_failures.py", (15,)),

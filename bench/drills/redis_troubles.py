@@ -1,14 +1,19 @@
 """Redis killed, hung, full, read-only, slow, emptied, littered, moved: it costs coordination, never an answer."""
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
 from bench.drills.drill import Allowed, Drill, Notes
 from bench.drills.measured import hold
 from bench.drills.scene import Scene, scene
 from bench.failures import outage
 from bench.processes import free_port
+from tests.conftest import RedisServer
+from tests.redis_groups import ClusterGroup, SentinelGroup, asked, pause, resume
 
 LOAD = "24 clients and 6 subscribers each; 2 replicas of 2 workers"
 TROUBLE_SECONDS = 6.0
@@ -90,6 +95,30 @@ async def trouble(befall: Act, mend: Act, notes: Notes, size: float) -> None:
         notes.expect(lost == back, f"{lost} losses of Redis told, and {back} returns")
 
 
+async def fail_over(kind: type[SentinelGroup] | type[ClusterGroup], notes: Notes, size: float) -> None:
+    """The primary dies, is told to hand over, hangs; another one takes its place, and the old one follows it."""
+    directory = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
+    group = kind(directory)
+    try:
+        await asyncio.to_thread(group.start)
+        async with scene(notes, 2, environ={"REDIS_URL": group.url}, uses_redis=True) as stage:
+            if isinstance(group, ClusterGroup):
+                keys = "KEYS", "fastprice:*:round"
+                found = [await asyncio.to_thread(asked, server, *keys) for server in group.servers]
+                group.key = max(found).strip()
+            for how in (RedisServer.stop, group.hand_over, pause)[: max(1, round(3 * size))]:
+                old = await asyncio.to_thread(group.primary)
+                await asyncio.to_thread(group.fail_over, how)
+                await stage.recovered()
+                if how is RedisServer.stop:
+                    await asyncio.to_thread(group.start_again, old)
+                resume(old)
+                await asyncio.sleep(2)
+    finally:
+        await asyncio.to_thread(group.stop)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 async def long_stop(notes: Notes, size: float) -> None:
     part = await outage.measure(max(5, round(40 * size)))
     hold(notes, part, requests="requests", lost="failed", oldest="oldest price served, ms")
@@ -119,6 +148,14 @@ DRILLS = (
               f"Redis {words}", partial(trouble, befall, mend), Allowed(),
               "test_redis_failures.py", PROVES.get(name, (9,)))
         for name, (words, befall, mend) in TROUBLES.items()
+    ),
+    *(
+        Drill(f"redis-{name}", "a fail-over is followed within 2 s of its end, and costs no answer", LOAD,
+              f"the primary of a {words} is killed, hands over, hangs", partial(fail_over, kind),
+              Allowed(recovered=2.5), "test_redis_groups.py", (9,))
+        for name, words, kind in (
+            ("sentinel", "Sentinel group", SentinelGroup), ("cluster", "Cluster", ClusterGroup),
+        )
     ),
     Drill("redis-stopped", "40 s without Redis: no error, p99 as before, back within 5 s",
           "300 connections of hey; 8 workers", "SIGSTOP, and SIGCONT 40 s later", long_stop, Allowed(oldest_ms=5000),

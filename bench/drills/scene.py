@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import random
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.chaos.calm import CONNECTIONS
+from bench.chaos.calm import CONNECTIONS, memory_mb
 from bench.chaos.exchange import NotingExchange
 from bench.chaos.fleet import PAIRS, RedisServer, Service
 from bench.chaos.ledger import Ledger
 from bench.chaos.oracle import INTERVAL, MAX_STALE
 from bench.chaos.wire import PRICES, Ask, Line
+from bench.drills import site
 from bench.drills.clients import Door, ask_on, subscribe
 from bench.drills.drill import Notes
 from bench.drills.judge import Judge
@@ -41,11 +44,14 @@ class Scene:
     retired: list[Service] = field(default_factory=list)
     doors: list[Door] = field(default_factory=list)
     redis: RedisServer | None = None
+    uses_redis: bool = False
     servers: list[RedisServer] = field(default_factory=list)
     wire: Wire | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     inside: Sequence[str] = ()
     files: int = FILES
+    # What every process of a service runs at its start.
+    code: Sequence[str] = ()
     # Lines of the log that a drill provokes are no defect: a traceback always is.
     expected: str = ""
 
@@ -57,11 +63,21 @@ class Scene:
         """One more service, not yet started."""
         name = f"replica{len(self.services) + len(self.retired)}"
         shared = {"REDIS_URL": f"redis://127.0.0.1:{self.wire.port}/0"} if self.wire else {}
-        told = {"WORKERS": str(self.workers)} | shared | dict(self.variables) | variables
+        host = f"127.{random.randrange(64, 255)}.{random.randrange(1, 255)}.1"  # Where nobody else listens.
+        told = {"WORKERS": str(self.workers), "HOST": host} | shared | dict(self.variables) | variables
+        told |= site.environ(self.directory / "site", *self.code)
         service = Service(name, self.directory, self.exchange.url, self.ledger, **told)
         service.inside, service.open_files = self.inside, self.files
         self.services.append(service)
         return service
+
+    async def line(self) -> Line:
+        """One more connection to the first service."""
+        return await Line.to(self.service.port, self.service.host)
+
+    def memory_mb(self) -> int:
+        """Of the largest worker."""
+        return max(memory_mb(Path(f"/proc/{pid}")) for service in self.services for pid in service.workers)
 
     def another_redis(self) -> RedisServer:
         """A Redis that is not yet started, and is ended with everything else."""
@@ -128,7 +144,7 @@ class Scene:
                     *prices, readiness = await line.ask(*asks)
                 if any(answer.status != 200 or answer.json["stale"] for answer in prices):
                     return f"no fresh price: {prices[0].status} {prices[0].body.decode()}"
-                if self.redis and readiness.json["redis"] != "up":
+                if self.uses_redis and readiness.json["redis"] != "up":
                     return f"Redis is {readiness.json['redis']}"
         except OSError as error:
             return f"{type(error).__name__}: {error}"
@@ -145,16 +161,22 @@ class Scene:
 async def scene(
     notes: Notes, replicas: int = 1, workers: int = 2, *, redis: bool = False, doors: bool = True,
     inside: Sequence[str] = (), files: int = FILES, askers: int = ASKERS, expected: str = "",
-    environ: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None, code: Sequence[str] = (), directory: Path | None = None, named: str = "",
+    uses_redis: bool = False,
 ) -> AsyncIterator[Scene]:  # fmt: skip
     """Services that are well, asked by clients, each over doors of its own; what was found goes into the notes."""
-    made = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
+    made = directory or Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
     ledger = Ledger(0)
     exchange = NotingExchange(PAIRS, 7, MAX_STALE * 1000)
     stage = Scene(notes, exchange, Judge(exchange, ledger, notes), ledger, made, workers, variables=environ or {},
-                  inside=inside, files=files, expected=expected)  # fmt: skip
+                  inside=inside, files=files, code=code, expected=expected,
+                  uses_redis=redis or uses_redis)  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
         await exchange.start()
+        if named:
+            # The first source is reached by a name.
+            url = f"{exchange.url.replace('127.0.0.1', named)}/binance"
+            stage.variables = {**stage.variables, "BINANCE_URL": url}
         stack.push_async_callback(exchange.stop)
         pulse = asyncio.create_task(ledger.pulse())
         stack.callback(pulse.cancel)
@@ -178,6 +200,8 @@ async def scene(
             yield stage
         await asyncio.gather(*(service.stop() for service in stage.services if service.process.returncode is None))
         _found(stage)
+    if not (ledger.found or notes.amiss):
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager
@@ -213,6 +237,8 @@ def _found(stage: Scene) -> None:
     """Take over what the oracle has found, and what is in the logs."""
     for service in (*stage.services, *stage.retired):
         service.examine_log(undisturbed=False, expected=stage.expected)
+    if stage.ledger.found:
+        print(f"    its logs are kept in {stage.directory}")
     for what, times in stage.ledger.found.items():
         stage.notes.wrong += times
         stage.notes.seen[what] += times

@@ -65,7 +65,7 @@ def main() -> None:
             (f"{GROUP:,} subscribers, and {PER_MINUTE:,} a minute that come and go", GROUP, 0, PER_MINUTE),
         ):
             with started(server, around, streams) as subject:
-                rows.append(_soaked(name, subject, readers, silent, per_minute, windows, given.minutes * 60 / windows))
+                rows.append(soaked(name, subject, readers, silent, per_minute, windows, given.minutes * 60 / windows))
             print(subscribers_table(rows[-1:]), flush=True)
     result = {"machine": facts, "versions": machine.versions(), "minutes": given.minutes, "rows": rows}
     save("subscribers", result, enough=given.minutes >= MINUTES)
@@ -73,7 +73,7 @@ def main() -> None:
     sys.exit(given.minutes >= CROWDED_MINUTES and any(row["lost"] or row["wrong"] for row in rows))
 
 
-def _soaked(
+def soaked(
     name: str, subject: Subject, readers: int, silent: int, per_minute: int, count: int, window_seconds: float
 ) -> Soaked:
     alone, windows = asked(subject, max(1, round(window_seconds))), list[Measure]()

@@ -1,0 +1,125 @@
+"""Many clients: ten thousand at once, more questions than can be answered, and a million about what does not exist."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+from bench.acceptor import bursts
+from bench.chaos.calm import MORE_MB
+from bench.chaos.clients import PLAIN
+from bench.chaos.wire import PRICES
+from bench.connections.parts import Case
+from bench.drills.drill import Allowed, Drill, Notes
+from bench.drills.flood import Flood
+from bench.drills.scene import Scene, scene
+from bench.peers.rounds import started, surroundings
+from bench.push.__main__ import EXCHANGE_SECONDS
+from bench.push.parts import CROWD, GROUP, QUICK, SILENT
+from bench.push.reader import streams
+from bench.push.servers import fastprice
+from bench.push.soak import Soaked, soaked
+
+LOAD = "24 clients and 6 subscribers; 2 workers"
+UNKNOWN, BATCH, LINES = 1_000_000, 200, 8
+# What a scrape may have at most: every name that clients make up would be one more.
+MOST_SAMPLES, MORE_BY_UNKNOWN_MB = 1500, 16
+# Overload: so many times the requests that are answered at most.
+TIMES, GOODPUT, PEAK_SECONDS, OVERLOADERS, PIPELINED = 3, 0.9, 4.0, 30, 40
+
+
+async def unknown_pairs(notes: Notes, size: float) -> None:
+    """A million names that nobody has heard of: no call, no label, no memory."""
+    async with scene(notes) as stage:
+        before = stage.memory_mb()
+        each = max(1, round(UNKNOWN * size / BATCH / LINES))
+        floods = [await Flood.to(stage.service, 404) for _ in range(LINES)]
+        await asyncio.gather(
+            *(flood.ask_all(_made_up(number, each), BATCH) for number, flood in enumerate(floods))
+        )
+        for flood in floods:
+            notes.requests += flood.right
+            flood.close()
+        calls = await stage.calls_per_interval(2)
+        samples = (await stage.service.get("/metrics")).body.decode().splitlines()
+        grown, named = stage.memory_mb() - before, sum(not line.startswith("#") for line in samples)
+        notes.seen[f"{each * BATCH * LINES:,} unknown pairs"] += 1
+        notes.expect(calls < 1.3, f"{calls:.1f} calls to exchanges per interval")
+        notes.expect(named < MOST_SAMPLES, f"{named} samples in /metrics")
+        notes.expect(grown < MORE_BY_UNKNOWN_MB, f"a worker has grown by {grown} MB")
+        await stage.recovered()
+
+
+def _made_up(number: int, batches: int) -> Iterator[bytes]:
+    rng = random.Random(number)
+    for _ in range(batches):
+        names = (f"{rng.getrandbits(40):x}-usdt" for _ in range(BATCH))
+        yield b"".join(f"GET {PRICES}/{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for name in names)
+
+
+async def overload(notes: Notes, size: float) -> None:
+    """Three times the requests that can be answered: what is answered stays nine tenths of the peak."""
+    async with scene(notes, workers=1, askers=2) as stage:
+        seconds, door = PEAK_SECONDS * max(size, 0.3), stage.doors[0]
+        peak = await _offered(stage, seconds, None)
+        asked, door.times = TIMES * peak, []
+        goodput = await _offered(stage, seconds, asked)
+        notes.requests += round((peak + goodput) * seconds)
+        notes.seen[f"{peak:,.0f} answers per s at most, {goodput:,.0f} of {asked:,.0f} asked per s"] += 1
+        notes.seen[f"a polite client waited {max(door.times) * 1000:.0f} ms at most"] += 1
+        notes.expect(goodput >= GOODPUT * peak, f"{goodput:,.0f} answers per s, of {peak:,.0f} without overload")
+        await stage.recovered()
+
+
+async def _offered(stage: Scene, seconds: float, per_second: float | None) -> float:
+    """Answers per second: to clients that wait for them, or to clients that ask so often and do not wait."""
+    floods = [await Flood.to(stage.service, 200) for _ in range(OVERLOADERS)]
+    every = None if per_second is None else PIPELINED * OVERLOADERS / per_second
+    batch = PLAIN * PIPELINED
+    got = sum(await asyncio.gather(*(flood.within(seconds, batch, PIPELINED, every) for flood in floods)))
+    for flood in floods:
+        flood.close()
+    return got / seconds
+
+
+async def crowd(notes: Notes, size: float) -> None:
+    """Ten thousand connections at once, each of which asks."""
+    measure = await asyncio.to_thread(_burst, bursts.case(4))
+    notes.requests, notes.lost = CROWD, round(measure["errors"])
+    notes.seen[f"p99 {measure['p99_ms']:.0f} ms, slowest {measure['slowest_ms']:.0f} ms"] += 1
+    notes.expect(not measure["overflows"], f"the kernel had no room for {measure['overflows']:.0f} connections")
+
+
+def _burst(case: Case) -> dict[str, float]:
+    with surroundings() as around, started(case.peer, around) as subject:
+        return case.measure(subject, 1)
+
+
+async def crowd_of_subscribers(notes: Notes, size: float) -> None:
+    """Ten thousand that read, and a thousand that never do."""
+    readers = CROWD if size >= 1 else GROUP
+    row = await asyncio.to_thread(_subscribed, readers, 12 * size)
+    notes.events, notes.lost = round(row["events"]), round(row["lost"])
+    notes.requests = row["subscribers"]
+    notes.seen[f"change to last subscriber, p99 {row['p99_ms']:.0f} ms"] += 1
+    grown = row["mb_last"] - row["mb_first"]
+    notes.expect(grown < MORE_MB, f"it has grown by {grown:.0f} MB")
+
+
+def _subscribed(readers: int, seconds: float) -> Soaked:
+    server = fastprice("fastprice", "fastprice", QUICK if readers == GROUP else 1.0)
+    with surroundings(EXCHANGE_SECONDS) as around, started(server, around, streams) as subject:
+        return soaked("", subject, readers, SILENT, 0, 2, seconds / 2)
+
+
+DRILLS = (
+    Drill("unknown-pairs", "made-up pairs cost no call, no memory and no series of metrics", f"{LOAD}; 8 connections",
+          "a million unknown pairs", unknown_pairs, Allowed(), "test_http.py", (23,)),
+    Drill("overload", "three times too much: as much is answered as without, and polite clients too",
+          f"{OVERLOADERS} connections that ask {PIPELINED} times in each write, 2 clients",
+          "three times the requests that a worker can answer", overload, Allowed(), "test_lane.py", (25,)),
+    Drill("crowd", "10,000 connections at once are all answered", "10,000 connections; 4 workers",
+          "all opened by one client at the same moment", crowd, Allowed(), "test_acceptor.py", needs=("cc",)),
+    Drill("crowd-of-subscribers", "10,000 subscribers get every price, whatever others do",
+          "10,000 subscribers; 1 worker", "1,000 more that never read", crowd_of_subscribers, Allowed(),
+          "test_push_reader.py, test_live_stream.py", needs=("cc",)),
+)  # fmt: skip
