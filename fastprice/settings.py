@@ -200,7 +200,7 @@ class Settings:
             text = lower.get(name, "").strip() or environ.get(name, "").strip() or default
             try:
                 return kind.parse(text)
-            except ValueError:
+            except (ValueError, OSError):  # A path may be too long to look at, say.
                 _refuse(name, text, kind.accepted)
 
         own = {each.name: read(each.name.upper(), **each.metadata) for each in fields(cls) if each.metadata}

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bench.processes import free_port as free_port
 from fastprice.market import Market
 from tests.fakes import FakeClock, RecordingEvents
+
+# For an hour of nothing else: `pytest tests/unit/test_bad_input.py --hypothesis-profile thorough`.
+settings.register_profile("thorough", max_examples=20_000, deadline=None)
 
 
 @pytest.fixture

@@ -20,6 +20,9 @@ from fastprice.infrastructure.quote_rows import STRANGE, QuoteRows, quote_row, t
 # Raised when the form changes: a record of another version counts as none.
 VERSION = 4
 MAX_TEXT = 400
+# What a record has at most for each pair and source that there can be, brackets in an exchange's words included. Of
+# hardly anything but brackets, megabytes would be read for half a second.
+LISTS_EACH, BYTES_EACH = 64, 4096
 
 
 class Records:
@@ -35,6 +38,7 @@ class Records:
         # The rows of the pairs of each source, as they were written last: most of them say the same for a long time.
         self._written: dict[str, tuple[Mapping[Pair, PairReport], orjson.Fragment]] = {}
         self._quotes = QuoteRows(self._pairs, self._sources)
+        self._most = (len(self._pairs) + 1) * (len(self._sources) + 1)
 
     async def dump(self, stored: Stored) -> tuple[bytes, bytes, bytes]:
         """The round, the reports and the bans."""
@@ -64,11 +68,23 @@ class Records:
         self._last = tuple(records), stored
         return stored
 
+    def _content(self, record: bytes | None, length: int) -> list[Any]:
+        """The content of a record of this version; ValueError where it is none of ours."""
+        record = record or b"[0]"
+        lists = len(record) - len(record.translate(None, b"[{"))
+        if len(record) > self._most * BYTES_EACH or lists > self._most * LISTS_EACH:
+            raise ValueError("a record of more than there can be")
+        content: list[Any]
+        version, *content = orjson.loads(record)
+        if version != VERSION or len(content) != length:
+            raise ValueError("a record of another version")
+        return content
+
     async def _round(
         self, record: bytes | None
     ) -> tuple[int, tuple[Quote, ...], frozenset[Pair], tuple[StreamReport, ...]]:
         try:
-            made_at_ms, quotes, failing, streams = _content(record, 4)
+            made_at_ms, quotes, failing, streams = self._content(record, 4)
             found = [quote async for row in in_slices(quotes) if (quote := self._quotes.read(row))]
             missing = frozenset(self._pairs[slug] for slug in failing if slug in self._pairs)
             return time_of(made_at_ms), tuple(found), missing, tuple(self._stream(*row) for row in streams)
@@ -82,7 +98,7 @@ class Records:
 
     def _reports(self, record: bytes | None) -> tuple[SourceReport, ...]:
         try:
-            (rows,) = _content(record, 1)
+            (rows,) = self._content(record, 1)
             reports = {row[0]: self._report(row) for row in rows if row[0] in self._sources}
             return tuple(reports.values())
         except STRANGE:
@@ -121,7 +137,7 @@ class Records:
 
     def _bans(self, record: bytes | None) -> tuple[Ban, ...]:
         try:
-            (rows,) = _content(record, 1)
+            (rows,) = self._content(record, 1)
             return tuple(Ban(name, time_of(ms), _words(why) or "") for name, ms, why in rows if name in self._sources)
         except STRANGE:
             return ()
@@ -149,15 +165,6 @@ class _Rows(Mapping[Pair, PairReport]):
 def _pair_row(pair: Pair, said: PairReport) -> list[Any]:
     quote = said.quote and quote_row(said.quote)
     return [pair.slug, quote, said.error, said.error_at_ms, said.unlisted_until_ms, said.deviation, said.distrusted]
-
-
-def _content(record: bytes | None, length: int) -> list[Any]:
-    """The content of a record of this version."""
-    content: list[Any]
-    version, *content = orjson.loads(record or b"[0]")
-    if version != VERSION or len(content) != length:
-        raise ValueError("a record of another version")
-    return content
 
 
 def _optional_time(value: Any) -> int | None:

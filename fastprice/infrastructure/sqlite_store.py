@@ -117,7 +117,7 @@ class SqliteStore:
         while True:
             try:
                 return operation(self._open())
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy:
                     self._close()
@@ -151,7 +151,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     found = _identity(path)
     try:
         return _prepared(path)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if not _damaged(error):
             raise
         _remove(path, found)
@@ -160,9 +160,9 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _damaged(error: Exception) -> bool:
     """Whether the file is no database of ours (any more), rather than busy, full or out of reach."""
-    # SQLITE_ERROR says that a statement does not fit the tables: they are not ours.
-    unfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
-    return isinstance(error, sqlite3.DatabaseError) and (unfit or not isinstance(error, sqlite3.OperationalError))
+    # SQLITE_ERROR says that a statement does not fit the tables. A message that quotes a damaged one may be no text.
+    unfit = isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    return unfit or isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
 
 
 def _remove(path: Path, found: tuple[int, int]) -> None:
@@ -185,7 +185,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
             connection.executescript(_SCHEMA)
         elif version != SCHEMA_VERSION:
             raise sqlite3.DatabaseError("another version")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection

@@ -1,8 +1,11 @@
 """What a client would rather have: a page or JSON, and in which language (RFC 9110, 12.5)."""
 
+import re
 from collections.abc import Iterable
 
 LANGUAGES = ("en", "ru")
+# Three digits at most, as the standard has it: "inf" and "nan" are no weights.
+_WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
 def prefers_page(accept: str) -> bool:
@@ -43,6 +46,4 @@ def _weights(field: str) -> dict[str, float]:
 
 
 def _weight(text: str) -> float:
-    # Three digits at most, as the standard has it: "inf" and "nan" are no weights.
-    is_weight = text[:1] in ("0", "1") and len(text) <= 5 and text.replace(".", "", 1).isdigit()
-    return min(1.0, float(text)) if is_weight else 0.0
+    return float(text) if _WEIGHT.fullmatch(text) else 0.0

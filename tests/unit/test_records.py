@@ -217,3 +217,9 @@ def test_anything_in_place_of_content_is_read_without_failing(content: Any) -> N
     stored = load(content, content, content, content, content)
     assert all(isinstance(pair, Pair) for pair in stored.failing)
     assert load(reports=[content], bans=[content], quotes=[content]).quotes == ()
+
+
+def test_words_of_an_exchange_may_have_many_brackets() -> None:
+    words = "[{" * 60
+    report = replace(REPORT, error=words, pairs={pair: PairReport(error=words) for pair in (ETH, BTC)})
+    assert fresh().load(fresh().dump(replace(EVERYTHING, reports=(report,)))).reports == (report,)

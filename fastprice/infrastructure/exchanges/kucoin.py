@@ -60,6 +60,9 @@ _STREAM_ERRORS: Errors = {
     SourceDown: ("token is", "ping timeout"),
 }  # fmt: skip
 
+# With rarer pings, a connection without news would be taken for a dead one.
+_MAX_PING_SECONDS = 30.0
+
 
 def _address(reply: Reply) -> Address:
     """Where the token is good for; the times of its pings are in milliseconds."""
@@ -69,7 +72,7 @@ def _address(reply: Reply) -> Address:
     if not token or not endpoint:
         raise InvalidReply("the body has no token, or no endpoint")
     url = f"{endpoint}?token={quote(token, safe='')}&connectId={reply.received_at_ms}"
-    return Address(url, (interval or 0.0) / 1000)
+    return Address(url, min((interval or 0.0) / 1000, _MAX_PING_SECONDS))
 
 
 def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:

@@ -16,7 +16,9 @@ from fastprice.infrastructure.exchanges.strict_json import read_json
 # Staying away for less would be no cool-down; for longer than three days (Binance's longest ban), a mistake.
 MIN_COOL_DOWN_SECONDS, MAX_COOL_DOWN_SECONDS = 1.0, 3 * 86400.0
 
-MAX_LINE = 160
+MAX_LINE, MAX_DIGITS = 160, 400
+# How much of a refusal is searched for words: the pages that say no are a few kilobytes long.
+MAX_REFUSAL_BYTES = 64 * 1024
 
 # An exchange's error codes, by what they are to us.
 Errors = Mapping[type[SourceError], Collection[str]]
@@ -105,7 +107,7 @@ def spoken(kind: type[SourceError], message: str) -> SourceError:
 
 def names_a_place(reply: Reply) -> bool:
     """Whether a refusal speaks of where we are rather than of what we did."""
-    return _PLACE.search(reply.body) is not None
+    return _PLACE.search(reply.body[:MAX_REFUSAL_BYTES]) is not None
 
 
 def retry_after(reply: Reply, default: float) -> float:
@@ -129,7 +131,8 @@ def cool_down(seconds: float) -> float:
 
 def decimal(text: str) -> float | None:
     """A number written without a sign, whole or with a fraction; None for any other text."""
-    return float(text) if _DECIMAL.fullmatch(text) else None
+    # So many digits are infinite already, and a million of them would be read for long.
+    return float(text[:MAX_DIGITS]) if _DECIMAL.fullmatch(text) else None
 
 
 def seconds_left(header: str, per_second: float = 1.0, is_time: bool = False) -> Callable[[Reply], float | None]:
@@ -144,7 +147,8 @@ def seconds_left(header: str, per_second: float = 1.0, is_time: bool = False) ->
 
 def one_line(message: str) -> str:
     """Words from outside made fit for a log: printable, one line, not long."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in message)
+    # There may be megabytes of them; what follows so many cannot be in the line, unless all before it is blank.
+    printable = "".join(letter if letter.isprintable() else " " for letter in message[: 10 * MAX_LINE])
     return " ".join(printable.split())[:MAX_LINE]
 
 
