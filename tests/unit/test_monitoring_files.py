@@ -121,6 +121,13 @@ def test_every_sum_and_every_join_keeps_clusters_and_namespaces_apart() -> None:
     assert [rule.get("record") for rule in rules("record") if "on ()" in rule["expr"]] == ["job:fastprice_replicas_up:sum"]
 
 
+def test_replicas_that_went_together_with_prometheus_are_forgotten_before_they_are_told_of() -> None:
+    command = yaml.safe_load((ROOT / "docker-compose.scale.yml").read_text())["services"]["prometheus"]["command"]
+    lookback, = (word.partition("=")[2] for word in command if "lookback" in word)
+    told, = (alert["for"] for alert in ALERTS if alert["alert"] == "SeveralCallers")
+    assert (lookback, told) == ("1m", "2m")
+
+
 def test_a_name_that_nobody_has_would_be_found() -> None:
     assert named('sum by (job) (rate(a_total{x="y"}[5m])) / on (job) group_left () b:c:d > bool 0 or up') == {
         "a_total", "b:c:d", "up",
