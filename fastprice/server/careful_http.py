@@ -50,7 +50,7 @@ class CarefulProtocol(LingeringProtocol):
         self._line_bytes = 0
         self._parts = 0  # Of what the bytes being read are part: messages, and pieces of a body.
         self._unread_since: float | None = None
-        self._streams = False
+        self._streams = self._has_heard_all = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,6 +80,8 @@ class CarefulProtocol(LingeringProtocol):
         uvicorn would send chunks, which a client of HTTP/1.0 does not know.
         """
         self._streams, cycle = True, self.cycle
+        if self._has_heard_all:  # The end came between the request and its task. The first event is sent all the same.
+            self.loop.call_soon(self.transport.close)
         socket = self.transport.get_extra_info("socket")
         if socket is not None:
             socket.setsockopt(SOL_SOCKET, SO_SNDBUF, STREAM_SNDBUF)
@@ -90,6 +92,7 @@ class CarefulProtocol(LingeringProtocol):
         return lambda: setattr(cycle, "expected_content_length", 0)
 
     def eof_received(self) -> bool:  # type: ignore[override]
+        self._has_heard_all = True
         if self._streams:
             self.transport.close()
         return super().eof_received()
