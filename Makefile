@@ -244,6 +244,10 @@ roll: docker  ## replace the replicas one by one, without losing a request
 	@$(SIMULATED) $(COMPOSE) -f docker-compose.scale.yml build app
 	@$(SIMULATED) PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) docker/roll.sh
 
+.PHONY: reload
+reload: docker  ## let nginx take over changed settings and certificates, without losing a request
+	@$(SIMULATED) PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) docker/reload.sh
+
 .PHONY: down
 down: docker  ## stop and remove what these five started
 	@$(COMPOSE) -f docker-compose.scale.yml --profile market --profile monitoring down --remove-orphans

@@ -96,6 +96,8 @@ class Front:
     replicas: dict[str, Replica]
     replica_port: int
     process: asyncio.subprocess.Process
+    source: Path
+    environ: dict[str, str]
     log: list[str] = field(default_factory=list)
 
     async def add(self, host: str) -> Replica:
@@ -103,6 +105,15 @@ class Front:
         await replica.start(self.replica_port)
         self.names.addresses.append(host)
         return replica
+
+    async def reload(self, **environ: str) -> tuple[int, str]:
+        """Take over what the source and these settings say: the exit code of that, and what it told."""
+        process = await asyncio.create_subprocess_exec(
+            "sh", str(self.source / "start.sh"), "reload", env={**self.environ, **environ},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        told, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        return process.returncode or 0, told.decode()
 
     async def send(self, message: bytes, port: int = 0) -> bytes:
         """All that comes back for these bytes until the connection is closed, or reset."""
@@ -136,12 +147,9 @@ class Front:
         raise AssertionError("".join(self.log))
 
 
-def _text(port: int, status_port: int, quicker: bool) -> str:
-    """The configuration as it is, but for its ports, which may be taken, and for its patience."""
+def _text(quicker: bool) -> str:
+    """The configuration as it is, but for its patience."""
     text = (SOURCE / "nginx.conf").read_text()
-    for old, new in (("listen 8000 ", f"listen {port} "), ("listen 8081;", f"listen {status_port};")):
-        assert old in text
-        text = text.replace(old, new)
     if quicker:
         for old, new in QUICKER.items():
             assert old in text
@@ -155,19 +163,23 @@ async def fronted(directory: Path, replicas: int = 1, *, quicker: bool = False, 
     assert shutil.which("nginx", path=_path()), "nginx is missing: `make nginx` installs it"
     source = shutil.copytree(SOURCE, directory / "source")
     port, status_port, replica_port = free_port(), free_port(), free_port()
-    (source / "nginx.conf").write_text(_text(port, status_port, quicker))
+    (source / "nginx.conf").write_text(_text(quicker))
     transport, names = await asyncio.get_running_loop().create_datagram_endpoint(Names, ("127.0.0.1", 0))
     settings = {
+        **os.environ,
         "NGINX_RUN": str(directory / "run"),
+        "NGINX_PORT": str(port),
+        "NGINX_STATUS_PORT": str(status_port),
         "REPLICAS": f"app:{replica_port}",
         "RESOLVER": f"127.0.0.1:{transport.get_extra_info('sockname')[1]}",
         "PATH": _path(),
+        **environ,
     }
     process = await asyncio.create_subprocess_exec(
-        "sh", str(source / "start.sh"), env={**os.environ, **settings, **environ},
+        "sh", str(source / "start.sh"), env=settings,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )
-    front = Front(port, status_port, names, {}, replica_port, process)
+    front = Front(port, status_port, names, {}, replica_port, process, source, settings)
     reading = asyncio.create_task(_read(process, front.log))
     try:
         for number in range(replicas):

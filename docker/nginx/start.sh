@@ -1,15 +1,26 @@
 #!/bin/sh
-# Starts nginx with what can be known only here: where the replicas are, and what this nginx is able to do.
+# start.sh           starts nginx with what can be known only here: its replicas, its settings, what its version can do.
+# start.sh reload    lets the nginx that runs here take over what nginx.conf, the environment and the certificates say by
+#                    now, without losing a request. What cannot be used is told and changes nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 run=${NGINX_RUN:-/run/fastprice}
+new=$run/new
 replicas=${REPLICAS:-app:8000}
 version=$(nginx -v 2>&1); version=${version##*/}; version=${version%% *}
 
-mkdir -p "$run"
-{
+refuse() { echo "$1" >&2; exit 2; }
+since() { [ "$(printf '%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ]; }
+# The value of a variable, which has to be a whole number.
+number() {
+  eval "value=\${$1:-$2}"
+  case $value in *[!0-9]*) refuse "$1 is '$value', and has to be a whole number" ;; esac
+  echo "$value"
+}
+
+chosen() {
   echo "resolver ${RESOLVER:-127.0.0.11} valid=1s ipv6=off;"
-  if [ "$(printf '%s\n' 1.27.3 "$version" | sort -V | head -n 1)" = 1.27.3 ]; then
+  if since 1.27.3; then
     # Looks the name up again by itself, and keeps connections to every replica open.
     echo "upstream replicas { zone replicas 512k; server $replicas resolve max_fails=0;"
     echo "  keepalive 512; keepalive_requests 100000; keepalive_timeout 60s; }"
@@ -18,12 +29,36 @@ mkdir -p "$run"
     # An older nginx does the former only for a name in a variable, and then opens a connection for each request.
     echo "map \"\" \$replicas { default $replicas; }"
   fi
+  # A worker that ends tells so in its next answer, instead of closing where a request may be on its way.
+  if since 1.27.4; then echo "keepalive_min_timeout 5s;"; fi
   if [ "${MICRO_CACHE:-0}" = 1 ]; then cache=prices; else cache=off; fi
   echo "map \"\" \$micro_cache { default $cache; }"
   echo "map \"\" \$logged { default ${NGINX_ACCESS_LOG:-1}; }"
-} > "$run/chosen.conf"
-echo "limit_conn streams ${STREAMS_PER_ADDRESS:-100};" > "$run/streams.conf"
+}
 
-# Paths in nginx.conf are relative to where it stands, and that has to be where this can write.
-cp "$here/nginx.conf" "$run/nginx.conf"
-exec nginx -p "$run" -c nginx.conf -g "daemon off; worker_processes ${NGINX_WORKERS:-2};" "$@"
+workers=$(number NGINX_WORKERS 2)
+streams=$(number STREAMS_PER_ADDRESS 100)
+
+rm -rf "$new"
+mkdir -p "$new"
+echo "worker_processes $workers;" > "$new/workers.conf"
+chosen > "$new/chosen.conf"
+echo "listen ${NGINX_PORT:-8000} backlog=4096;" > "$new/listen.conf"
+echo "listen ${NGINX_STATUS_PORT:-8081};" > "$new/listen_status.conf"
+echo "limit_conn streams $streams;" > "$new/streams.conf"
+# Its directory has to be where this can write.
+cp "$here/nginx.conf" "$new/"
+
+case ${1:-start} in
+  start)
+    rm -rf "$run/conf"
+    mv "$new" "$run/conf"
+    exec nginx -p "$run" -c conf/nginx.conf -g "daemon off;" ;;
+  reload)
+    [ -s "$run/nginx.pid" ] || refuse "no nginx runs with $run"
+    nginx -q -t -p "$run" -c new/nginx.conf || refuse "nginx goes on with what it had"
+    rm -rf "$run/conf"
+    mv "$new" "$run/conf"
+    kill -HUP "$(cat "$run/nginx.pid")" ;;
+  *) refuse "usage: start.sh [reload]" ;;
+esac

@@ -41,7 +41,7 @@ MEASUREMENTS = {
     "bench-agreement": ("QUICK=1", "smoke test"),
 }
 SERVERS = ("run", "demo")
-CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "down", "logs")
+CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "reload", "down", "logs")
 OTHERS = ("help", "quote", "audit", "rules", "clean", "screenshots")
 # Each with the reason why it is not run here.
 NOT_RUN = {

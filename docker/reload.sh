@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# reload.sh: let the nginx that runs take over docker/nginx, its settings and its certificates as they are now.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+nginx=$(docker compose -f docker-compose.scale.yml ps --quiet nginx)
+[ -n "$nginx" ] || { echo "no nginx runs; make scale starts one" >&2; exit 1; }
+# With the files that it was made of, of which there may be more than one.
+COMPOSE_FILE=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$nginx")
+export COMPOSE_FILE COMPOSE_PATH_SEPARATOR=,
+# A container keeps the environment that it was made with, so what a new one would get is handed over.
+given=$(docker compose run --rm --no-deps --no-TTY --entrypoint env nginx)
+settings=()
+while read -r line; do settings+=(--env "$line"); done <<<"$given"
+docker compose exec --no-TTY "${settings[@]}" nginx sh /etc/nginx/fastprice/start.sh reload
