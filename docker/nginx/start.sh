@@ -38,6 +38,19 @@ chosen() {
 
 workers=$(number NGINX_WORKERS 2)
 streams=$(number STREAMS_PER_ADDRESS 100)
+requests=$(number REQUESTS_PER_ADDRESS 0)
+connections=$(number CONNECTIONS_PER_ADDRESS 0)
+case ${TRUSTED_PROXIES:-} in *[!0-9a-fA-F.:/,]*) refuse "TRUSTED_PROXIES is '$TRUSTED_PROXIES', and has to be addresses or networks, separated by commas" ;; esac
+
+# Who a client is, and how much of this one may ask for.
+clients() {
+  for proxy in $(echo "${TRUSTED_PROXIES:-}" | tr , ' '); do echo "set_real_ip_from $proxy;"; done
+  if [ "$requests" != 0 ]; then echo "limit_req_zone \$binary_remote_addr zone=requests:8m rate=${requests}r/s;"; fi
+}
+limits() {
+  if [ "$requests" != 0 ]; then echo "limit_req zone=requests burst=$requests nodelay;"; fi
+  if [ "$connections" != 0 ]; then echo "limit_conn connections $connections;"; fi
+}
 
 rm -rf "$new"
 mkdir -p "$new"
@@ -46,6 +59,8 @@ chosen > "$new/chosen.conf"
 echo "listen ${NGINX_PORT:-8000} backlog=4096;" > "$new/listen.conf"
 echo "listen ${NGINX_STATUS_PORT:-8081};" > "$new/listen_status.conf"
 echo "limit_conn streams $streams;" > "$new/streams.conf"
+clients > "$new/clients.conf"
+limits > "$new/limits.conf"
 # Its directory has to be where this can write.
 cp "$here/nginx.conf" "$new/"
 
