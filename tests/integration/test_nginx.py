@@ -33,6 +33,18 @@ async def test_whatever_clients_send_along_the_replica_gets_the_same_bytes(tmp_p
         assert seen(front) == [PLAIN_HEAD] * 3
 
 
+async def test_replica_is_told_who_asks_where_no_heads_are_learned_and_nowhere_else(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        for path in "/", "/api", "/api/", "/docs", "/docs/docs.js", "/page/1/page.js", "/openapi.json", f"{PRICE}/recent":
+            await front.ask(path, X_Request_ID="order-17", X_Forwarded_For="192.0.2.1")
+            head = seen(front)[-1]
+            assert head.startswith(b"GET %s HTTP/1.1\r\nHost: fastprice\r\n" % path.encode()), path
+            assert b"\r\nX-Request-ID: order-17\r\n" in head and b"\r\nX-Forwarded-For: 127.0.0.1\r\n" in head, path
+        for path in "/api/v1/prices", f"{PRICE}/sources", f"{PRICE}/stream", "/api/v1/stream", "/health/liveness":
+            await front.ask(path, X_Request_ID="order-17")
+            assert seen(front)[-1] == PLAIN_HEAD.replace(PRICE.encode(), path.encode()), path
+
+
 async def test_a_condition_reaches_the_replica(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         front.replicas["127.0.0.2"].says = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'
