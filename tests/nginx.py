@@ -147,6 +147,16 @@ class Front:
         raise AssertionError("".join(self.log))
 
 
+def unchunked(reply: Reply) -> bytes:
+    """The body of an answer, which nginx sends in chunks where it does not know the length."""
+    if reply.headers.get("transfer-encoding") != "chunked":
+        return reply.body
+    body, rest = b"", reply.body
+    while size := int((line := rest.partition(b"\r\n"))[0], 16):
+        body, rest = body + line[2][:size], line[2][size + 2 :]
+    return body
+
+
 def _text(quicker: bool) -> str:
     """The configuration as it is, but for its patience."""
     text = (SOURCE / "nginx.conf").read_text()
@@ -169,6 +179,7 @@ async def fronted(directory: Path, replicas: int = 1, *, quicker: bool = False, 
         **os.environ,
         "NGINX_RUN": str(directory / "run"),
         "NGINX_PORT": str(port),
+        "NGINX_ACCESS_LOG": "1",
         "NGINX_STATUS_PORT": str(status_port),
         "REPLICAS": f"app:{replica_port}",
         "RESOLVER": f"127.0.0.1:{transport.get_extra_info('sockname')[1]}",

@@ -33,9 +33,14 @@ chosen() {
   if since 1.27.4; then echo "keepalive_min_timeout 5s;"; fi
   if [ "${MICRO_CACHE:-0}" = 1 ]; then cache=prices; else cache=off; fi
   echo "map \"\" \$micro_cache { default $cache; }"
-  echo "map \"\" \$logged { default ${NGINX_ACCESS_LOG:-1}; }"
+  echo "map \"\" \$logged { default $logged; }"
 }
 
+case ${NGINX_ACCESS_LOG:-sample} in
+  0 | 1) logged=$NGINX_ACCESS_LOG ;;
+  sample) logged='$sampled' ;;
+  *) refuse "NGINX_ACCESS_LOG is '$NGINX_ACCESS_LOG', and has to be sample, 1 for every request, or 0" ;;
+esac
 workers=$(number NGINX_WORKERS 2)
 streams=$(number STREAMS_PER_ADDRESS 100)
 requests=$(number REQUESTS_PER_ADDRESS 0)
@@ -52,17 +57,26 @@ limits() {
   if [ "$connections" != 0 ]; then echo "limit_conn connections $connections;"; fi
 }
 
+listen() {
+  echo "listen ${NGINX_PORT:-8000} backlog=4096;"
+  [ -n "${TLS_CERTIFICATE:-}" ] || return 0
+  if since 1.25.1; then echo "http2 on;"; http2=; else http2=http2; fi
+  echo "listen ${NGINX_TLS_PORT:-8443} ssl $http2 backlog=4096;"
+  echo "ssl_certificate $TLS_CERTIFICATE; ssl_certificate_key ${TLS_KEY:?};"
+  echo "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:8m; ssl_session_timeout 1d; ssl_session_tickets off;"
+}
+
 rm -rf "$new"
 mkdir -p "$new"
 echo "worker_processes $workers;" > "$new/workers.conf"
 chosen > "$new/chosen.conf"
-echo "listen ${NGINX_PORT:-8000} backlog=4096;" > "$new/listen.conf"
+listen > "$new/listen.conf"
 echo "listen ${NGINX_STATUS_PORT:-8081};" > "$new/listen_status.conf"
 echo "limit_conn streams $streams;" > "$new/streams.conf"
 clients > "$new/clients.conf"
 limits > "$new/limits.conf"
 # Its directory has to be where this can write.
-cp "$here/nginx.conf" "$new/"
+cp "$here/nginx.conf" "$here/index.conf" "$here/traced.conf" "$new/"
 
 case ${1:-start} in
   start)

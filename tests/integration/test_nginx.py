@@ -13,7 +13,7 @@ import pytest
 
 from fastprice.market import Market
 from fastprice.settings import Settings
-from tests.nginx import PRICE, SOURCE, Front, answer, fronted
+from tests.nginx import PRICE, SOURCE, Front, answer, fronted, unchunked
 from tests.service import polling, running
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +63,8 @@ async def test_answers_come_through_nginx_as_the_service_gives_them(market: Mark
                 assert (fronted_reply.status, fronted_reply.headers["content-type"]) == (
                     direct.status, direct.headers["content-type"],
                 )
+            index = unchunked(await front.ask("/api/"))
+            assert b"/health/liveness" in index and not (b"readiness" in index or b"metrics" in index)
             reply = await front.ask()
             assert json.loads(reply.body)["symbol"] == "ETH-USDT"
             assert reply.headers["cache-control"].startswith("public, max-age=")
@@ -124,9 +126,9 @@ async def test_the_port_of_operators_has_the_metrics_of_a_replica_and_nothing_el
 
 async def test_large_heads_and_bodies_are_refused_before_a_replica_sees_them(tmp_path: Path) -> None:
     async with fronted(tmp_path, quicker=True) as front:
-        assert (await front.ask(Cookie="x" * 5000)).status == 400
+        assert (await front.ask(Cookie="x" * 5000)).status == 431
         assert (await front.ask(f"{PRICE}?{'x' * 5000}")).status == 414
-        assert (await front.ask(**{f"X-{n}": "x" * 4000 for n in range(8)})).status == 400
+        assert (await front.ask(**{f"X-{n}": "x" * 4000 for n in range(8)})).status == 431
         said = await front.send(f"POST {PRICE} HTTP/1.1\r\nHost: front\r\nContent-Length: 2000\r\n\r\n".encode())
         assert said.startswith(b"HTTP/1.1 413 ") and b'"code":"content_too_large"' in said
         assert not seen(front)
@@ -135,7 +137,8 @@ async def test_large_heads_and_bodies_are_refused_before_a_replica_sees_them(tmp
 REFUSED = {
     "no request": (b"garbage\r\n\r\n", 400, "bad_request"),
     "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
-    "a head that is too long": (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: %s\r\n\r\n" % (b"x" * 5000), 400, "bad_request"),
+    "a head that is too long": (b"GET / HTTP/1.1\r\nHost: a\r\nCookie: %s\r\n\r\n" % (b"x" * 5000), 431, "request_header_fields_too_large"),
+    "an address that is too long": (b"GET /%s HTTP/1.1\r\nHost: a\r\n\r\n" % (b"x" * 5000), 414, "uri_too_long"),
     "an address that leads out": (b"GET /../x HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
     "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
     "a large body": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n", 413, "content_too_large"),

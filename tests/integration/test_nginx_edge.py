@@ -1,0 +1,107 @@
+"""nginx at the edge of the net: TLS, compression, an index of what can be reached, and a log that does not drown."""
+
+import asyncio
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port
+from tests.nginx import PRICE, Front, answer, fronted, unchunked
+from tests.service import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+LARGE = json.dumps({"prices": [{"symbol": f"C{number}-USDT"} for number in range(200)], "unavailable": []})
+
+
+def heads(front: Front) -> str:
+    return b"".join(head for replica in front.replicas.values() for head in replica.heads).decode().lower()
+
+
+async def test_large_answers_are_compressed_and_conditions_hold_and_a_price_is_left_as_it_is(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        replica = front.replicas["127.0.0.2"]
+        replica.says = answer(body=LARGE)
+        packed = await front.ask("/api/v1/prices", Accept_Encoding="gzip")
+        assert packed.headers["content-encoding"] == "gzip" and packed.headers["vary"] == "Accept-Encoding"
+        assert packed.headers["etag"] == 'W/"1"', "the bytes are not those of the strong one"
+        assert gzip.decompress(unchunked(packed)).decode() == LARGE
+        plain = await front.ask("/api/v1/prices")
+        assert plain.headers["etag"] == '"1"' and plain.body.decode() == LARGE
+        await front.ask("/api/v1/prices", Accept_Encoding="gzip", If_None_Match='W/"1"')
+        assert 'if-none-match: w/"1"\r\n' in heads(front), "the replica compares, and takes a weak one as well"
+        replica.says = answer()
+        price = await front.ask(Accept_Encoding="gzip")
+        assert "content-encoding" not in price.headers and "vary" not in price.headers and price.headers["etag"] == '"1"'
+
+
+async def test_the_index_names_nothing_that_cannot_be_reached(tmp_path: Path) -> None:
+    index = '{"liveness":"/health/liveness","readiness":"/health/readiness","metrics":"/metrics","openapi":"/openapi.json"}'
+    async with fronted(tmp_path) as front:
+        front.replicas["127.0.0.2"].says = answer(body=index)
+        for path in "/api/", "/api", "/":
+            told = json.loads(unchunked(await front.ask(path)))
+            assert told == {"liveness": "/health/liveness", "openapi": "/openapi.json"}, path
+
+
+async def test_the_log_keeps_what_goes_wrong_and_a_sample_of_the_rest(tmp_path: Path) -> None:
+    async with fronted(tmp_path, NGINX_ACCESS_LOG="sample") as front:
+        for number in range(50):
+            await front.ask(X_Request_ID=f"well-{number}")
+        await front.replicas["127.0.0.2"].stop()
+        assert (await front.ask(X_Request_ID="wrong")).status == 503
+        assert (await front.logged("wrong"))["status"] == 503
+    assert sum('"id":"well-' in line for line in front.log) < 10
+
+
+async def test_a_setting_of_nginx_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        for name, value in {
+            "NGINX_ACCESS_LOG": "some", "REQUESTS_PER_ADDRESS": "-1", "CONNECTIONS_PER_ADDRESS": "1.5",
+        }.items():  # fmt: skip
+            code, told = await front.reload(**{name: value})
+            assert code == 2 and told.count("\n") == 1 and told.startswith(f"{name} is '{value}', and has to be "), name
+
+
+@pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="openssl or curl is not here")
+async def test_tls_is_served_over_http_2_and_a_renewed_certificate_is_taken_over(tmp_path: Path) -> None:
+    port = free_port()
+    await certificate(tmp_path, "old.example")
+    cert, key = f"{tmp_path}/cert.pem", f"{tmp_path}/key.pem"
+    async with fronted(tmp_path / "front", TLS_CERTIFICATE=cert, TLS_KEY=key, NGINX_TLS_PORT=str(port)) as front:
+        assert await asked_by_curl(tmp_path, "old.example", port) == "2 200"
+        assert await asked_by_curl(tmp_path, "old.example", port, "--tls-max", "1.1") == "0 000"
+        await certificate(tmp_path, "new.example")
+        assert await front.reload() == (0, "")
+        async with asyncio.timeout(PATIENCE):
+            while await asked_by_curl(tmp_path, "new.example", port) != "2 200":
+                await asyncio.sleep(0.05)
+        assert (await front.ask()).status == 200, "the plain port goes on"
+
+
+async def certificate(directory: Path, name: str) -> None:
+    """A certificate for a name, which signs itself."""
+    await said_by(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
+        "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", f"{directory}/key.pem",
+        "-out", f"{directory}/cert.pem",
+    )  # fmt: skip
+
+
+async def asked_by_curl(directory: Path, name: str, port: int, *more: str) -> str:
+    """The version of HTTP and the status; zeros where the connection did not come about."""
+    return await said_by(
+        "curl", "--silent", "--cacert", f"{directory}/cert.pem", "--connect-to", f"{name}:443:127.0.0.1:{port}",
+        "--output", "/dev/null", "--write-out", "%{http_version} %{http_code}", *more, f"https://{name}{PRICE}",
+    )  # fmt: skip
+
+
+async def said_by(*words: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+    return said.decode()
