@@ -205,6 +205,14 @@ chaos-streams: $(VENV)/run.done  ## ten minutes of seeded faults of streams, eve
 drills: $(VENV)/run.done redis-server nginx hey  ## every failure we know, under load, with each answer judged; half an hour
 	@$(BIN)/python -m bench.drills $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(if $(COMBINED),--minutes $(COMBINED))
 
+.PHONY: drills-soak
+drills-soak: $(VENV)/run.done redis-server  ## an hour of load, after which a worker holds what it held before; SIZE=0.1 for six minutes
+	@$(BIN)/python -m bench.drills --only soak $(if $(SIZE),--size $(SIZE))
+
+.PHONY: drills-protections
+drills-protections: $(VENV)/run.done redis-server nginx hey  ## take each protection away, and see a drill notice
+	@$(BIN)/python -m bench.drills.protections $(if $(ONLY),--only $(ONLY))
+
 # Sooner, and somewhere else: WAIT=1 DIRECTORY=/tmp make screenshots
 WAIT ?= 240
 

@@ -256,6 +256,18 @@ def drills_table(rows: Iterable[Mapping[str, Any]]) -> str:
     )  # fmt: skip
 
 
+def protections_tables(result: Result) -> str:
+    return f"{result['date']}.\n\n{protections_table(result['rows'])}"
+
+
+def protections_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    return table(
+        ("what is taken away", "the drill that notices", "what it says then"),
+        ([f"**{row['name']}**: {row['what']}", row["drill"], "; ".join(row["seen"]) if row["noticed"] else "NOTHING"]
+         for row in rows),
+    )  # fmt: skip
+
+
 def lies_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return table(
         ("mode", "who lies", "wrong price served, s", "allowed", "answers judged"),

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from bench import machine
-from bench.drills import crowds, exchanges, hostile, mixed, places, processes, redis_troubles
+from bench.drills import crowds, exchanges, hostile, mixed, places, processes, redis_troubles, soak
 from bench.drills.drill import Drill, Notes, row
 from bench.processes import missing, stop_on_signal
 from bench.report import SMOKE, save
@@ -20,13 +20,15 @@ DRILLS: tuple[Drill, ...] = (
     *processes.DRILLS, *redis_troubles.DRILLS, *exchanges.DRILLS, *places.DRILLS, *hostile.DRILLS, *crowds.DRILLS,
     *mixed.DRILLS,
 )  # fmt: skip
+ALL = (*DRILLS, soak.DRILL)
+USUAL = {drill.name for drill in DRILLS}
 # Rows as they come, so that a run that is cut off has not been for nothing.
 SO_FAR = SMOKE / "drills-so-far.json"
 
 
 def main() -> None:
     words = argparse.ArgumentParser(prog="make drills", description=__doc__)
-    words.add_argument("--only", nargs="+", choices=[drill.name for drill in DRILLS], default=[])
+    words.add_argument("--only", nargs="+", choices=[drill.name for drill in ALL], default=[])
     words.add_argument("--size", type=float, default=1.0, help="how long, 1 is the whole; less is not to be quoted")
     words.add_argument("--minutes", type=float, default=mixed.MINUTES, help="how long everything is mixed by chance")
     given = words.parse_args()
@@ -34,9 +36,7 @@ def main() -> None:
     facts = machine.facts()
     machine.raise_open_files()
     sizes = {True: given.size * given.minutes / mixed.MINUTES, False: given.size}
-    rows = [
-        played(drill, sizes[drill.is_combined]) for drill in DRILLS if not given.only or drill.name in given.only
-    ]
+    rows = [played(drill, sizes[drill.is_combined]) for drill in ALL if drill.name in (given.only or USUAL)]
     result = {"date": f"{date.today():%Y-%m-%d}", "machine": facts, "versions": machine.versions(), "rows": rows}
     print(drills_table(rows))
     save("drills", result, enough=given.size >= 1 and not given.only)

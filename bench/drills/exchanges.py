@@ -80,6 +80,16 @@ async def lies(notes: Notes, size: float) -> None:
         notes.expect(grown < MORE_MB, f"a worker has grown by {grown} MB")
 
 
+async def jumps(notes: Notes, size: float) -> None:
+    """One source that is far off: nobody else says so, and nobody is served that."""
+    async with scene(notes) as stage:
+        for factor in (1.5, 0.5, 1.06):
+            stage.exchange.set_fault(FIRST, "jump", factor=factor)
+            await asyncio.sleep(4 * size)
+            stage.exchange.clear_fault()
+            await stage.recovered()
+
+
 async def banned(notes: Notes, size: float) -> None:
     """Who says when to come back is not asked before."""
     async with scene(notes) as stage:
@@ -131,6 +141,8 @@ DRILLS = (
     Drill("exchange-lies", "what cannot be true is neither served nor kept", LOAD,
           "every source at once says each of the wrong things that we know", lies, Allowed(oldest_ms=STALE_MS),
           "test_exchange_errors.py", (19,)),
+    Drill("exchange-jumps", "a jump that no second source sees is not served", LOAD,
+          "the first source says 1.5, 0.5 and 1.06 times the price", jumps, Allowed(), "test_failover.py", (19,)),
     Drill("exchange-bans", "a source that says when to come back is not asked before", LOAD,
           "429 with Retry-After", banned, Allowed(), "test_fleet.py", (18,)),
     Drill("exchange-fails", "a source that fails is let alone but for probes; the others are not asked more", LOAD,
