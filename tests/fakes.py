@@ -181,6 +181,9 @@ class FakeStream:
         said, self._said = self._said[:most], self._said[most:]
         return said
 
+    async def caught_up(self) -> None:
+        pass
+
     def tells(self, pair: Pair) -> bool:
         return self.is_open
 

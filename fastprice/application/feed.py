@@ -18,7 +18,7 @@ from fastprice.application.live_events import StreamGivenUp
 from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Ban, Clock, Events
 from fastprice.application.rounds import survived
-from fastprice.application.slices import SLICE, in_slices
+from fastprice.application.slices import in_slices
 from fastprice.application.source_health import SourceHealth
 from fastprice.application.streamed import Streamed
 from fastprice.domain.errors import CoolDown, SourceError
@@ -109,8 +109,7 @@ class Feed:
         said: dict[Pair, tuple[SourceHealth, Quote]] = {}
         for name, source in self._sources.items():
             health = self._healths[name]
-            while source.hear(SLICE):
-                await asyncio.sleep(0)  # A burst must not keep requests waiting.
+            await source.listen()
             async for quote in in_slices(source.take()):
                 health.words.told(quote, self._latest.held(quote.pair))
                 said[quote.pair] = health, quote

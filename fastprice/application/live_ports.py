@@ -66,6 +66,9 @@ class PriceStream(Protocol):
         `news` is told that there is something to take, `refused` what the exchange means by refusing or cutting us.
         """
 
+    async def caught_up(self) -> None:
+        """Wait until what lies there to be read was read: its oldest would else be taken for news."""
+
     def take(self, most: int) -> Iterable[Update]:
         """The newest of each pair and channel since the last look, the first so many of them; to be read at once."""
 

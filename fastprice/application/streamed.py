@@ -55,8 +55,7 @@ class Streamed:
         if not self._stamps:
             return answers
         # What was read before the answer must not be taken for newer than it.
-        while self.hear(SLICE):
-            await asyncio.sleep(0)
+        await self.listen()
         said, silent = dict[Pair, Quote | SourceError](), dict[Pair, int]()
         async for pair, answer in in_slices(answers.items()):
             said[pair] = self._merged(answer, asked_ms, silent) if isinstance(answer, Quote) else answer
@@ -83,6 +82,12 @@ class Streamed:
         """What the source says now of each pair of which something was heard since the last look."""
         changed, self._changed = self._changed, {}
         return [quote for merged in changed.values() if (quote := merged.take())]
+
+    async def listen(self) -> None:
+        """Take over what was read, a few messages at a time: a burst must not keep requests waiting."""
+        await self._stream.caught_up()
+        while self.hear(SLICE):
+            await asyncio.sleep(0)
 
     def hear(self, most: int) -> bool:
         """Take over at most so many of the messages that were read; whether that was so many."""

@@ -27,6 +27,10 @@ from fastprice.infrastructure.exchanges.websocket import Ended, FindAddress, con
 LOOK_SECONDS = 0.5
 # How long frames are read without letting anybody else have a turn: many come at once, and must not delay requests.
 SLICE_SECONDS = 0.0003
+# What is there already is given at once; in a longer time others had a turn.
+WAITED_SECONDS = 0.0001
+# For so long at most it counts as behind: under a flood that does not end, something has to be served all the same.
+BEHIND_SECONDS = 0.1
 
 FRAMES = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
 # What is done with a row, read at a wall time.
@@ -46,6 +50,9 @@ class Connection:
         self.ready, self.planned = asyncio.Event(), asyncio.Event()
         self.counts: Counter[str] = Counter()
         self.frame_at_ms: int | None = None
+        # 1. A connection stalls, and goes on. 2. The first of what lay in it is read, and others have a turn. 3. It is
+        # served as what was told just now. So nobody takes what was read while there is more to read.
+        self.is_behind = False
         self._stream = stream
         self._carried = frozenset(topics)
         self._subscriptions = Subscriptions(stream, topics)
@@ -146,15 +153,17 @@ class Connection:
             self._woken.set()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
-        started = self._clock.monotonic()
+        started = began = self._clock.monotonic()
         while True:
             before = self._clock.monotonic()
             message = await socket.receive()
             now = self._clock.monotonic()
-            if now - before > SLICE_SECONDS:
-                started = now  # It waited, so everybody had a turn.
+            if now - before > WAITED_SECONDS:
+                started = began = now  # It waited, so everybody had a turn.
             elif now - started > SLICE_SECONDS:
+                self.is_behind = now - began < BEHIND_SECONDS
                 await asyncio.sleep(0)
+                self.is_behind = False
                 started = self._clock.monotonic()
             self._clocks.frame_at, self.frame_at_ms = now, self._clock.wall_ms()
             if message.type in FRAMES:

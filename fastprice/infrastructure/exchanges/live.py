@@ -50,17 +50,13 @@ class LiveStream:
         self._url = host.rstrip("/") + stream.path
         self._base_url = base_url.rstrip("/")
         self._secrets = (secrets_of(host) | secrets_of(base_url)) - {self.name}
-        self._session = session
-        self._clock = clock
-        self._events = events
-        self._random = random
+        self._session, self._clock, self._events, self._random = session, clock, events, random
         self._budget = Budget(stream.limits.connects, clock)
         self._pulse = Pulse(clock)
         self._pairs: dict[str, Pair] = {}
         self._shards, self._tasks = list[Shard](), list[asyncio.Task[None]]()
         self._rows, self._orders = dict[Topic, tuple[Row, int]](), Orders()
-        self._report = StreamReport(self.name)
-        self._is_lost = False
+        self._report, self._is_lost = StreamReport(self.name), False
         self._renewed_at = clock.monotonic() - RENEW_SECONDS
         self._tally, self._delays = StreamTally(self.name, clock, events), Delays()
 
@@ -77,6 +73,11 @@ class LiveStream:
             begin = partial(self._begin, self._topics(symbols[at::count]))
             self._shards.append(shard := Shard(begin, self._lost, self._clock, self._random))
             self._tasks.append(asyncio.create_task(shard.run(), name=f"stream of {self.name}"))
+
+    async def caught_up(self) -> None:
+        """See PriceStream."""
+        while any(connection.is_behind for connection in self._connections()):
+            await asyncio.sleep(0)
 
     def take(self, most: int) -> Iterator[Update]:
         """See PriceStream; a row that cannot be true is left out."""
@@ -158,8 +159,7 @@ class LiveStream:
 
     def _row(self, row: Row, read_at_ms: int) -> None:
         """Keep a row, if it is newer than the last one of its symbol and channel."""
-        topic = Topic(row.channel, row.symbol)
-        channel = self._stream.channels.get(row.channel)
+        topic, channel = Topic(row.channel, row.symbol), self._stream.channels.get(row.channel)
         if channel is None or row.symbol not in self._pairs:
             self._tally.counts["ignored"] += 1
             return
