@@ -5,6 +5,8 @@ from typing import Any
 
 Result = Mapping[str, Any]
 MEASURES = {"cpu_us": "CPU time per request", "p99_ms": "99th percentile of latency"}
+# So many letters of what was seen: it may be a whole answer.
+SEEN = 80
 TARGETS_HEAD = ("ours / theirs, side by side", "of", "ratio", "target", "")
 
 
@@ -263,7 +265,8 @@ def protections_tables(result: Result) -> str:
 def protections_table(rows: Iterable[Mapping[str, Any]]) -> str:
     return table(
         ("what is taken away", "the drill that notices", "what it says then"),
-        ([f"**{row['name']}**: {row['what']}", row["drill"], "; ".join(row["seen"]) if row["noticed"] else "NOTHING"]
+        ([f"**{row['name']}**: {row['what']}", row["drill"],
+          "; ".join(words[:SEEN] for words in row["seen"]) if row["noticed"] else "NOTHING"]
          for row in rows),
     )  # fmt: skip
 

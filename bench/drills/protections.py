@@ -105,8 +105,12 @@ PROTECTIONS: tuple[Protection, ...] = (
             return await operation(self._shared)
         FallbackStore._either = shared_alone
         """, "redis-killed"),
-    _patch("redis-timeout", "an operation on Redis has a limit of time", "fastprice.infrastructure.redis_store.limit",
-           "m._Slices._over = lambda self, due: None", "redis-silent", 0.5),
+    # The package has a function of the same name as this module, which an import would find.
+    Protection("redis-timeout", "an operation on Redis has a limit of time", """
+        import sys
+        import fastprice.infrastructure.redis_store
+        sys.modules["fastprice.infrastructure.redis_store.limit"]._Slices._over = lambda self, due: None
+        """, "redis-silent", 0.5),
     _patch("set-back", "a price from before the clock was set back gives way", "fastprice.domain.quote",
            "m.Quote.replaces = lambda self, held, now_ms: held is None or self.made_at_ms > held.made_at_ms",
            "clock-back", 0.4),
