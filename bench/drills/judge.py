@@ -89,14 +89,17 @@ class Judge(Oracle):
         return self._truths[key]
 
     def _was_pushed(self, price: dict[str, Any]) -> bool:
-        """Whether a stream told this price at that moment, where the polls did not."""
-        pair, source = price["symbol"].lower(), price["source"]
-        told = self._exchange.pushed.get(source, ())
-        return any(
-            push.pair == pair and price["price"] == push.price
-            and abs(push.at_ns / 1e6 - price["fetched_at_ms"]) <= PUSH_MS
-            for push in reversed(told)
-        )  # fmt: skip
+        """Whether a source that is streamed told this price at that moment.
+
+        What is served then is put together of polls and pushes: a poll's price may have the stamp of a push.
+        """
+        pair, source, fetched_ms = price["symbol"].lower(), price["source"], price["fetched_at_ms"]
+        if not (pushed := self._exchange.pushed.get(source)):
+            return False
+        polled = self._exchange.said(source, price["symbol"], price["price"])
+        moments = [said.at_ms for said in polled]
+        moments += [push.at_ns // 1_000_000 for push in pushed if push.pair == pair and push.price == price["price"]]
+        return any(abs(at_ms - fetched_ms) <= PUSH_MS for at_ms in moments)
 
     def _of_dates(self, answer: Answer, fetched_ms: int) -> list[str]:
         return [] if self.is_excused else super()._of_dates(answer, fetched_ms)
