@@ -27,6 +27,7 @@ UPSET_SECONDS = 10.0
 CROWDED_SECONDS = 8.0
 # A missing price is a finding where some source has been honest for so long.
 HONEST_SECONDS = MAX_STALE + 4.0
+JUMP = "a jump was believed"
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail"}
 TO_GARBAGE = (200, 304, 400, 404, 405, 408, 431, 503)
 COUNTERS = ("_total", "_count", "_sum", "_bucket")
@@ -120,7 +121,8 @@ class Oracle:
             for row in answer.json["sources"]:
                 quote = row["last_quote"]
                 faults += ["a source that does not exist"] if row["source"] not in self._exchange.calls else []
-                faults += self._of_truth(service, quote) if quote else []
+                # What a source says is shown, whether it is believed or not.
+                faults += [one for one in self._of_truth(service, quote) if one != JUMP] if quote else []
         elif answer.body:
             orjson.loads(answer.body)
         return faults
@@ -172,7 +174,7 @@ class Oracle:
             return [f"never said by {price['source']}"]
         # A worker that holds no price has nothing to hold a jump against.
         knew = time.monotonic() - (wall_ms() - matching[0].at_ms) / 1000 - service.forgot_at > FORGETFUL_SECONDS
-        return ["a jump was believed"] if knew and all(said.jumped for said in matching) else []
+        return [JUMP] if knew and all(said.jumped for said in matching) else []
 
     def _of_dates(self, answer: Answer, fetched_ms: int) -> list[str]:
         modified, date = (_seconds(answer.headers[name]) for name in ("last-modified", "date"))
