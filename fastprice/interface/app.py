@@ -114,10 +114,15 @@ class About:
         for path in MONITORING if self._parts.metrics_port else ():
             del document["paths"][path]
         document["components"]["parameters"]["Pair"]["schema"]["examples"] = list(self._parts.latest.by_slug)
-        # What any request may be answered is written once in the file, and given with each operation.
-        shared = document.pop("x-every-operation")
-        for path in document["paths"].values():
-            path["get"]["responses"] = shared | path["get"]["responses"]
+        # What any request may be answered, and any answer may have, is written once in the file, and given with each.
+        shared, headers = document.pop("x-every-operation"), document.pop("x-every-answer")
+        operations = [path["get"] for path in document["paths"].values()]
+        own = [response for operation in operations for response in operation["responses"].values()]
+        for response in own + list(document["components"]["responses"].values()):
+            if "$ref" not in response:
+                response["headers"] = headers | response.get("headers", {})
+        for operation in operations:
+            operation["responses"] = shared | operation["responses"]
         return json_answer(document)
 
     async def metrics(self, request: Request) -> Response:

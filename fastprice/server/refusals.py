@@ -17,4 +17,5 @@ def refusal(status: int) -> bytes:
     code = title.lower().replace(" ", "_")
     body = f'{{"type":"about:blank","title":"{title}","status":{status},"code":"{code}","detail":"{detail}"}}'
     head = f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\ncontent-length: {len(body)}"
-    return f"{head}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}".encode()
+    head += "\r\ncache-control: no-store\r\naccess-control-allow-origin: *\r\nconnection: close"
+    return f"{head}\r\n\r\n{body}".encode()

@@ -91,4 +91,7 @@ async def test_each_group_explains_itself_and_each_answer_has_an_example(visit: 
     example = visit.page.locator("#price dl details", has_text="application/json").first
     await example.locator("summary").click()
     assert '"price": "3120.16000000"' in await example.locator("pre").inner_text()
+    assert "`" not in str(await visit.page.text_content("main"))
+    # What every answer has is said once.
+    assert await visit.page.locator("#price dd", has_text="X-Request-ID").count() == 1
     assert visit.complaints == []

@@ -13,6 +13,7 @@ import pytest
 
 from fastprice.market import Market
 from fastprice.settings import Settings
+from tests.declared import undeclared
 from tests.nginx import PRICE, SOURCE, Front, answer, fronted, unchunked
 from tests.service import polling, running
 
@@ -155,6 +156,7 @@ async def test_what_nginx_refuses_by_itself_has_the_shape_of_every_error(tmp_pat
             told = json.loads(body)
             assert (told["status"], told["code"]) == (status, code) and head.startswith(b"HTTP/1.1 %d " % status), name
             assert b"Content-Type: application/problem+json" in head and b"Access-Control-Allow-Origin: *" in head, name
+            assert not undeclared(status, [line.split(":")[0] for line in head.decode().split("\r\n")[1:]]), name
         assert not seen(front)
 
 
@@ -254,6 +256,7 @@ async def test_without_any_replica_the_answer_says_so_and_when_to_come_again(tmp
         reply = await front.ask()
         assert (reply.status, json.loads(reply.body)["code"]) == (503, "no_replica")
         assert (reply.headers["retry-after"], reply.headers["cache-control"]) == ("1", "no-store")
+        assert not undeclared(503, reply.headers)
 
 
 async def test_a_stream_comes_unbuffered_and_a_pause_does_not_cut_it(market: Market, tmp_path: Path) -> None:

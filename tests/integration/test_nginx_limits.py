@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.declared import undeclared
 from tests.nginx import PRICE, Reply, fronted
 from tests.service import polling
 
@@ -16,6 +17,7 @@ def assert_refused(reply: Reply, code: str) -> None:
     told = json.loads(reply.body)
     assert (reply.status, told["status"], told["code"]) == (429, 429, code)
     assert reply.headers["content-type"] == "application/problem+json" and reply.headers["retry-after"] == "1"
+    assert not undeclared(429, reply.headers)
     assert reply.headers["cache-control"] == "no-store" and reply.headers["access-control-allow-origin"] == "*"
 
 

@@ -9,6 +9,12 @@ function element(name, text, ...children) {
   return made;
 }
 
+// A text whose words between backticks are code.
+function prose(name, text, ...children) {
+  const parts = (text ?? "").split("`").map((part, at) => (at % 2 ? element("code", part) : part));
+  return element(name, "", ...parts, ...children);
+}
+
 // What scrolls must be within reach of the keyboard.
 function block(text) {
   const made = element("pre", text);
@@ -37,14 +43,17 @@ function sample(type, example) {
 
 function responses(document_, operation) {
   const list = element("dl");
-  for (const [status, entry] of Object.entries(operation.responses)) {
-    const response = resolve(document_, entry);
+  const answers = Object.entries(operation.responses).map(([status, entry]) => [status, resolve(document_, entry)]);
+  const names = answers.map(([, response]) => Object.keys(response.headers ?? {}));
+  const everywhere = names[0].filter((name) => names.every((some) => some.includes(name)));
+  for (const [status, response] of answers) {
     const types = Object.entries(response.content ?? {}).map(([type, content]) => `${type}: ${kind(content.schema)}`);
-    const headers = Object.keys(response.headers ?? {});
-    list.append(element("dt", [status, ...types].join("  ")), element("dd", response.description));
+    const headers = Object.keys(response.headers ?? {}).filter((name) => !everywhere.includes(name));
+    list.append(element("dt", [status, ...types].join("  ")), prose("dd", response.description));
     if (headers.length) list.append(element("dd", `Headers: ${headers.join(", ")}`));
     for (const [type, { example }] of Object.entries(response.content ?? {})) list.append(element("dd", "", sample(type, example)));
   }
+  list.append(element("dt", "all of them"), element("dd", `Headers: ${everywhere.join(", ")}`));
   return list;
 }
 
@@ -55,7 +64,7 @@ function field(parameter) {
   input.required = Boolean(parameter.required);
   if (parameter.in === "path") input.value = parameter.example ?? schema.enum?.[0] ?? schema.examples?.[0] ?? "";
   const text = `${parameter.name} (${parameter.in}${parameter.required ? ", required" : ""}) ${parameter.description ?? ""}`;
-  return { parameter, input, label: element("label", text, input) };
+  return { parameter, input, label: prose("label", text, input) };
 }
 
 function request(path, fields) {
@@ -120,8 +129,9 @@ function trial(path, fields) {
 function operation(document_, path, item) {
   const get = item.get;
   const fields = [...(item.parameters ?? []), ...(get.parameters ?? [])].map((entry) => field(resolve(document_, entry)));
-  const made = element("details", "", element("summary", "", element("code", `GET ${path}`), get.summary ?? ""));
-  made.append(element("p", get.description), trial(path, fields), element("h3", "Answers"), responses(document_, get));
+  const made = element("details", "", element("summary", "", element("code", `GET ${path}`), prose("span", get.summary)));
+  if (get.description) made.append(prose("p", get.description));
+  made.append(trial(path, fields), element("h3", "Answers"), responses(document_, get));
   made.id = get.operationId;
   return made;
 }
@@ -136,9 +146,14 @@ function schema(name, content) {
   const list = element("dl");
   for (const [key, value] of Object.entries(content.properties ?? {})) {
     const must = content.required?.includes(key) ? "" : ", may be absent";
-    list.append(element("dt", `${key}: ${kind(value)}${must}`), element("dd", value.description));
+    list.append(element("dt", `${key}: ${kind(value)}${must}`), prose("dd", value.description));
   }
-  return element("details", "", element("summary", "", element("code", name), kind(content)), element("p", content.description), list);
+  return element("details", "", element("summary", "", element("code", name), kind(content)), prose("p", content.description), list);
+}
+
+function headers(document_) {
+  const entries = Object.entries(document_.components.headers);
+  return element("dl", "", ...entries.flatMap(([name, one]) => [element("dt", name), prose("dd", one.description)]));
 }
 
 async function begin() {
@@ -148,7 +163,8 @@ async function begin() {
     const groups = content.tags.map((tag) => group(content, tag));
     const schemas = Object.entries(content.components.schemas).map(([name, one]) => schema(name, one));
     document.getElementById("operations").append(...groups);
-    document.getElementById("schemas").append(element("h2", "Schemas"), ...schemas);
+    document.getElementById("schemas").append(element("h2", "Headers"), headers(content), element("h2", "Schemas"), ...schemas);
+    about.after(prose("p", content.info.description));
     about.textContent = `${content.info.summary} Version ${content.info.version}.`;
   } catch (error) {
     about.textContent = `The document cannot be read: ${error.message}`;
