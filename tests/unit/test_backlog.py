@@ -42,19 +42,24 @@ class Backlog:
         return SimpleNamespace(type=aiohttp.WSMsgType.TEXT, data=self.frame)
 
 
-async def looked_at(count: int) -> list[tuple[bool, int]]:
-    """In each turn of others while so many frames are read: whether the connection is behind, and how many are left."""
-    clock, looks, socket = TickingClock(), list[tuple[bool, int]](), Backlog(count)
-    stream = EXCHANGES["okx"].stream
+def reading(socket: Backlog) -> tuple[Connection, "asyncio.Task[Any]"]:
+    """A connection, and the task that reads it."""
+    clock, stream = TickingClock(), EXCHANGES["okx"].stream
     assert stream
     connection = Connection(
         stream, [Topic("tickers", "ETH-USDT")], lambda row, read_at_ms: None, cast(Any, None), Pulse(clock), clock, 1.0
     )
-    reading = asyncio.create_task(connection._read(cast(Any, socket)))
+    return connection, asyncio.create_task(connection._read(cast(Any, socket)))
+
+
+async def looked_at(count: int) -> list[tuple[bool, int]]:
+    """In each turn of others while so many frames are read: whether the connection is behind, and how many are left."""
+    looks, socket = list[tuple[bool, int]](), Backlog(count)
+    connection, task = reading(socket)
     while socket.left or connection.is_behind:
         await asyncio.sleep(0)
         looks.append((connection.is_behind, socket.left))
-    reading.cancel()
+    task.cancel()
     return looks
 
 
@@ -67,3 +72,12 @@ async def test_nobody_takes_a_part_of_a_backlog_and_everybody_has_turns() -> Non
 async def test_a_flood_that_does_not_end_keeps_nobody_for_ever() -> None:
     looks = await looked_at(round(BEHIND_SECONDS / TICK_SECONDS))
     assert any(left and not is_behind for is_behind, left in looks)
+
+
+async def test_nobody_waits_for_a_connection_that_ends_in_the_middle_of_its_backlog() -> None:
+    connection, task = reading(socket := Backlog(200))
+    while not connection.is_behind:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert socket.left and not connection.is_behind

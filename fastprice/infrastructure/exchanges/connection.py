@@ -162,8 +162,10 @@ class Connection:
                 started = began = now  # It waited, so everybody had a turn.
             elif now - started > SLICE_SECONDS:
                 self.is_behind = now - began < BEHIND_SECONDS
-                await asyncio.sleep(0)
-                self.is_behind = False
+                try:
+                    await asyncio.sleep(0)
+                finally:  # It may end here, and nobody must wait for it then.
+                    self.is_behind = False
                 started = self._clock.monotonic()
             self._clocks.frame_at, self.frame_at_ms = now, self._clock.wall_ms()
             if message.type in FRAMES:
