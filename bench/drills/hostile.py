@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 from bench.chaos.calm import MORE_MB
 from bench.chaos.clients import GARBAGE, PLAIN
@@ -35,7 +36,7 @@ async def slowloris(notes: Notes, size: float) -> None:
         await asyncio.sleep(HEAD_SECONDS + 3)
         grown = stage.memory_mb() - before
         await huge
-        ended = [await _has_ended(line) for line in lines]
+        ended = [await _has_ended(line.reader.read) for line in lines]
         opened = ended.count(False)
         notes.expect(grown < MORE_BY_SLOW_MB, f"a worker has grown by {grown} MB")
         notes.expect(opened == 0, f"{opened} of them are still connected after {HEAD_SECONDS + 3:g} s")
@@ -52,11 +53,11 @@ async def _huge_head(port: int) -> None:
             await line.writer.drain()
 
 
-async def _has_ended(line: Line) -> bool:
-    """Whether the other side has closed or reset it; what it said before is dropped."""
+async def _has_ended(read: Callable[[int], Awaitable[bytes]]) -> bool:
+    """Whether the other side has closed or reset what is read from; what it said before is dropped."""
     try:
         async with asyncio.timeout(1):
-            while await line.reader.read(PIECE_BYTES):
+            while await read(PIECE_BYTES):
                 pass
     except TimeoutError:
         return False
@@ -68,7 +69,7 @@ async def _has_ended(line: Line) -> bool:
 async def never_read(notes: Notes, size: float) -> None:
     """Clients that ask for much and read nothing, and subscribers that read nothing."""
     async with scene(notes) as stage:
-        before = stage.memory_mb()
+        before, loop = stage.memory_mb(), asyncio.get_running_loop()
         greedy = [await stage.line() for _ in range(round(NEVER * min(1, size)))]
         for line in greedy:
             line.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -78,7 +79,7 @@ async def never_read(notes: Notes, size: float) -> None:
         grown = stage.memory_mb() - before
         notes.expect(grown < MORE_MB, f"a worker has grown by {grown} MB")
         if size >= 1:
-            closed = sum(await asyncio.gather(*(_is_closed(one) for one in deaf)))
+            closed = sum(await asyncio.gather(*(_has_ended(partial(loop.sock_recv, one)) for one in deaf)))
             notes.expect(closed == len(deaf), f"{len(deaf) - closed} of {len(deaf)} subscribers that never read stay")
         for each in deaf:
             each.close()
@@ -96,20 +97,6 @@ async def _deaf(stage: Scene) -> socket.socket:
     await loop.sock_connect(one, (stage.service.host, stage.service.port))
     await loop.sock_sendall(one, f"GET {PRICES}/eth-usdt/stream HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     return one
-
-
-async def _is_closed(one: socket.socket) -> bool:
-    """Whether the other side has given it up, once what is there was read."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(1):
-            while await loop.sock_recv(one, PIECE_BYTES):
-                pass
-    except TimeoutError:
-        return False
-    except OSError:
-        pass
-    return True
 
 
 async def raw_bytes(notes: Notes, size: float) -> None:

@@ -11,6 +11,8 @@ from bench.chaos.ledger import Ledger
 from bench.chaos.oracle import CACHE_TTL, FETCH_TIMEOUT, MAX_STALE, ROUNDING_MS, Oracle, Standing
 from bench.chaos.wire import Answer, Ask, Line, wall_ms
 from bench.drills.drill import Notes
+from fastprice.domain.quote import MAX_SKEW_MS
+from fastprice.market.feed import Pushed
 
 # How long a step of the wall clock excuses ages: until every worker holds a price of the new time.
 STEP_SECONDS = 2.0
@@ -85,21 +87,36 @@ class Judge(Oracle):
         key = orjson.dumps(price)
         if key not in self._truths:
             faults = super()._of_truth(service, price)
-            self._truths[key] = [] if faults and self._was_pushed(price) else faults
+            self._truths[key] = [] if faults and (self._was_pushed(price) or self._was_merged(price)) else faults
         return self._truths[key]
 
     def _was_pushed(self, price: dict[str, Any]) -> bool:
-        """Whether a source that is streamed told this price at that moment.
+        """Whether a stream told this price at that moment, where the polls did not."""
+        return any(push.price == price["price"] for push in self._pushes(price))
 
-        What is served then is put together of polls and pushes: a poll's price may have the stamp of a push.
+    def _was_merged(self, price: dict[str, Any]) -> bool:
+        """Whether it is the price of a poll of a source that is streamed as well.
+
+        Its stamp may be a push's: newer than the poll's own, and no further ahead than clocks differ. Its bid and ask
+        are those of the poll, or of a push from about then. A jump is nobody's.
         """
-        pair, source, fetched_ms = price["symbol"].lower(), price["source"], price["fetched_at_ms"]
-        if not (pushed := self._exchange.pushed.get(source)):
+        if not self._exchange.pushed.get(price["source"]):
             return False
-        polled = self._exchange.said(source, price["symbol"], price["price"])
-        moments = [said.at_ms for said in polled]
-        moments += [push.at_ns // 1_000_000 for push in pushed if push.pair == pair and push.price == price["price"]]
-        return any(abs(at_ms - fetched_ms) <= PUSH_MS for at_ms in moments)
+        book, fetched_ms = (price["bid"], price["ask"]), price["fetched_at_ms"]
+        books = {(push.bid, push.ask) for push in self._pushes(price)}
+        return any(
+            abs(said.at_ms - fetched_ms) <= PUSH_MS
+            and not said.jumped
+            and book in books | {(said.bid, said.ask)}
+            and said.time_ms <= price["source_time_ms"] <= fetched_ms + MAX_SKEW_MS
+            for said in self._exchange.said(price["source"], price["symbol"], price["price"])
+        )
+
+    def _pushes(self, price: dict[str, Any]) -> list[Pushed]:
+        """What the stream of its source truly told of its pair about when it was fetched."""
+        pair, fetched_ms = price["symbol"].lower(), price["fetched_at_ms"]
+        pushed = self._exchange.pushed.get(price["source"], ())
+        return [push for push in pushed if push.pair == pair and abs(push.at_ns / 1e6 - fetched_ms) <= PUSH_MS]
 
     def _of_dates(self, answer: Answer, fetched_ms: int) -> list[str]:
         return [] if self.is_excused else super()._of_dates(answer, fetched_ms)
