@@ -16,6 +16,8 @@ from fastprice.market import Market, source_urls
 from tests.conftest import free_port
 from tests.service import PATIENCE, Answer, running
 
+ROOT = Path(__file__).parents[2]
+
 pytestmark = pytest.mark.anyio
 
 REFRESHES = "fastprice_refreshes_total"
@@ -212,9 +214,20 @@ def fill(shm: Path) -> None:
 
 async def test_nothing_to_write_to_is_one_line(tmp_path: Path, namespaces: None) -> None:
     places = " ".join(dict.fromkeys(("/dev/shm", "/tmp", "/var/tmp", "/usr/tmp", "/mnt")))
-    script = f'for place in {places}; do [ ! -d $place ] || mount -t tmpfs -o ro tmpfs $place; done; cd /mnt; exec "$@"'
+    # The service itself may lie in one of them: it is found again behind what hides it.
+    script = f"""
+    exec 3<"$0"
+    for place in {places}; do
+      [ -d $place ] || continue
+      mount -t tmpfs tmpfs $place
+      case $0 in $place/*) mkdir -p "$0"; mount --no-canonicalize --bind /proc/self/fd/3 "$0"; mount -o remount,bind,ro "$0" ;; esac
+      mount -o remount,ro $place
+    done
+    cd /mnt
+    exec "$@" 3<&-
+    """
     done = await asyncio.create_subprocess_exec(
-        "unshare", "-m", "sh", "-c", script, "sh", sys.executable, "-m", "fastprice.cli", "serve",
+        "unshare", "-m", "sh", "-c", script, str(ROOT), sys.executable, "-m", "fastprice.cli", "serve",
         env={**os.environ, "TMPDIR": "/mnt", "PORT": str(free_port())}, stderr=asyncio.subprocess.PIPE,
     )
     _, error = await asyncio.wait_for(done.communicate(), PATIENCE)
