@@ -113,7 +113,9 @@ async def test_measurements_run_and_keep_figures_that_are_not_to_be_quoted_apart
     for (target, (_, wanted)), done in zip(MEASUREMENTS.items(), everything, strict=True):
         assert wanted in re.sub(" +", " ", done.said), (target, done.said)
         assert "Traceback" not in done.said, done.said
-        assert done.code == 0 or target in ("bench-failures", "drills", "drills-soak"), (target, done.said)
+        # Where its drill is not even kept with everything that protects, nobody can say what was noticed without.
+        is_unsound = target == "drills-protections" and "NOT KEPT" in done.said.partition("without ")[0]
+        assert done.code == 0 or is_unsound or target in ("bench-failures", "drills", "drills-soak"), (target, done.said)
     assert {file: file.read_bytes() for file in (ROOT / "bench/results").iterdir()} == kept
 
 

@@ -220,7 +220,7 @@ async def test_nothing_to_write_to_is_one_line(tmp_path: Path, namespaces: None)
     for place in {places}; do
       [ -d $place ] || continue
       mount -t tmpfs tmpfs $place
-      case $0 in $place/*) mkdir -p "$0"; mount --no-canonicalize --bind /proc/self/fd/3 "$0"; mount -o remount,bind,ro "$0" ;; esac
+      case $0 in $place/*) mkdir -p "$0"; mount --no-canonicalize --bind /proc/self/fd/3 "$0" ;; esac
       mount -o remount,ro $place
     done
     cd /mnt
