@@ -67,6 +67,11 @@ hey:
 wrk:
 	@command -v wrk >/dev/null || { echo "installing wrk, for the measurements ..."; .ci/install wrk; }
 
+# A measurement's own client is written in C.
+.PHONY: cc
+cc:
+	@command -v cc >/dev/null || { echo "installing gcc, for the measurements ..."; .ci/install gcc libc6-dev; }
+
 .PHONY: run
 run: $(VENV)/run.done  ## serve live prices on http://localhost:8000
 	@PORT=$(PORT) exec $(BIN)/fastprice serve
@@ -200,17 +205,17 @@ chaos: $(VENV)/run.done redis-server  ## half an hour of seeded troubles, every 
 chaos-streams: $(VENV)/run.done  ## ten minutes of seeded faults of streams, every served quote judged
 	@$(BIN)/python -m bench.streamfaults --minutes $(or $(STREAM_MINUTES),10) $(if $(SEED),--seed $(SEED))
 
-# Some of them, shorter, or with the seeded combination for longer: ONLY="end redis-full" SIZE=0.3 COMBINED=30 make drills
+# Some of them, shorter, or with less than half an hour of the seeded combination: ONLY="end mixed" SIZE=0.3 COMBINED=6 make drills
 .PHONY: drills
-drills: $(VENV)/run.done redis-server nginx hey  ## every failure we know, under load, with each answer judged; half an hour
+drills: $(VENV)/dev.done redis-server nginx hey cc  ## every failure we know, under load, with each answer judged; fifty minutes
 	@$(BIN)/python -m bench.drills $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(if $(COMBINED),--minutes $(COMBINED))
 
 .PHONY: drills-soak
-drills-soak: $(VENV)/run.done redis-server  ## an hour of load, after which a worker holds what it held before; SIZE=0.1 for six minutes
+drills-soak: $(VENV)/dev.done redis-server  ## an hour of load, after which a worker holds what it held before; SIZE=0.1 for six minutes
 	@$(BIN)/python -m bench.drills --only soak $(if $(SIZE),--size $(SIZE))
 
 .PHONY: drills-protections
-drills-protections: $(VENV)/run.done redis-server nginx hey  ## take each protection away, and see a drill notice
+drills-protections: $(VENV)/dev.done redis-server nginx hey  ## take each protection away, and see a drill notice
 	@$(BIN)/python -m bench.drills.protections $(if $(ONLY),--only $(ONLY))
 
 # Sooner, and somewhere else: WAIT=1 DIRECTORY=/tmp make screenshots

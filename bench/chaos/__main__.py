@@ -40,7 +40,8 @@ def main() -> None:
             asyncio.run(episode(seed, given.trouble, ledger))
         except ConnectionError:
             sys.exit("a service does not start")
-        print(f"seed {seed}: {ledger.found.total()} findings, {dict(sorted(ledger.counts.items()))}", flush=True)
+        counts = dict(sorted(ledger.counts.items()))
+        print(f"seed {seed}: {ledger.found.total()} findings, oldest {ledger.oldest_ms:.0f} ms, {counts}", flush=True)
         found, seed = found + ledger.found, seed + 1
     for kind, times in found.most_common():
         print(f"{times} × {kind}")

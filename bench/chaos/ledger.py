@@ -18,6 +18,8 @@ class Ledger:
     def __init__(self, seed: int) -> None:
         self.found: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        # Of all prices that anybody was given, the age of the oldest one.
+        self.oldest_ms = 0.0
         self._seed = seed
         self._began = time.monotonic()
         self._on: list[str] = []

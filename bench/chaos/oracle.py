@@ -152,6 +152,8 @@ class Oracle:
     def _of_price(self, line: Line, ask: Ask, answer: Answer, price: dict[str, Any]) -> list[str]:
         symbol, fetched_ms, stale = price["symbol"], price["fetched_at_ms"], price["stale"]
         fresh_ms, stale_ms = CACHE_TTL * 1000, MAX_STALE * 1000
+        if answer.status == 200:
+            self._ledger.oldest_ms = max(self._ledger.oldest_ms, answer.sent_ms - fetched_ms)
         least_ms, most_ms = answer.sent_ms - fetched_ms - ROUNDING_MS, answer.received_ms - fetched_ms + ROUNDING_MS
         limit_ms = min(stale_ms if stale else fresh_ms, ask.most_ms)
         max_age_ms = 1000 * int(answer.headers["cache-control"].removeprefix("public, max-age="))

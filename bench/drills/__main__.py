@@ -10,15 +10,17 @@ from datetime import date
 from typing import Any
 
 from bench import machine
-from bench.drills import crowds, exchanges, hostile, mixed, places, processes, redis_troubles, soak
+from bench.drills import (  # fmt: skip
+    crowds, exchanges, hostile, mixed, places, processes, redis_troubles, soak, stopped
+)
 from bench.drills.drill import Drill, Notes, row
 from bench.processes import missing, stop_on_signal
 from bench.report import SMOKE, save
 from bench.tables import drills_table
 
 DRILLS: tuple[Drill, ...] = (
-    *processes.DRILLS, *redis_troubles.DRILLS, *exchanges.DRILLS, *places.DRILLS, *hostile.DRILLS, *crowds.DRILLS,
-    *mixed.DRILLS,
+    *processes.DRILLS, *stopped.DRILLS, *redis_troubles.DRILLS, *exchanges.DRILLS, *places.DRILLS, *hostile.DRILLS,
+    *crowds.DRILLS, *mixed.DRILLS,
 )  # fmt: skip
 ALL = (*DRILLS, soak.DRILL)
 USUAL = {drill.name for drill in DRILLS}

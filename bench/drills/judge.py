@@ -65,9 +65,6 @@ class Judge(Oracle):
         if self.is_excused:
             line.newest.clear()
             return []
-        if answer.status == 200:
-            age_ms = answer.sent_ms - price["fetched_at_ms"]
-            self._notes.oldest_ms = max(self._notes.oldest_ms, age_ms)
         return super()._of_price(line, ask, answer, price)
 
     def _of_prices(self, service: Standing, line: Line, ask: Ask, answer: Answer) -> list[str]:

@@ -120,7 +120,7 @@ async def fail_over(kind: type[SentinelGroup] | type[ClusterGroup], notes: Notes
 
 
 async def long_stop(notes: Notes, size: float) -> None:
-    part = await outage.measure(max(5, round(40 * size)))
+    part = await outage.measure(max(5, round(60 * size)))
     hold(notes, part, requests="requests", lost="failed", oldest="oldest price served, ms")
 
 
@@ -157,7 +157,7 @@ DRILLS = (
             ("sentinel", "Sentinel group", SentinelGroup), ("cluster", "Cluster", ClusterGroup),
         )
     ),
-    Drill("redis-stopped", "40 s without Redis: no error, p99 as before, back within 5 s",
-          "300 connections of hey; 8 workers", "SIGSTOP, and SIGCONT 40 s later", long_stop, Allowed(oldest_ms=5000),
+    Drill("redis-stopped", "60 s without Redis: no error, p99 as before, back within 5 s",
+          "300 connections of hey; 8 workers", "SIGSTOP, and SIGCONT 60 s later", long_stop, Allowed(oldest_ms=5000),
           "test_redis_failures.py", (2, 8), needs=("hey",)),
 )  # fmt: skip

@@ -239,6 +239,7 @@ def _found(stage: Scene) -> None:
         service.examine_log(undisturbed=False, expected=stage.expected)
     if stage.ledger.found:
         print(f"    its logs are kept in {stage.directory}")
+    stage.notes.oldest_ms = max(stage.notes.oldest_ms, stage.ledger.oldest_ms)
     for what, times in stage.ledger.found.items():
         stage.notes.wrong += times
         stage.notes.seen[what] += times

@@ -28,9 +28,9 @@ async def measure(kills: int) -> dict[str, Any]:
     async with fleet(REPLICAS, WORKERS, REFRESH_INTERVAL=f"{INTERVAL:g}", COLD_WAIT="30") as running:
         await until(lambda: len(running.exchange.told) > CALLS_TO_SETTLE, "no calls")
         await all_answer(running)
-        answers: Counter[str] = Counter()
+        answers, ages = Counter[str](), list[float]()
         ports = [running.replicas[number % REPLICAS].port for number in range(CLIENTS)]
-        clients = [asyncio.create_task(_client(port, answers)) for port in ports]
+        clients = [asyncio.create_task(_client(port, answers, ages)) for port in ports]
         moments = [await _take_over(running) for _ in range(kills)]
         for client in clients:
             client.cancel()
@@ -53,6 +53,7 @@ async def measure(kills: int) -> dict[str, Any]:
         figure("the same, longest s", max(seconds), most=CLAIM_SECONDS + 1),
         figure("requests", answers.total() - answers["broken"]),
         figure("of them tried twice", answers["broken"]),
+        figure("oldest price served, ms", max(ages)),
         figure("failed", answers.total() - answers["broken"] - answers["200"], most=0),
         figure("two calls within half an interval, after a takeover",
                sum(close_calls(calls, INTERVAL) for calls in settled), most=0),
@@ -85,13 +86,15 @@ def _holders(running: Fleet) -> list[int]:
     return [holder for holder in holders if holder in workers]
 
 
-async def _client(port: int, answers: Counter[str]) -> None:
-    """Ask for ever."""
+async def _client(port: int, answers: Counter[str], ages: list[float]) -> None:
+    """Ask for ever, and note how old prices are when they come."""
     while True:
         connection = await Connection.to(port)
         try:
             for _ in range(KEPT_REQUESTS):
-                answers[str((await connection.get())[0])] += 1
+                status, price = await connection.get()
+                answers[str(status)] += 1
+                ages += [time.time() * 1000 - price["fetched_at_ms"]] if status == 200 else []
                 await asyncio.sleep(PAUSE_SECONDS)
         except OSError:
             answers["broken"] += 1

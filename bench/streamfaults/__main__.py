@@ -50,8 +50,8 @@ def main() -> None:
         found, seed = found + oracle.found + Counter(missed), seed + 1
         gc.collect()
         sizes.append(resident_bytes())
-        size = f"{sizes[-1] >> 20} MiB"
-        print(f"seed {seed - 1}: {oracle.judged} quotes, oldest {oracle.oldest_ms} ms, {size}", flush=True)
+        findings = f"{oracle.found.total() + len(missed)} findings, oldest {oracle.oldest_ms} ms"
+        print(f"seed {seed - 1}: {findings}, {oracle.judged} quotes, {sizes[-1] >> 20} MiB", flush=True)
     # The first third of the episodes warms everything up.
     if len(sizes) > 5 and sizes[-1] - (warm := max(sizes[: len(sizes) // 3])) > MOST_GROWTH_BYTES:
         found["memory"] += 1

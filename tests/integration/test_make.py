@@ -6,8 +6,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
 # What is set up already, and what would install programs only to measure against them.
-READY = [word for name in (".venv/run.done", ".venv/dev.done", ".venv/bench.done", "bench-tools") for word in ("-o", name)]
+READY = [word for name in (".venv/run.done", ".venv/dev.done", ".venv/bench.done", "bench-tools", "cc") for word in ("-o", name)]
 MEASUREMENTS = {
     "load": ("REQUESTS=200 CLIENTS=10", "answers 200 | 200"),
     "soak": ("DURATION=1s CLIENTS=5 PAIRS='BTC-USDT, eth-usdt'", "errors | 0"),
@@ -55,6 +58,7 @@ NOT_RUN = {
     "lock": "it needs a package index, and would change the locks",
     "docker": "every target of the containers runs it",
     "bench-tools": "it installs programs",
+    "cc": "it installs a program",
     "chaos": "tests/integration/test_chaos.py runs a few seconds of it",
     "chaos-streams": "tests/integration/test_stream_faults.py plays each of its faults",
     **dict.fromkeys(("redis-server", "iproute2", "prometheus", "nginx", "chromium", "hey", "wrk"), "`make test` runs it first"),
@@ -103,6 +107,43 @@ def test_every_target_is_run_here_or_has_a_reason_not_to_be() -> None:
     targets = set(re.findall(r"^\.PHONY: (\S+)$", MAKEFILE, re.M))
     assert targets == set(re.findall(r"^([a-z][\w-]*):", MAKEFILE, re.M))
     assert targets == {*MEASUREMENTS, *SERVERS, *CONTAINERS, *OTHERS, *NOT_RUN}
+
+
+# Packages that are here because of the tests and the benches are hidden from what is imported.
+WITHOUT = """
+import importlib, sys
+from importlib.machinery import PathFinder
+class Lean(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {hidden!r} else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Lean
+importlib.import_module({module!r})
+"""
+
+
+def lean() -> list[str]:
+    """The modules that targets run which set up nothing but what the service needs."""
+    recipes = re.findall(r"^[a-z-]+: (.*)\n((?:\t.*\n)+)", MAKEFILE, re.M)
+    programs = (re.findall(r"python -m (bench[.\w]*)", lines) for needs, lines in recipes if "/run.done" in needs)
+    packages = {module for modules in programs for module in modules}
+    return sorted(f"{name}.__main__" if (ROOT / name.replace(".", "/")).is_dir() else name for name in packages)
+
+
+@pytest.mark.parametrize("module", lean())
+def test_what_a_target_runs_imports_nothing_that_it_does_not_set_up(module: str) -> None:
+    locked = set(re.findall(r"^([\w-]+)==", (ROOT / "requirements/run.lock").read_text(), re.M))
+    usual = {re.sub(r"[-_.]+", "-", name).lower() for name in locked} | {"fastprice"}
+    hidden = {
+        top
+        for top, names in packages_distributions().items()
+        if not {re.sub(r"[-_.]+", "-", name).lower() for name in names} & usual
+    }
+    assert "pytest" in hidden
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(hidden=hidden, module=module)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 async def test_measurements_run_and_keep_figures_that_are_not_to_be_quoted_apart() -> None:
