@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -13,7 +14,7 @@ from bench.chaos.oracle import TO_GARBAGE
 from bench.chaos.wire import PRICES, Line
 from bench.drills.drill import Allowed, Drill, Notes
 from bench.drills.front import behind_nginx
-from bench.drills.scene import Scene, scene
+from bench.drills.scene import SUBSCRIBERS, Scene, scene
 from fastprice.server.careful_http import UNREAD_SECONDS
 from fastprice.server.refusals import HEAD_SECONDS
 
@@ -21,6 +22,9 @@ LOAD = "24 clients and 6 subscribers; 2 workers"
 SLOW, NEVER, DEAF = 1000, 200, 300
 HUGE_HEAD_BYTES, PIECE_BYTES, GREEDY_BYTES = 50 << 20, 1 << 16, 256 << 10
 MORE_BY_SLOW_MB = 10
+# Until nothing more is taken of what a subscriber does not read: some 20 KB at a few events a second.
+FILL_SECONDS = 60.0
+SUBSCRIBED = re.compile(r"^fastprice_stream_subscribers (\S+)", re.M)
 RAW, AT_ONCE, RAW_SECONDS = 10_000, 100, 0.3
 
 
@@ -75,7 +79,9 @@ async def never_read(notes: Notes, size: float) -> None:
             line.writer.transport.pause_reading()  # type: ignore[attr-defined]
             line.writer.write(PLAIN * (GREEDY_BYTES // len(PLAIN)))
         deaf = [await _deaf(stage) for _ in range(round(DEAF * min(1, size)))]
-        await asyncio.sleep((UNREAD_SECONDS + 22) * size)
+        await asyncio.sleep(UNREAD_SECONDS * size)
+        if size >= 1:
+            await _left_alone(stage)
         grown = stage.memory_mb() - before
         notes.expect(grown < MORE_MB, f"a worker has grown by {grown} MB")
         if size >= 1:
@@ -86,6 +92,14 @@ async def never_read(notes: Notes, size: float) -> None:
         for line in greedy:
             line.close()
         await stage.recovered()
+
+
+async def _left_alone(stage: Scene) -> None:
+    """Wait until those that read are the only subscribers: what the kernels have room for is taken before."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FILL_SECONDS):
+            while float(SUBSCRIBED.findall((await stage.service.get("/metrics")).body.decode())[0]) > SUBSCRIBERS:
+                await asyncio.sleep(1)
 
 
 async def _deaf(stage: Scene) -> socket.socket:
