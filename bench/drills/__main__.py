@@ -41,7 +41,7 @@ def main() -> None:
     rows = [played(drill, sizes[drill.is_combined]) for drill in ALL if drill.name in (given.only or USUAL)]
     result = {"date": f"{date.today():%Y-%m-%d}", "machine": facts, "versions": machine.versions(), "rows": rows}
     print(drills_table(rows))
-    save("drills", result, enough=given.size >= 1 and not given.only)
+    save("drills", result, enough=given.size >= 1 and given.minutes >= mixed.MINUTES and not given.only)
     sys.exit(not all(one["kept"] for one in rows))
 
 

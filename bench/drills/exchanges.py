@@ -55,7 +55,7 @@ async def gone(notes: Notes, size: float) -> None:
         await asyncio.sleep(MAX_STALE + 4 * size)
         answers = stage.ledger.counts
         notes.expect(answers["answers 503"] > 0, "nobody was told that there is no price")
-        notes.expect(notes.oldest_ms > FRESH_MS, "no stale price was served")
+        notes.expect(stage.ledger.oldest_ms > FRESH_MS, "no stale price was served")
         stage.exchange.clear_fault()
         await stage.recovered()
 

@@ -20,7 +20,7 @@ from fastprice.application.events import (
 )
 from fastprice.application.ports import Answers, Call, Clock
 from fastprice.application.source_health import SourceHealth
-from fastprice.domain.errors import InvalidQuote, InvalidReply, SourceError, SourceTimeout
+from fastprice.domain.errors import InvalidQuote, InvalidReply, LocalFailure, SourceError, SourceTimeout
 from fastprice.domain.quote import Pair, Quote
 
 logger = logging.getLogger(__name__)
@@ -252,6 +252,8 @@ async def _outcome(health: SourceHealth, call: Call, seconds: float) -> Outcome:
         return error
     except TimeoutError:
         return SourceTimeout("no answer before the round ended")
+    except MemoryError:
+        return LocalFailure("this machine cannot ask it: it has no memory for the answer")
     except Exception:
         logger.exception("a defect in reading %s: it counts as a failure of this source", health.name)
         return InvalidReply("a defect of this service, see its log")

@@ -478,6 +478,19 @@ async def test_a_defect_in_reading_one_source_is_that_sources_failure_and_the_ne
         assert caplog.records[0].exc_info
 
 
+async def test_an_answer_for_which_there_is_no_memory_is_no_defect_and_not_the_sources_fault(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def too_little() -> Quote:
+        raise MemoryError
+
+    async with Fleet(2, ["1001"]) as fleet:
+        fleet.source.answers = [too_little]
+        await fleet.clock.advance(INTERVAL)
+        assert fleet.prices == {"1001"}
+        assert not fleet.leader.events.of(SourceLost) and not caplog.records
+
+
 async def test_a_defect_in_taking_a_quote_does_not_end_the_beat(caplog: pytest.LogCaptureFixture) -> None:
     async with Fleet(3) as fleet:
         for worker in fleet.workers:
