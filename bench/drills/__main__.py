@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -55,6 +56,11 @@ def played(drill: Drill, size: float) -> dict[str, Any]:
         asyncio.run(_guarded(drill, notes, size))
     one = row(drill, notes, began)
     told(one)
+    for place in notes.places:
+        if one["kept"]:
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            print(f"    its logs are kept in {place}", flush=True)
     SO_FAR.parent.mkdir(parents=True, exist_ok=True)
     so_far: Sequence[Any] = json.loads(SO_FAR.read_text()) if SO_FAR.exists() else []
     kept = [*(other for other in so_far if other["name"] != drill.name), one]

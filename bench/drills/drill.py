@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.chaos.oracle import CACHE_TTL, MAX_STALE
@@ -26,11 +27,14 @@ class Notes:
     events: int = 0
     seen: Counter[str] = field(default_factory=Counter)
     amiss: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    # Where logs are, for as long as nobody knows whether the claim is kept.
+    places: list[Path] = field(default_factory=list)
 
-    def lose(self, how: str, count: int = 1) -> None:
-        """So many requests got no answer that serves anybody."""
-        self.lost += count
-        self.seen[how] += count
+    def lose(self, how: str) -> None:
+        """A request got no answer that serves anybody."""
+        self.lost += 1
+        self.seen[f"{how}, after {time.monotonic() - self.began:.0f} s"] += 1
 
     def expect(self, holds: bool, otherwise: str) -> None:
         """Something that has to be; where it is not, that is amiss."""

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -166,6 +165,7 @@ async def scene(
 ) -> AsyncIterator[Scene]:  # fmt: skip
     """Services that are well, asked by clients, each over doors of its own; what was found goes into the notes."""
     made = directory or Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
+    notes.places.append(made)
     ledger = Ledger(0)
     exchange = NotingExchange(PAIRS, 7, MAX_STALE * 1000)
     stage = Scene(notes, exchange, Judge(exchange, ledger, notes), ledger, made, workers, variables=environ or {},
@@ -200,8 +200,6 @@ async def scene(
             yield stage
         await asyncio.gather(*(service.stop() for service in stage.services if service.process.returncode is None))
         _found(stage)
-    if not (ledger.found or notes.amiss):
-        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextlib.asynccontextmanager
@@ -237,8 +235,6 @@ def _found(stage: Scene) -> None:
     """Take over what the oracle has found, and what is in the logs."""
     for service in (*stage.services, *stage.retired):
         service.examine_log(undisturbed=False, expected=stage.expected)
-    if stage.ledger.found:
-        print(f"    its logs are kept in {stage.directory}")
     stage.notes.oldest_ms = max(stage.notes.oldest_ms, stage.ledger.oldest_ms)
     for what, times in stage.ledger.found.items():
         stage.notes.wrong += times
