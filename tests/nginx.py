@@ -214,7 +214,7 @@ def _path() -> str:
 async def _read(process: asyncio.subprocess.Process, log: list[str]) -> None:
     assert process.stdout is not None
     while line := await process.stdout.readline():
-        log.append(line.decode())
+        log.append(line.decode(errors="replace"))
 
 
 async def _until_open(front: Front) -> None:
