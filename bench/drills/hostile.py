@@ -144,7 +144,8 @@ async def _damaged(stage: Scene, front: Front, notes: Notes, numbers: Iterator[i
                 while True:
                     answer = await line.answer(0)
                     notes.requests += 1
-                    notes.expect(answer.status in (*TO_GARBAGE, 414, 501, 505), f"{answer.status} for {bytes(data)[:200]!r}")
+                    refused = answer.status in (*TO_GARBAGE, 414, 501, 505)
+                    notes.expect(refused, f"{answer.status} for {bytes(data)[:200]!r}")
 
 
 DRILLS = (

@@ -91,7 +91,7 @@ async def _served(service: Service) -> float:
 async def end(notes: Notes, size: float) -> None:
     """Clients without a proxy: whatever was asked before is answered."""
     for _ in range(max(1, round(6 * size))):
-        async with scene(notes) as stage:
+        async with scene(notes, workers=4) as stage:
             await asyncio.sleep(CONNECTED_SECONDS)
             stage.doors[0].is_leaving = True
             began = time.monotonic()
@@ -192,10 +192,10 @@ DRILLS = (
     Drill("roll", "replicas come and go: nothing is lost, and a new one has requests within 5 s", NGINX,
           "one replica more, then SIGTERM to the oldest", roll, Allowed(share=SHARE), "test_nginx.py", (13, 14)),
     Drill("end", "on SIGTERM what was asked is answered, and the exit code is 0",
-          "24 clients and 6 subscribers, no proxy; 2 workers", "SIGTERM to the master", end, Allowed(lost=24),
+          "24 clients and 6 subscribers, no proxy; 4 workers", "SIGTERM to the master", end, Allowed(lost=3),
           "test_service.py, test_acceptor.py", (13,)),
     Drill("renew", "nor does SIGHUP cost anything that was asked before",
-          "24 clients and 6 subscribers, no proxy; 2 workers", "SIGHUP to the master", renew, Allowed(lost=24),
+          "24 clients and 6 subscribers, no proxy; 2 workers", "SIGHUP to the master", renew, Allowed(lost=3),
           "test_service.py, test_processes.py", (14,)),
     Drill("churn", "scrapes are answered, and counters never fall, whatever becomes of workers and files",
           "24 clients, 6 subscribers and a scrape ten times a second; 3 workers",

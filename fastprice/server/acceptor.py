@@ -32,6 +32,8 @@ FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 BEAT_SECONDS = 1.0
 # Over how much of the time for a graceful end the subscribers are let go.
 DRAIN_SHARE = 0.6
+# How long all workers of a service take at most to notice that it ends.
+TOGETHER_SECONDS = 0.2
 # Accept gives a connection when its first bytes are here; one that says nothing, after about so many seconds.
 DEFER_SECONDS = 1
 
@@ -63,6 +65,17 @@ class AcceptingServer(Server):
                 self.servers.append(await loop.create_server(protocol, sock=listener, backlog=self.config.backlog))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, and tell clients so only when no worker does.
+
+        1. All workers are told to end, and each notices within a tenth of a second. 2. The first one tells its clients,
+        who connect anew at once. 3. Another one still listens, and ends: the kernel resets whoever it has not handed
+        over yet. With a pause between the two that client is refused, and knows that nothing became of its request.
+        """
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await asyncio.sleep(TOGETHER_SECONDS)
         if streams := self.lifespan.state.get("streams"):
             streams.drain((self.config.timeout_graceful_shutdown or 0) * DRAIN_SHARE)
         await super().shutdown(sockets)

@@ -36,6 +36,7 @@ from fastprice.interface.prepared import FULL, KEPT
 from fastprice.interface.price_json import price_answer
 from fastprice.interface.price_snapshot import price_snapshots
 from fastprice.interface.streams import Streams
+from fastprice.server import acceptor as acceptor_module
 from fastprice.server import lane as lane_module
 from fastprice.server.acceptor import AcceptingServer
 from fastprice.server.careful_http import MAX_HEAD_BYTES
@@ -948,6 +949,21 @@ async def test_who_asks_all_the_time_is_told_with_the_last_answer_that_the_serve
         answer = await wire.listen_in_time()
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"\r\nconnection: close\r\n" in answer
     await side.serving
+
+
+async def test_nobody_is_told_that_the_server_ends_while_another_worker_may_still_listen(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor_module, "TOGETHER_SECONDS", 3600.0)
+    side = sides.fast
+    wire = await Wire(side).connect()
+    answer = await wire.say(PLAIN)
+    side.server.should_exit = True
+    await turns(lambda: not side.server.servers[0]._is_open)  # type: ignore[attr-defined]
+    for _ in range(3):
+        assert await wire.say(PLAIN) == answer and b"\r\nconnection: close\r\n" not in answer
+    with pytest.raises(OSError):
+        await asyncio.open_connection(*side.address)
 
 
 async def test_answers_of_the_lane_count_towards_max_requests(sides: Sides) -> None:
