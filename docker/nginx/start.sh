@@ -72,11 +72,11 @@ echo "worker_processes $workers;" > "$new/workers.conf"
 chosen > "$new/chosen.conf"
 listen > "$new/listen.conf"
 echo "listen ${NGINX_STATUS_PORT:-8081};" > "$new/listen_status.conf"
-echo "limit_conn streams $streams;" > "$new/streams.conf"
+echo "limit_conn streams $streams;" > "$new/stream_limit.conf"
 clients > "$new/clients.conf"
 limits > "$new/limits.conf"
 # Its directory has to be where this can write.
-cp "$here/nginx.conf" "$here/index.conf" "$here/traced.conf" "$new/"
+cp "$here"/*.conf "$new/"
 
 case ${1:-start} in
   start)

@@ -224,6 +224,33 @@ async def test_when_no_replica_is_left_to_ask_a_get_starts_over_once_and_a_post_
         assert len(seen(front)) == 3
 
 
+@pytest.mark.parametrize("path", ["/", "/api/", "/docs", f"{PRICE}/recent", PRICE, "/api/v1/prices", f"{PRICE}/stream"])
+async def test_a_replica_that_is_asked_again_gets_the_same_as_at_first(tmp_path: Path, path: str) -> None:
+    index = '{"liveness":"/health/liveness","readiness":"/health/readiness","metrics":"/metrics","openapi":"/openapi.json"}'
+    sent = {"Accept": "text/html", "Accept-Language": "ru", "X-Request-ID": "order-17", "Last-Event-ID": "7"}
+    async with fronted(tmp_path) as front:
+        replica = front.replicas["127.0.0.2"]
+        replica.silent, replica.says = 1, answer(body=index)
+        reply = await front.ask(path, If_None_Match='"0"', **sent)
+        first, again = replica.heads
+        assert reply.status == 200 and again == first
+        assert b"metrics" not in unchunked(reply) or path not in ("/", "/api/"), "the index names what can be reached"
+
+
+async def test_a_stream_that_was_asked_for_again_is_not_cut_in_a_pause_either(tmp_path: Path) -> None:
+    async with fronted(tmp_path, quicker=True) as front:
+        replica = front.replicas["127.0.0.2"]
+        replica.silent, replica.says = 1, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 1000\n\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+        writer.write(f"GET {PRICE}/stream HTTP/1.1\r\nHost: front\r\n\r\n".encode())
+        await reader.readuntil(b"retry: 1000\n\n\r\n")
+        assert len(replica.heads) == 2
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):  # A replica may pause for a second at all other addresses here.
+                await reader.read()
+        writer.close()
+
+
 async def test_a_replica_that_has_no_price_yet_is_not_the_one_that_answers(tmp_path: Path) -> None:
     async with fronted(tmp_path, 2) as front:
         front.replicas["127.0.0.2"].says = answer("503 Service Unavailable", "no-store")
