@@ -343,6 +343,14 @@ async def test_micro_cache_absorbs_a_burst_and_lets_nobody_count_its_time_anew(t
         assert set(seen(front)) == {PLAIN_HEAD}
 
 
+@pytest.mark.parametrize("path", ["/api/v1/prices", f"{PRICE}/sources", f"{PRICE}/recent", f"{PRICE}?max_age_ms=800", "/api/"])
+async def test_with_a_micro_cache_conditions_still_reach_the_replica_where_nothing_is_kept(tmp_path: Path, path: str) -> None:
+    async with fronted(tmp_path, MICRO_CACHE="1") as front:
+        front.replicas["127.0.0.2"].says = b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n'
+        assert (await front.ask(path, If_None_Match='"1"')).status == 304
+        assert b'\r\nIf-None-Match: "1"\r\n' in seen(front)[0]
+
+
 @pytest.mark.parametrize("max_age", [1, 2, 15])
 async def test_micro_cache_keeps_what_may_be_kept_and_never_for_longer_than_a_second(tmp_path: Path, max_age: int) -> None:
     async with fronted(tmp_path, MICRO_CACHE="1") as front:
