@@ -34,12 +34,19 @@ chosen() {
   if [ "${MICRO_CACHE:-0}" = 1 ]; then cache=prices; else cache=off; fi
   echo "map \"\" \$micro_cache { default $cache; }"
   echo "map \"\" \$logged { default $logged; }"
+  # Below this are one or two lines for each request that a replica does not answer: in an outage, every request.
+  echo "error_log stderr $errors;"
 }
 
 case ${NGINX_ACCESS_LOG:-sample} in
   0 | 1) logged=$NGINX_ACCESS_LOG ;;
   sample) logged='$sampled' ;;
   *) refuse "NGINX_ACCESS_LOG is '$NGINX_ACCESS_LOG', and has to be sample, 1 for every request, or 0" ;;
+esac
+errors=${NGINX_ERROR_LOG:-crit}
+case $errors in
+  crit | error | warn | info) ;;
+  *) refuse "NGINX_ERROR_LOG is '$errors', and has to be crit, error, warn or info" ;;
 esac
 workers=$(number NGINX_WORKERS 2)
 streams=$(number STREAMS_PER_ADDRESS 100)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import free_port
 from tests.nginx import PRICE, Front, answer, fronted, unchunked
-from tests.service import PATIENCE
+from tests.service import PATIENCE, polling
 
 pytestmark = pytest.mark.anyio
 
@@ -47,20 +47,35 @@ async def test_the_index_names_nothing_that_cannot_be_reached(tmp_path: Path) ->
             assert told == {"liveness": "/health/liveness", "openapi": "/openapi.json"}, path
 
 
-async def test_the_log_keeps_what_goes_wrong_and_a_sample_of_the_rest(tmp_path: Path) -> None:
+async def test_the_log_keeps_a_sample_of_what_is_well_and_of_what_goes_wrong(tmp_path: Path) -> None:
     async with fronted(tmp_path, NGINX_ACCESS_LOG="sample") as front:
         for number in range(50):
             await front.ask(X_Request_ID=f"well-{number}")
         await front.replicas["127.0.0.2"].stop()
-        assert (await front.ask(X_Request_ID="wrong")).status == 503
-        assert (await front.logged("wrong"))["status"] == 503
+        asked = 0
+        for _ in polling():
+            assert (await front.ask()).status == 503
+            asked += 1
+            if any('"status":503' in line for line in front.log):
+                break
     assert sum('"id":"well-' in line for line in front.log) < 10
+    assert 0 < sum('"status":503' in line for line in front.log) <= 10 + asked / 10
+    assert not [line for line in front.log if "connect() failed" in line], "an outage would be a flood of these"
+
+
+async def test_why_a_replica_does_not_answer_is_told_where_that_is_asked_for(tmp_path: Path) -> None:
+    async with fronted(tmp_path, NGINX_ERROR_LOG="error") as front:
+        await front.replicas["127.0.0.2"].stop()
+        assert (await front.ask()).status == 503
+        front.process.terminate()
+        await front.process.wait()
+    assert any("connect() failed (111: Connection refused)" in line for line in front.log)
 
 
 async def test_a_setting_of_nginx_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         for name, value in {
-            "NGINX_ACCESS_LOG": "some", "REQUESTS_PER_ADDRESS": "-1", "CONNECTIONS_PER_ADDRESS": "1.5",
+            "NGINX_ACCESS_LOG": "some", "NGINX_ERROR_LOG": "debug", "REQUESTS_PER_ADDRESS": "-1", "CONNECTIONS_PER_ADDRESS": "1.5",
         }.items():  # fmt: skip
             code, told = await front.reload(**{name: value})
             assert code == 2 and told.count("\n") == 1 and told.startswith(f"{name} is '{value}', and has to be "), name
