@@ -11,11 +11,14 @@ version=$(nginx -v 2>&1); version=${version##*/}; version=${version%% *}
 
 refuse() { echo "$1" >&2; exit 2; }
 since() { [ "$(printf '%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ]; }
-# The value of a variable, which has to be a whole number.
+# The value of a variable: number NAME DEFAULT LEAST MOST
 number() {
   eval "value=\${$1:-$2}"
-  case $value in *[!0-9]*) refuse "$1 is '$value', and has to be a whole number" ;; esac
-  echo "$value"
+  case $value in
+    *[!0-9]* | ????????*) ;;
+    *) if [ "$value" -ge "$3" ] && [ "$value" -le "$4" ]; then echo "$value"; return; fi ;;
+  esac
+  refuse "$1 is '$value', and has to be a whole number from $3 to $4"
 }
 
 chosen() {
@@ -31,7 +34,7 @@ chosen() {
   fi
   # A worker that ends tells so in its next answer, instead of closing where a request may be on its way.
   if since 1.27.4; then echo "keepalive_min_timeout 5s;"; fi
-  if [ "${MICRO_CACHE:-0}" = 1 ]; then cache=prices; else cache=off; fi
+  if [ "$micro_cache" -eq 1 ]; then cache=prices; else cache=off; fi
   echo "map \"\" \$micro_cache { default $cache; }"
   echo "map \"\" \$logged { default $logged; }"
   # Below this are one or two lines for each request that a replica does not answer: in an outage, every request.
@@ -48,20 +51,27 @@ case $errors in
   crit | error | warn | info) ;;
   *) refuse "NGINX_ERROR_LOG is '$errors', and has to be crit, error, warn or info" ;;
 esac
-workers=$(number NGINX_WORKERS 2)
-streams=$(number STREAMS_PER_ADDRESS 100)
-requests=$(number REQUESTS_PER_ADDRESS 0)
-connections=$(number CONNECTIONS_PER_ADDRESS 0)
+# More workers would need more than the 256 MB that they get.
+workers=$(number NGINX_WORKERS 2 1 32)
+micro_cache=$(number MICRO_CACHE 0 0 1)
+# 0 is no limit, and further than this nginx does not count.
+streams=$(number STREAMS_PER_ADDRESS 100 0 65535)
+requests=$(number REQUESTS_PER_ADDRESS 0 0 1000000)
+connections=$(number CONNECTIONS_PER_ADDRESS 0 0 65535)
+# Who has no key is not counted. Without any limit of their own, streams would be counted among the requests under way.
+subscriber='$binary_remote_addr'
+if [ "$streams" -eq 0 ]; then subscriber=; streams=1; fi
 case ${TRUSTED_PROXIES:-} in *[!0-9a-fA-F.:/,]*) refuse "TRUSTED_PROXIES is '$TRUSTED_PROXIES', and has to be addresses or networks, separated by commas" ;; esac
 
 # Who a client is, and how much of this one may ask for.
 clients() {
   for proxy in $(echo "${TRUSTED_PROXIES:-}" | tr , ' '); do echo "set_real_ip_from $proxy;"; done
-  if [ "$requests" != 0 ]; then echo "limit_req_zone \$binary_remote_addr zone=requests:8m rate=${requests}r/s;"; fi
+  echo "map \"\" \$subscriber { default \"$subscriber\"; }"
+  if [ "$requests" -ne 0 ]; then echo "limit_req_zone \$binary_remote_addr zone=requests:8m rate=${requests}r/s;"; fi
 }
 limits() {
-  if [ "$requests" != 0 ]; then echo "limit_req zone=requests burst=$requests nodelay;"; fi
-  if [ "$connections" != 0 ]; then echo "limit_conn connections $connections;"; fi
+  if [ "$requests" -ne 0 ]; then echo "limit_req zone=requests burst=$requests nodelay;"; fi
+  if [ "$connections" -ne 0 ]; then echo "limit_conn connections $connections;"; fi
 }
 
 listen() {

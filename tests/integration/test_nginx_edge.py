@@ -74,11 +74,25 @@ async def test_why_a_replica_does_not_answer_is_told_where_that_is_asked_for(tmp
 
 async def test_a_setting_of_nginx_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
-        for name, value in {
-            "NGINX_ACCESS_LOG": "some", "NGINX_ERROR_LOG": "debug", "REQUESTS_PER_ADDRESS": "-1", "CONNECTIONS_PER_ADDRESS": "1.5",
-        }.items():  # fmt: skip
-            code, told = await front.reload(**{name: value})
-            assert code == 2 and told.count("\n") == 1 and told.startswith(f"{name} is '{value}', and has to be "), name
+        for name, value, accepted in (
+            ("NGINX_ACCESS_LOG", "some", "sample, 1 for every request, or 0"),
+            ("NGINX_ERROR_LOG", "debug", "crit, error, warn or info"),
+            ("NGINX_WORKERS", "0", "a whole number from 1 to 32"),
+            ("NGINX_WORKERS", "33", "a whole number from 1 to 32"),
+            ("STREAMS_PER_ADDRESS", "65536", "a whole number from 0 to 65535"),
+            ("REQUESTS_PER_ADDRESS", "-1", "a whole number from 0 to 1000000"),
+            ("REQUESTS_PER_ADDRESS", "9" * 30, "a whole number from 0 to 1000000"),
+            ("CONNECTIONS_PER_ADDRESS", "1.5", "a whole number from 0 to 65535"),
+            ("MICRO_CACHE", "yes", "a whole number from 0 to 1"),
+        ):
+            assert await front.reload(**{name: value}) == (2, f"{name} is '{value}', and has to be {accepted}\n")
+
+
+async def test_what_is_at_the_ends_of_a_range_is_taken_over(tmp_path: Path) -> None:
+    async with fronted(tmp_path) as front:
+        for workers, limit, requests in ("1", "0", "0"), ("2", "65535", "1000000"):
+            limits = {"STREAMS_PER_ADDRESS": limit, "CONNECTIONS_PER_ADDRESS": limit, "REQUESTS_PER_ADDRESS": requests}
+            assert await front.reload(NGINX_WORKERS=workers, **limits) == (0, "")
 
 
 @pytest.mark.skipif(not (shutil.which("openssl") and shutil.which("curl")), reason="openssl or curl is not here")

@@ -59,6 +59,19 @@ async def test_requests_of_one_address_that_are_under_way_at_once_are_limited_af
         writer.close()
 
 
+async def test_streams_without_a_limit_are_not_counted_among_the_requests_under_way_either(tmp_path: Path) -> None:
+    async with fronted(tmp_path, STREAMS_PER_ADDRESS="0", CONNECTIONS_PER_ADDRESS="1") as front:
+        replica = front.replicas["127.0.0.2"]
+        replica.says = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 1000\n\n"
+        streams = [await asyncio.open_connection("127.0.0.1", front.port) for _ in range(3)]
+        for reader, writer in streams:
+            replica.silent = 1  # Nor are those that are asked for once more.
+            writer.write(f"GET {PRICE}/stream HTTP/1.1\r\nHost: front\r\n\r\n".encode())
+            assert (await reader.readuntil(b"\r\n")).split()[1] == b"200"
+        for _, writer in streams:
+            writer.close()
+
+
 @pytest.mark.parametrize(("name", "value"), [("REQUESTS_PER_ADDRESS", "-1"), ("TRUSTED_PROXIES", "all; hosts")])
 async def test_a_setting_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, name: str, value: str) -> None:
     async with fronted(tmp_path) as front:

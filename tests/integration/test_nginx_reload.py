@@ -70,7 +70,7 @@ async def test_reload_takes_over_what_is_new_and_loses_no_request(tmp_path: Path
 async def test_reload_that_cannot_be_used_is_told_and_changes_nothing(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         code, told = await front.reload(STREAMS_PER_ADDRESS="many")
-        assert (code, told) == (2, "STREAMS_PER_ADDRESS is 'many', and has to be a whole number\n")
+        assert (code, told) == (2, "STREAMS_PER_ADDRESS is 'many', and has to be a whole number from 0 to 65535\n")
         text = (front.source / "nginx.conf").read_text()
         (front.source / "nginx.conf").write_text(text.replace("server_tokens off;", "server_tokens maybe;"))
         code, told = await front.reload()
