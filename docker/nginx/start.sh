@@ -54,31 +54,44 @@ esac
 # More workers would need more than the 256 MB that they get.
 workers=$(number NGINX_WORKERS 2 1 32)
 micro_cache=$(number MICRO_CACHE 0 0 1)
+proxy_protocol=$(number PROXY_PROTOCOL 0 0 1)
 # 0 is no limit, and further than this nginx does not count.
 streams=$(number STREAMS_PER_ADDRESS 100 0 65535)
 requests=$(number REQUESTS_PER_ADDRESS 0 0 1000000)
 connections=$(number CONNECTIONS_PER_ADDRESS 0 0 65535)
 # Who has no key is not counted. Without any limit of their own, streams would be counted among the requests under way.
-subscriber='$binary_remote_addr'
+subscriber='$client'
 if [ "$streams" -eq 0 ]; then subscriber=; streams=1; fi
 case ${TRUSTED_PROXIES:-} in *[!0-9a-fA-F.:/,]*) refuse "TRUSTED_PROXIES is '$TRUSTED_PROXIES', and has to be addresses or networks, separated by commas" ;; esac
+from=X-Forwarded-For
+if [ "$proxy_protocol" -eq 1 ]; then
+  from=proxy_protocol
+  [ -n "${TRUSTED_PROXIES:-}" ] || refuse "TRUSTED_PROXIES is '', and has to name load balancers where PROXY_PROTOCOL is 1"
+fi
 
 # Who a client is, and how much of this one may ask for.
 clients() {
   for proxy in $(echo "${TRUSTED_PROXIES:-}" | tr , ' '); do echo "set_real_ip_from $proxy;"; done
+  echo "real_ip_header $from;"
   echo "map \"\" \$subscriber { default \"$subscriber\"; }"
-  if [ "$requests" -ne 0 ]; then echo "limit_req_zone \$binary_remote_addr zone=requests:8m rate=${requests}r/s;"; fi
+  if [ "$requests" -ne 0 ]; then echo "limit_req_zone \$client zone=requests:8m rate=${requests}r/s;"; fi
 }
 limits() {
   if [ "$requests" -ne 0 ]; then echo "limit_req zone=requests burst=$requests nodelay;"; fi
   if [ "$connections" -ne 0 ]; then echo "limit_conn connections $connections;"; fi
 }
 
+# On every address, of IPv6 too where this machine has any; where it has none, nginx would not start.
+listen_on() {
+  echo "listen $1;"
+  if grep -q . /proc/net/if_inet6 2>/dev/null; then echo "listen [::]:$1;"; fi
+}
 listen() {
-  echo "listen ${NGINX_PORT:-8000} backlog=4096;"
+  if [ "$proxy_protocol" -eq 1 ]; then proxy=proxy_protocol; else proxy=; fi
+  listen_on "${NGINX_PORT:-8000} $proxy backlog=4096"
   [ -n "${TLS_CERTIFICATE:-}" ] || return 0
   if since 1.25.1; then echo "http2 on;"; http2=; else http2=http2; fi
-  echo "listen ${NGINX_TLS_PORT:-8443} ssl $http2 backlog=4096;"
+  listen_on "${NGINX_TLS_PORT:-8443} ssl $http2 $proxy backlog=4096"
   echo "ssl_certificate $TLS_CERTIFICATE; ssl_certificate_key ${TLS_KEY:?};"
   echo "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:tls:8m; ssl_session_timeout 1d; ssl_session_tickets off;"
 }
@@ -88,7 +101,7 @@ mkdir -p "$new"
 echo "worker_processes $workers;" > "$new/workers.conf"
 chosen > "$new/chosen.conf"
 listen > "$new/listen.conf"
-echo "listen ${NGINX_STATUS_PORT:-8081};" > "$new/listen_status.conf"
+listen_on "${NGINX_STATUS_PORT:-8081}" > "$new/listen_status.conf"
 echo "limit_conn streams $streams;" > "$new/stream_limit.conf"
 clients > "$new/clients.conf"
 limits > "$new/limits.conf"

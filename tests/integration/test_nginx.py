@@ -117,8 +117,9 @@ async def test_what_is_for_operators_is_not_public(tmp_path: Path, path: str) ->
 
 async def test_the_port_of_operators_has_the_metrics_of_a_replica_and_nothing_else_of_it(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
-        assert (await front.ask_at(front.status_port, "/metrics")).status == 200
-        assert [head.split()[1] for head in seen(front)] == [b"/metrics"]
+        for path in "/metrics", "/health/liveness":
+            assert (await front.ask_at(front.status_port, path)).status == 200
+        assert [head.split()[1] for head in seen(front)] == [b"/metrics", b"/health/liveness"]
         for path in PRICE, "/health/readiness", "/metrics/", "/":
             assert (await front.ask_at(front.status_port, path)).status == 404
         await front.replicas["127.0.0.2"].stop()

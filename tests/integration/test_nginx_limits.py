@@ -35,6 +35,18 @@ async def test_requests_of_each_address_that_a_trusted_proxy_names_are_limited(t
                 break
 
 
+async def test_a_network_of_ipv6_is_one_client_and_an_address_of_ipv4_always_one_of_its_own(tmp_path: Path) -> None:
+    async with fronted(tmp_path, REQUESTS_PER_ADDRESS="5", TRUSTED_PROXIES="127.0.0.1") as front:
+        async def statuses(*addresses: str) -> set[int]:
+            return {(await front.ask(X_Forwarded_For=address)).status for address in addresses}
+
+        assert await statuses(*(f"2001:db8:0:1:{number:x}::7" for number in range(100))) == {200, 429}
+        assert await statuses(*(f"2001:db8:0:{number:x}::7" for number in range(2, 60))) == {200}
+        assert await statuses(*(f"::ffff:192.0.2.{number}" for number in range(60))) == {200}
+        assert await statuses(*(f"192.0.2.{number}" for number in range(60, 120))) == {200}
+        assert await statuses(*(f"{mapped}192.0.2.200" for mapped in ["", "::ffff:"] * 50)) == {200, 429}
+
+
 async def test_nobody_else_can_say_who_asks_and_without_limits_nothing_is_refused(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         assert {(await front.ask(X_Forwarded_For="192.0.2.1", X_Request_ID=f"n{n}")).status for n in range(100)} == {200}
