@@ -57,6 +57,9 @@ class Calm:
                 for answer in (*prices, readiness):
                     if answer.status != 200 or answer is not readiness and answer.json["stale"]:
                         return f"{answer.status} {answer.body.decode()}; {readiness.body.decode()}"
+                # Who leaves while Redis is still lost cannot say any more that it is back.
+                if self._group.redis and readiness.json["redis"] != "up":
+                    return readiness.body.decode()
         except OSError as error:
             return f"{type(error).__name__}: {error}"
         return "" if len(service.workers) == WORKERS else f"{len(service.workers)} workers"
