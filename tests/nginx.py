@@ -147,6 +147,12 @@ class Front:
         raise AssertionError("".join(self.log))
 
 
+def readable(header: str, reply: Reply) -> bool:
+    """May a script of another origin read this header?"""
+    exposed = reply.headers.get("access-control-expose-headers", "").lower().split(", ")
+    return reply.headers.get("access-control-allow-origin") == "*" and header in exposed
+
+
 def unchunked(reply: Reply) -> bytes:
     """The body of an answer, which nginx sends in chunks where it does not know the length."""
     if reply.headers.get("transfer-encoding") != "chunked":

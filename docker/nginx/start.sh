@@ -66,7 +66,7 @@ case ${TRUSTED_PROXIES:-} in *[!0-9a-fA-F.:/,]*) refuse "TRUSTED_PROXIES is '$TR
 from=X-Forwarded-For
 if [ "$proxy_protocol" -eq 1 ]; then
   from=proxy_protocol
-  [ -n "${TRUSTED_PROXIES:-}" ] || refuse "TRUSTED_PROXIES is '', and has to name load balancers where PROXY_PROTOCOL is 1"
+  [ -n "${TRUSTED_PROXIES:-}" ] || refuse "TRUSTED_PROXIES is '', and has to name load balancers with PROXY_PROTOCOL=1"
 fi
 
 # Who a client is, and how much of this one may ask for.

@@ -14,7 +14,7 @@ import pytest
 from fastprice.market import Market
 from fastprice.settings import Settings
 from tests.declared import undeclared
-from tests.nginx import PRICE, SOURCE, Front, answer, fronted, unchunked
+from tests.nginx import PRICE, SOURCE, Front, Reply, answer, fronted, readable, unchunked
 from tests.service import polling, running
 
 pytestmark = pytest.mark.anyio
@@ -281,10 +281,22 @@ async def test_replicas_come_and_go_without_a_reload(tmp_path: Path) -> None:
 async def test_without_any_replica_the_answer_says_so_and_when_to_come_again(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         await front.replicas["127.0.0.2"].stop()
-        reply = await front.ask()
-        assert (reply.status, json.loads(reply.body)["code"]) == (503, "no_replica")
-        assert (reply.headers["retry-after"], reply.headers["cache-control"]) == ("1", "no-store")
-        assert not undeclared(503, reply.headers)
+        assert_no_replica(await front.ask())
+
+
+async def test_when_the_replicas_do_not_answer_in_time_that_is_told_in_the_same_way(tmp_path: Path) -> None:
+    async with fronted(tmp_path, quicker=True) as front:
+        front.replicas["127.0.0.2"].says = b""
+        assert_no_replica(await front.ask())
+        assert len(seen(front)) == 2, "once more, and that is all"
+
+
+def assert_no_replica(reply: Reply) -> None:
+    told = json.loads(reply.body)
+    assert (reply.status, told["status"], told["code"]) == (503, 503, "no_replica")
+    assert reply.headers["content-type"] == "application/problem+json" and reply.headers["cache-control"] == "no-store"
+    assert reply.headers["retry-after"] == "1" and readable("retry-after", reply)
+    assert not undeclared(503, reply.headers)
 
 
 async def test_a_stream_comes_unbuffered_and_a_pause_does_not_cut_it(market: Market, tmp_path: Path) -> None:
@@ -310,6 +322,7 @@ async def test_a_stream_comes_unbuffered_and_a_pause_does_not_cut_it(market: Mar
                 assert (await fields_of_next(again))["event"] == "state", "the price that it names is not repeated"
                 refused = await front.ask(path)
                 assert (refused.status, json.loads(refused.body)["code"]) == (429, "too_many_streams")
+                assert refused.headers["retry-after"] == "1" and readable("retry-after", refused)
             assert (await front.ask(PRICE)).status == 200
 
 

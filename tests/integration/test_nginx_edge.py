@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port
+from tests.declared import undeclared
 from tests.nginx import PRICE, Front, answer, fronted, unchunked
 from tests.service import PATIENCE, polling
 
@@ -109,6 +110,10 @@ async def test_tls_is_served_over_http_2_and_a_renewed_certificate_is_taken_over
             while await asked_by_curl(tmp_path, "new.example", port) != "2 200":
                 await asyncio.sleep(0.05)
         assert (await front.ask()).status == 200, "the plain port goes on"
+        plain = await front.ask_at(port, PRICE)
+        assert (plain.status, json.loads(plain.body)["code"]) == (400, "bad_request")
+        assert plain.headers["content-type"] == "application/problem+json"
+        assert plain.headers["access-control-allow-origin"] == "*" and not undeclared(400, plain.headers)
 
 
 async def certificate(directory: Path, name: str) -> None:
