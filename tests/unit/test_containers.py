@@ -106,7 +106,15 @@ def test_nginx_has_as_much_patience_with_streams_as_the_service() -> None:
     assert int(grace.removesuffix("s")) > seconds("worker_shutdown_timeout", everything)
 
 
-@pytest.mark.parametrize("file", [*COMPOSE, "docker/common.yml"])
+def test_every_variable_of_nginx_is_documented() -> None:
+    table = re.findall(r"^\| (`[A-Z].*?) \| ", (ROOT / "docs/operations.md").read_text(), re.M)
+    for file in "docker-compose.scale.yml", "docker/tls.yml":
+        nginx = json.dumps(yaml.safe_load((ROOT / file).read_text())["services"]["nginx"])
+        for name in re.findall(r"\$\{(\w+)", nginx):
+            assert any(f"`{name}`" in cell for cell in table), name
+
+
+@pytest.mark.parametrize("file", [*COMPOSE, "docker/common.yml", "docker/tls.yml"])
 def test_compose_files_hold_to_the_schema(file: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / file)]
     done = subprocess.run(command, capture_output=True, text=True)
