@@ -97,12 +97,15 @@ lint: $(VENV)/dev.done audit  ## style and likely mistakes
 	@$(BIN)/flake8 fastprice tests bench
 	@$(BIN)/isort --check --quiet fastprice tests bench
 
-# In one request it shows whether PyPI can be asked; where it cannot be, that is no mistake of ours.
+# In one request it shows whether PyPI can be asked; where it cannot be, that is no mistake of ours. Anything else that
+# goes wrong is: a lock that cannot be read must not look as if it had no holes.
+UNASKED := connection|timed out|resolve|proxy|retries|ssl|not found on PyPI|[45][0-9][0-9] (client|server) error
 AUDIT := pip-audit --strict --require-hashes --disable-pip --progress-spinner off --timeout 5 -r requirements/run.lock
 
 .PHONY: audit
 audit: $(VENV)/dev.done  ## look for known holes in what the service depends on
 	@said=$$($(BIN)/$(AUDIT) 2>&1) || { ! grep "^Found" -A 99 <<<"$$said" || exit 1; \
+	tail -n 1 <<<"$$said" | grep -qiE "$(UNASKED)" || { echo "the lock cannot be audited:"; tail -n 5 <<<"$$said"; exit 1; }; \
 	echo "no known holes were looked for, because PyPI cannot be asked: $$(tail -n 1 <<<"$$said" | cut -c 1-150)"; }
 
 # The rules are the same everywhere; the operator of Prometheus wants them in an object of its own.

@@ -208,6 +208,8 @@ async def test_run_serves_and_quote_asks(market: Market, tmp_path: Path) -> None
         (0, "No known vulnerabilities found", False, ""),
         (1, "Found 2 known vulnerabilities in 1 package\nName Version ID\norjson 3.9.0 CVE-1", True, "orjson 3.9.0 CVE-1"),
         (1, "Traceback\nConnectionError: no route", False, "PyPI cannot be asked: ConnectionError: no route"),
+        (1, "ERROR: orjson: Dependency not found on PyPI", False, "PyPI cannot be asked: ERROR: orjson: Dependency"),
+        (1, "Traceback\nValueError: no such line", True, "the lock cannot be audited:\nTraceback\nValueError"),
     ],
 )  # fmt: skip
 async def test_audit_fails_at_a_known_hole_and_only_says_so_where_none_can_be_known(
