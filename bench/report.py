@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.svg import Bar, bars, groups, panels
 from bench.tables import (
     Result, agreement_tables, connections_tables, drills_tables, failures_tables, fleet_tables, growth_tables,
-    load_table, peers_tables, protections_tables, streams_tables, subscribers_tables
+    load_table, peers_tables, protections_tables, soak_tables, streams_tables, subscribers_tables
 )
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +19,8 @@ RESULTS = Path(__file__).with_name("results")
 SMOKE = ROOT / "build" / "bench"
 # Where results are shown that are not of performance.
 PAGES = {
-    "fleet": "scaling.md", "agreement": "agreement.md", "drills": "reliability.md", "protections": "reliability.md"
+    "fleet": "scaling.md", "agreement": "agreement.md", "drills": "reliability.md", "drills-soak": "reliability.md",
+    "protections": "reliability.md",
 }  # fmt: skip
 # The parts of bench.connections that compare how connections are kept.
 PICTURED = ("close", "ten", "http10", "http10_keep")
@@ -156,6 +157,7 @@ SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]]
     "soak": (load_table, load_picture),
     "failures": (failures_tables, None),
     "drills": (drills_tables, None),
+    "drills-soak": (soak_tables, None),
     "protections": (protections_tables, None),
 }
 

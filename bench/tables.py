@@ -258,6 +258,11 @@ def drills_table(rows: Iterable[Mapping[str, Any]]) -> str:
     )  # fmt: skip
 
 
+def soak_tables(result: Result) -> str:
+    held = (f"- {words.partition(' × ')[2]}." for row in result["rows"] for words in row["seen"])
+    return "\n\n".join([drills_tables(result), "\n".join(held)])
+
+
 def protections_tables(result: Result) -> str:
     return f"{result['date']}.\n\n{protections_table(result['rows'])}"
 

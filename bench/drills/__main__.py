@@ -42,7 +42,9 @@ def main() -> None:
     rows = [played(drill, sizes[drill.is_combined]) for drill in ALL if drill.name in (given.only or USUAL)]
     result = {"date": f"{date.today():%Y-%m-%d}", "machine": facts, "versions": machine.versions(), "rows": rows}
     print(drills_table(rows))
-    save("drills", result, enough=given.size >= 1 and given.minutes >= mixed.MINUTES and not given.only)
+    is_soak = given.only == [soak.DRILL.name]
+    is_whole = given.minutes >= mixed.MINUTES and not given.only
+    save("drills-soak" if is_soak else "drills", result, enough=given.size >= 1 and (is_soak or is_whole))
     sys.exit(not all(one["kept"] for one in rows))
 
 
