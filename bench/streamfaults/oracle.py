@@ -61,7 +61,7 @@ class Oracle:
             for pair in self._latest.pairs:
                 age_ms = self._latest.age_ms(pair) or 0
                 self.oldest_ms = max(self.oldest_ms, age_ms)
-                if self.most_age_ms and age_ms > self.most_age_ms + self._late_ms:
+                if self.most_age_ms and age_ms > self.most_age_ms + self._late_ms + ROUNDING_MS:
                     self._find("too old", f"{pair.symbol} {age_ms} ms")
 
     def polled(self, source: str) -> None:
