@@ -13,6 +13,7 @@ from bench.chaos.wire import PRICES, Ask
 from bench.drills.drill import STALE_MS, Allowed, Drill, Notes
 from bench.drills.scene import Scene, scene
 from bench.drills.site import WallClock
+from bench.drills.stopped import STUCK_SECONDS
 from tests.nginx import Names
 
 LOAD = "24 clients and 6 subscribers; 2 workers"
@@ -50,8 +51,8 @@ async def clock(seconds: float, notes: Notes, size: float) -> None:
                 stage.judge.stepped()
                 await asyncio.sleep(6 * size)
                 await stage.recovered()
-            # A worker whose signs of life went by the wall clock would be replaced after STUCK_SECONDS.
-            await asyncio.sleep(32 * min(size, 1) if seconds < 0 and size >= 1 else 0)
+                # A worker whose signs of life went by the wall clock would give none until that has caught up.
+                await asyncio.sleep(STUCK_SECONDS if step < 0 and size >= 1 else 0)
             notes.expect([service.workers for service in stage.services] == workers, "workers were replaced")
 
 
