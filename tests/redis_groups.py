@@ -24,6 +24,8 @@ PATIENCE_SECONDS = 60.0
 SENTINEL_PERIODS = {"info-period": 200, "ask-period": 100, "publish-period": 200, "election-timeout": 1_000}
 # The ports of a Cluster's own talk lie so far above those of its clients.
 BUS = 10_000
+# A replica is of use at once: by default a primary waits five seconds for more replicas before the first is filled.
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
 
 class Group:
@@ -78,7 +80,7 @@ class SentinelGroup(Group):
     NAME = "prices"
 
     def __init__(self, directory: Path, *options: str, program: str = "redis-server") -> None:
-        self._options = options
+        self._options = (*AT_ONCE, *options)
         super().__init__([RedisServer(directory, free_port(), program=program) for _ in range(2)])
         self.sentinels = [RedisServer(directory, free_port(), program=program) for _ in range(3)]
         self.url = f"redis+sentinel://{','.join(address(each) for each in self.sentinels)}/{self.NAME}/0"
@@ -87,6 +89,8 @@ class SentinelGroup(Group):
         first, second = self.servers
         first.start(*self._options)
         self._start_as_replica(second, first)
+        # Sentinels let no server take over that was never filled.
+        wait_until(lambda: "master_link_status:up" in asked(second, "INFO", "replication"), "the replica is not filled")
         for number, sentinel in enumerate(self.sentinels):
             self._start_sentinel(sentinel, number)
         wait_until(self._all_see_all, "the Sentinels do not see each other")
@@ -137,7 +141,7 @@ class ClusterGroup(Group):
     def __init__(self, directory: Path, *options: str, key: str = "prices", program: str = "redis-server") -> None:
         self.key = key
         timeout = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER_MS))
-        self._options = (*timeout, "--cluster-replica-validity-factor", "0", *options)
+        self._options = (*AT_ONCE, *timeout, "--cluster-replica-validity-factor", "0", *options)
         super().__init__([RedisServer(directory, port, program=program) for port in _node_ports(6)])
         self.url = f"redis+cluster://{','.join(address(each) for each in self.servers)}"
 
