@@ -70,7 +70,7 @@ def test_every_version_that_the_package_names_is_tested() -> None:
     assert jobs()["test"]["strategy"]["matrix"]["python"] == named
 
 
-def test_what_is_published_was_tested_names_its_parts_and_origin_and_is_signed_by_digest() -> None:
+def test_what_is_published_was_tested_names_its_parts_and_origin_and_is_scanned_and_signed_before_it_has_a_name() -> None:
     publish = jobs()["publish"]
     assert publish["needs"] == "checks" and jobs()["checks"]["uses"] == "./.github/workflows/ci.yml"
     build, = (step for step in publish["steps"] if step.get("uses", "").startswith("docker/build-push-action@"))
@@ -78,7 +78,15 @@ def test_what_is_published_was_tested_names_its_parts_and_origin_and_is_signed_b
     assert (build["with"]["sbom"], build["with"]["provenance"]) == (True, "mode=max")
     arguments = dict(line.split("=", 1) for line in build["with"]["build-args"].splitlines())
     assert arguments.keys() == set(re.findall(r"(\w+)=", re.findall(r"^ARG (VERSION=.*)$", (ROOT / "Dockerfile").read_text(), re.M)[0]))
-    assert publish["steps"][-1]["run"] == 'cosign sign --yes --recursive "$IMAGE@$DIGEST"'
+    assert "tags" not in build["with"] and "push-by-digest=true" in build["with"]["outputs"]
+    after = publish["steps"][publish["steps"].index(build) + 1 :]
+    scans = [step for step in after[:2] if step["uses"].startswith("anchore/scan-action@")]
+    assert [step["env"]["GRYPE_PLATFORM"] for step in scans] == build["with"]["platforms"].split(",")
+    pushed = "${{ env.IMAGE }}@${{ steps.build.outputs.digest }}"
+    assert all(step["with"]["image"] == pushed and step["with"]["fail-build"] for step in scans)
+    sign, name = (step["run"] for step in after[-2:])
+    assert sign == 'cosign sign --yes --recursive "$IMAGE@$DIGEST"'
+    assert name == 'docker buildx imagetools create --tag "$IMAGE:$VERSION" "$IMAGE@$DIGEST"'
 
 
 def test_the_version_that_is_published_is_the_packages_and_the_tags(tmp_path: Path) -> None:
