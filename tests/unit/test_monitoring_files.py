@@ -180,6 +180,14 @@ def test_nothing_of_others_is_shown_whatever_else_prometheus_has() -> None:
     assert not names & {name for expression in EXPRESSIONS for name in named(expression)}
 
 
+def test_series_of_several_clusters_are_told_apart() -> None:
+    for target in (target for panel in PANELS for target in panel["targets"]):
+        # What is summed up over all that is chosen has no cluster of its own.
+        summed = re.match(r"(\w+ by \([^)]*\) |\w+)\(", target["expr"])
+        if not summed or "cluster" in summed[0]:
+            assert target["legendFormat"].endswith(" {{namespace}} {{cluster}}"), target
+
+
 def test_links_of_the_dashboard_lead_to_runbooks_that_are_there() -> None:
     page, = (variable for variable in BOARD["templating"]["list"] if variable["name"] == "runbooks")
     assert page["type"] == "constant" and page["query"] == page["current"]["value"] == PAGE
