@@ -1,6 +1,7 @@
 """The Starlette application: every route, and what is answered to an error."""
 
 import asyncio
+import logging
 from email.utils import formatdate
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,8 @@ from fastprice.interface.price_endpoint import PriceEndpoint
 from fastprice.interface.price_pages import PricePages
 from fastprice.interface.responses import SHARED_HEADERS, json_answer, problem, unknown_pair
 from fastprice.interface.stream_endpoint import StreamEndpoint
+
+logger = logging.getLogger(__name__)
 
 
 def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
@@ -147,6 +150,9 @@ async def _bad_parameter(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
+    # The traceback follows when uvicorn gets the error. nginx's log has the same id, and the address with it.
+    asked = (request.method, request.url.path, request.headers.get("X-Request-ID"))
+    logger.error("a defect in answering %s %a, X-Request-ID %a", *asked)
     # This answer does not pass the middleware that dates answers.
     headers = {"Date": formatdate(usegmt=True)}
     return problem(500, "a defect of this service; its log has the details", headers=headers)

@@ -896,10 +896,11 @@ async def test_defect_is_500_and_the_service_goes_on(
     service: Service, path: str, template: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.broken = True
-    got = await service(path)
+    got = await service(path, "GET", ("X-Request-ID", "7f\x85"))
     assert is_problem(got, 500, "internal_error") and b"a defect" in got.body and b"RuntimeError" not in got.body
     assert service.counted == [(template, "GET", 500)]
     assert "RuntimeError: a defect" in caplog.text, "the log has the details"
+    assert f"a defect in answering GET '{path}', X-Request-ID '7f\\xc2\\x85'" in caplog.messages
     service.broken = False
     service.price()
     assert (await service()).status == 200
