@@ -65,6 +65,14 @@ class Group:
         wait_until(lambda: self.found() not in (None, old), "no other server took over")
         return self.primary()
 
+    def listeners(self) -> int:
+        """How many subscriptions to the news of a service there are at servers that answer."""
+        count = 0
+        for server in self.servers:
+            for channel in asked(server, "PUBSUB", "CHANNELS", "fastprice:*").split():
+                count += int(asked(server, "PUBSUB", "NUMSUB", channel).split()[-1])
+        return count
+
     def stop(self) -> None:
         for server in self.servers:
             resume(server)

@@ -13,6 +13,8 @@ Result = TypeVar("Result")
 # How often a worker tries the shared store that fails it, and looks how the others of its machine fare. All of them are
 # back after two turns, which is within two seconds.
 TURN_SECONDS = 0.75
+# A worker that listens to the local store looks so often whether the shared one is back.
+LISTEN_SECONDS = 0.1
 # Held in the local store by one of those whom the shared one fails, for as long as it does. It lasts well above a turn:
 # a worker that takes its turn late must not send the others back and forth.
 CUT_OFF, CUT_OFF_SECONDS = "cut off", 2.2
@@ -60,7 +62,15 @@ class FallbackStore:
         await self._either(lambda store: store.release(holder, name))
 
     async def news(self, seconds: float) -> bool:
-        return await (self._local if self.lost else self._shared).news(seconds)
+        """See PriceStore; over sooner where the shared store is back, to be listened to from then on."""
+        if self.lost is None:
+            return await self._shared.news(seconds)
+        left, end = seconds, self._clock.monotonic() + seconds
+        while not (is_news := await self._local.news(min(left, LISTEN_SECONDS))):
+            left = end - self._clock.monotonic()
+            if left <= 0 or self.lost is None:
+                break
+        return is_news
 
     async def close(self) -> None:
         await self._shared.close()

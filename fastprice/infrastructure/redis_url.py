@@ -13,6 +13,8 @@ ACCEPTED = (
     " redis+cluster://HOST:PORT,HOST:PORT for a Cluster, rediss in place of redis for TLS, or unix://PATH, with files"
     " that can be read; or empty"
 )
+# Not by urlsplit, which takes a list of hosts for one: newer versions refuse a bracket of IPv6 in the middle of it.
+PARTS = r"(?P<scheme>[A-Za-z+]+):(?://(?P<places>[^/?]*))?(?P<path>[^?]*)(?:\?(?P<query>.*))?"
 # Strict, because what they match is shown in public: a password that was put in the wrong place must not pass for one.
 HOST_NAME = r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]+(?:%[A-Za-z0-9._-]+)?"
 _NUMBER = "(?:/(?P<number>[0-9]{1,5}))?"
@@ -51,18 +53,18 @@ class RedisUrl:
     @classmethod
     def parse(cls, text: str) -> "RedisUrl":
         """ValueError where it cannot be used."""
-        parts = urlsplit(text)
-        tls = parts.scheme.startswith("rediss")
-        kind = parts.scheme.replace("rediss", "redis")
+        parts = _match(PARTS, text)
+        scheme, path = parts["scheme"].lower(), parts["path"]
+        tls, kind = scheme.startswith("rediss"), scheme.replace("rediss", "redis")
         # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
-        if parts.scheme not in SCHEMES or "#" in text or " " in text or not text.isprintable():
+        if scheme not in SCHEMES or "#" in text or " " in text or not text.isprintable():
             raise ValueError(text)
-        user, _, places = parts.netloc.rpartition("@")
+        user, _, places = (parts["places"] or "").rpartition("@")
         hosts = tuple(_host(place, kind) for place in places.split(",")) if places or kind != "unix" else ()
         if len(hosts) != (kind != "unix") and kind in ("unix", "redis"):
             raise ValueError(text)
-        found = _match(PATHS[kind], parts.path).groupdict()
-        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        found = _match(PATHS[kind], path).groupdict()
+        options = dict(parse_qsl(parts["query"] or "", keep_blank_values=True))
         for name, value in options.items():
             _match((OPTIONS[kind] | (TLS_OPTIONS if tls else {})).get(name, "(?!)"), value)
             if name in TLS_FILES and not (Path(value).is_file() and os.access(value, os.R_OK)):
@@ -70,7 +72,7 @@ class RedisUrl:
         number = int(options.pop("db", found.get("number")) or 0)
         login = zip(LOGIN, map(unquote, user.split(":", 1)), strict=False)
         options |= {name: word for name, word in login if word}
-        return cls(kind, tls, hosts, parts.path.rstrip("/"), found.get("primary", ""), number, options)
+        return cls(kind, tls, hosts, path.rstrip("/"), found.get("primary", ""), number, options)
 
     @property
     def place(self) -> str:

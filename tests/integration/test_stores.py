@@ -76,14 +76,14 @@ def sqlite_place(path: Path) -> Place:
     return Place(lambda: SqliteStore(path, records(), CLOCK), write)
 
 
-def group_place(group: Group) -> Place:
-    """A service of its own on a group that others use too."""
+def group_place(group: Group | RedisServer, seconds: float = 2.0) -> Place:
+    """A service of its own on a server or a group that others use too."""
     prefix = f"{{{uuid.uuid4().hex}}}"
 
     def write(name: str, record: Any) -> None:
         raise NotImplementedError("what is garbage to one server is garbage to all")
 
-    return Place(lambda: redis_store(group.url, 2.0, prefix), write)
+    return Place(lambda: redis_store(group.url, seconds, prefix), write)
 
 
 def redis_place(server: RedisServer, url: str | None = None, seconds: float = REDIS_SECONDS) -> Place:
@@ -588,8 +588,21 @@ async def works(store: PriceStore) -> bool:
     return False
 
 
-async def test_a_worker_that_was_itself_late_does_not_call_redis_lost(redis_server: RedisServer) -> None:
-    place = redis_place(redis_server, seconds=0.05)
+@pytest.mark.parametrize("kind", ["redis_server", "sentinel_group", "cluster_group"])
+async def test_a_worker_that_was_itself_late_does_not_call_redis_lost(
+    request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_connection = asyncio.open_connection
+
+    async def late(*args: Any, **options: Any) -> Any:
+        """The connection comes about while the worker is away."""
+        connecting = asyncio.ensure_future(open_connection(*args, **options))
+        await asyncio.sleep(0)
+        time.sleep(0.15)
+        return await connecting
+
+    place = group_place(request.getfixturevalue(kind), seconds=0.1)
+    monkeypatch.setattr(asyncio, "open_connection", late)
     operations: list[Callable[[PriceStore], Awaitable[object]]] = [
         lambda store: store.read(), lambda store: store.claim("a", 60), lambda store: store.write("a", a_round())
     ]
@@ -598,7 +611,7 @@ async def test_a_worker_that_was_itself_late_does_not_call_redis_lost(redis_serv
         for operation in operations:
             asking = asyncio.ensure_future(operation(store))
             for _ in range(4):  # At the start, and on the way: connecting, asking, waiting for the answer.
-                asyncio.get_running_loop().call_soon(time.sleep, 0.075)
+                asyncio.get_running_loop().call_soon(time.sleep, 0.15)
                 await asyncio.sleep(0)
             await asking
     await place.close()

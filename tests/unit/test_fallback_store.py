@@ -9,7 +9,7 @@ import pytest
 
 from fastprice.application.events import Event, StoreBack, StoreLost
 from fastprice.application.fallback_store import (
-    ANNOUNCE, ANNOUNCE_SECONDS, CUT_OFF, CUT_OFF_SECONDS, FOLLOWED, TURN_SECONDS, FallbackStore
+    ANNOUNCE, ANNOUNCE_SECONDS, CUT_OFF, CUT_OFF_SECONDS, FOLLOWED, LISTEN_SECONDS, TURN_SECONDS, FallbackStore
 )
 from fastprice.application.ports import LEADER, Events, PriceStore, Stored
 from fastprice.domain.errors import StoreUnavailable
@@ -343,6 +343,20 @@ async def test_news_are_awaited_where_they_are_stored_and_never_find_out_a_loss(
     await Store(world.clock, world.local[0].shelf).write("me", ROUND)
     assert await store.news(0.5) is True
     assert world.shared[0].operations == ["news", "claim"]
+
+
+async def test_who_listens_to_the_local_store_stops_when_the_shared_one_is_back() -> None:
+    world = World()
+    world.fail(DOWN)
+    await world.claim()
+    listening = asyncio.create_task(world.stores[0].news(60))
+    world.fail(None)
+    for _ in range(2):
+        await world.turn()
+        assert not listening.done()
+    assert world.stores[0].lost is None
+    await world.clock.advance(LISTEN_SECONDS)
+    assert listening.done() and await listening is False
 
 
 async def test_closing_closes_both() -> None:

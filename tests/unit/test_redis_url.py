@@ -44,6 +44,7 @@ def test_the_place_of_redis_is_shown_without_its_secrets(url: str, shown: str) -
                 {"sentinel_username": "s"},
             ),
         ),
+        ("redis+cluster://[fd00::1],[fd00::2]:7", RedisUrl("redis+cluster", False, (("fd00::1", 6379), ("fd00::2", 7)), "", "", 0, {})),
         ("rediss+cluster://a,b:1/0", RedisUrl("redis+cluster", True, (("a", 6379), ("b", 1)), "/0", "", 0, {})),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
+from fastprice.infrastructure.redis_store.limit import limit
 from fastprice.infrastructure.redis_url import RedisUrl
 
 MAX_CONNECTIONS = 8
@@ -88,9 +89,10 @@ class Sentinels(OneServer):
         options = {name: word for name, word in _options(url).items() if not name.endswith(("username", "password"))}
         for name in ("username", "password"):
             options[name] = url.options.get(f"sentinel_{name}")
-        # Half of the time, so that another one can be asked where one is on a machine that is gone.
-        options |= {"socket_connect_timeout": seconds / 2, "ssl": url.tls}
+        options["ssl"] = url.tls
         self._sentinels = _Sentinels(url.hosts, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        for each in self._sentinels.sentinels:
+            each.connection_pool.connection_class = _giving_up(url.tls, seconds)
         super().__init__(url, seconds)
 
     async def close(self) -> None:
@@ -123,10 +125,13 @@ class Cluster:
     def __init__(self, url: RedisUrl, seconds: float, key: str) -> None:
         self._key = key
         self._failed: str | None = None
-        # Half of the time, so that another node can be asked where one is on a machine that is gone.
-        options = _options(url) | {"socket_connect_timeout": seconds / 2, "ssl": url.tls}
         nodes = [ClusterNode(host, port) for host, port in url.hosts]
-        self.redis: Any = RedisCluster(startup_nodes=nodes, max_connections=8 * MAX_CONNECTIONS, **options)
+        most = 8 * MAX_CONNECTIONS
+        self.redis: Any = RedisCluster(startup_nodes=nodes, max_connections=most, ssl=url.tls, **_options(url))
+        kind = _giving_up(url.tls, seconds)
+        self.redis.get_connection_kwargs()["connection_class"] = kind  # Of the nodes that are found later.
+        for node in self.redis.startup_nodes:
+            node.connection_class = kind
 
     async def check(self) -> None:
         """Find out, at the start and after each failure, which node has our keys, last from the one that failed."""
@@ -145,6 +150,22 @@ class Cluster:
 
     async def close(self) -> None:
         await self.redis.aclose()
+
+
+def _giving_up(tls: bool, seconds: float) -> type[Connection]:
+    kind: type[Connection] = SSLConnection if tls else Connection
+
+    class GivingUp(kind):  # type: ignore[valid-type, misc]
+        """A connection that comes about in half of the time, so that another server can be asked where one is gone.
+
+        The client's own limit would count the time in which this worker did not run: see limit.
+        """
+
+        async def _connect(self) -> None:
+            async with limit(seconds / 2):
+                await super()._connect()
+
+    return GivingUp
 
 
 def servers(url: RedisUrl, seconds: float, key: str) -> OneServer | Sentinels | Cluster:
