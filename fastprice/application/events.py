@@ -98,10 +98,13 @@ class RefreshRecovered:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessMoved:
-    """The prices of these pairs became fresh, stale or expired, the oldest at this age; as this worker sees them."""
+    """The prices of these pairs became fresh, stale or expired, the oldest at this age; as this worker sees them.
+
+    None where not even a first one has come; then the age is that of the worker.
+    """
 
     pairs: tuple[Pair, ...]
-    freshness: Freshness
+    freshness: Freshness | None
     age_ms: int
 
 

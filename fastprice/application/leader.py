@@ -65,7 +65,8 @@ class Leader:
         self._events = events
         self._lease_until = 0.0
         self._turns_to_round = 0
-        self._freshness: dict[Pair, Freshness] = {}
+        self._started_at = clock.monotonic()
+        self._freshness: dict[Pair, Freshness | None] = {}
         self._alone = False
 
     async def run(self) -> None:
@@ -145,17 +146,16 @@ class Leader:
         return self._clock.monotonic() < self._lease_until
 
     def _watch_freshness(self) -> None:
-        moved: dict[Freshness, list[Pair]] = {}
+        moved: dict[Freshness | None, list[Pair]] = {}
+        since_start_ms = round((self._clock.monotonic() - self._started_at) * 1000)
         for pair in self._latest.pairs:
-            now, before = self._latest.freshness(pair), self._freshness.get(pair)
-            if now is None or now is before:
-                continue
-            self._freshness[pair] = now
-            # The first fresh price is no news.
-            if before is not None or now is not Freshness.FRESH:
+            # The first fresh price is no news; that there is none after the time in which one is fresh, is.
+            now, before = self._latest.freshness(pair), self._freshness.get(pair, Freshness.FRESH)
+            if now is not before and (now is not None or since_start_ms > self._latest.limits.fresh_ms):
+                self._freshness[pair] = now
                 moved.setdefault(now, []).append(pair)
         for freshness, pairs in moved.items():
-            ages = [self._latest.age_ms(pair) or 0 for pair in pairs]
+            ages = [since_start_ms if freshness is None else self._latest.age_ms(pair) or 0 for pair in pairs]
             self._events(FreshnessMoved(tuple(pairs), freshness, max(ages)))
 
     def next_due(self, due: float) -> float:

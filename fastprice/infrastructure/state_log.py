@@ -61,6 +61,8 @@ def _line(event: Event) -> tuple[int, str] | None:
             return logging.ERROR, f"no source gives a price for {named(pairs)}: {reason}. {ADVICE}"
         case RefreshRecovered(pairs):
             return logging.INFO, f"priced again: {named(pairs)}"
+        case FreshnessMoved(pairs, None, age_ms):
+            return logging.WARNING, f"no price {age_ms / 1000:.1f} s after the start: {named(pairs)}. 503 is served"
         case FreshnessMoved(pairs, freshness, age_ms):
             level = logging.INFO if freshness is Freshness.FRESH else logging.WARNING
             return level, f"price {freshness}: {named(pairs)}, {age_ms / 1000:.1f} s old"

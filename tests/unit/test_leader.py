@@ -460,6 +460,21 @@ async def test_every_worker_tells_once_for_all_pairs_that_freshness_has_changed(
             assert all(abs(event.age_ms - limit) <= 2_000 for event, limit in zip(told, (6_000, 61_000), strict=False))
 
 
+async def test_every_worker_tells_that_there_is_no_first_price_and_when_there_is_one() -> None:
+    fleet = Fleet(2, pairs="eth-usdt,btc-usdt")
+    fleet.source.answers = [SourceDown("refused")]
+    async with fleet:
+        await fleet.clock.advance(4 * INTERVAL)
+        assert not any(worker.events.of(FreshnessMoved) for worker in fleet.workers), "a start takes a moment"
+        await fleet.clock.advance(10 * INTERVAL)
+        fleet.source.answers = ["100"]
+        await fleet.clock.advance(40 * INTERVAL)
+        for worker in fleet.workers:
+            told = worker.events.of(FreshnessMoved)
+            assert [(event.pairs, event.freshness) for event in told] == [((ETH, BTC), None), ((ETH, BTC), "fresh")]
+            assert 5_000 < told[0].age_ms <= 6_500
+
+
 # Defects
 
 

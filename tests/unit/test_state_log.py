@@ -33,6 +33,7 @@ LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
     (RefreshRecovered((ETH, BTC)), logging.INFO, ["ETH-USDT, BTC-USDT"]),
     (FreshnessMoved((ETH,), Freshness.FRESH, 40), logging.INFO, ["fresh", "ETH-USDT", "0.0 s old"]),
     (FreshnessMoved((ETH,), Freshness.STALE, 5_250), logging.WARNING, ["stale", "ETH-USDT", "5.2 s old"]),
+    (FreshnessMoved((ETH,), None, 5_250), logging.WARNING, ["no price 5.2 s after the start", "ETH-USDT", "503 is served"]),
     (FreshnessMoved(FIVE, Freshness.EXPIRED, 60_400), logging.WARNING, ["expired", "ETH-USDT", "2 more", "60.4 s old"]),
     (StoreLost("no answer in time", announce=True), logging.WARNING, ["shared store lost", "no answer in time"]),
     (StoreLost("no answer in time", announce=False), None, None),
