@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.unit.test_alerts_in_time import (
     CONNECTING, FRESH, GONE, LIVE, OFF, Series, always, answers, asked, fired, of, reconnects, streams, up
 )
@@ -49,12 +51,11 @@ def steps(*times: int) -> Callable[[int], int]:
     return lambda second: sum(second >= time for time in times)
 
 
-def replica(name: str, begin: int, end: int, leads: Series) -> dict[str, Series]:
-    """One with eight workers, which is seen to start, and for one scrape to end."""
+def replica(name: str, begin: int, end: int, leads: Series, share: float) -> dict[str, Series]:
+    """One with eight workers, which is seen to start, and for one scrape to end; `share` is its part of the load."""
     lived: Callable[[Callable[[int], float | None]], Series] = lambda seen: living(begin, end, seen)
     killed = steps(*(time - begin for time in (KILLED,) if name == "a"))
     reloaded = steps(*(time - begin for time in (RELOAD,) if begin))
-    share = 0.4 if name in "ac" else 0.6
     lost = during(REDIS - begin, REDIS_AWAY, 1, 0)
     refreshed = of(name, "fastprice_refreshes_total", result="fetched")
     return {
@@ -64,6 +65,7 @@ def replica(name: str, begin: int, end: int, leads: Series) -> dict[str, Series]
             lived(lambda second: FRESH + 2 if second == OUTAGE - begin else second % 12 / 10),
         of(name, "fastprice_price_fetched_timestamp_seconds", symbol="ETH-USDT"):
             living(begin, end, lambda second: second + begin - second % 12 / 10 + math.sin(second / HOUR)),
+        of(name, "fastprice_time_seconds"): living(begin, end, lambda second: second + begin + math.sin(second / HOUR)),
         of(name, "fastprice_price_age_limit_seconds", freshness="fresh"): lived(always(FRESH)),
         of(name, "fastprice_price_age_limit_seconds", freshness="stale"): lived(always(60)),
         of(name, "fastprice_worker_starts_total"):
@@ -84,13 +86,17 @@ def replica(name: str, begin: int, end: int, leads: Series) -> dict[str, Series]
     }  # fmt: skip
 
 
-def fleet() -> dict[str, Series]:
-    """Two replicas, and from the upgrade on two others, each of which comes before an old one goes."""
+def fleet(busy: float) -> dict[str, Series]:
+    """Two replicas, and from the upgrade on two others, each of which comes before an old one goes.
+
+    `busy` is how much of the load this fleet has.
+    """
     first, second = UPGRADE + MINUTE, UPGRADE + 3 * MINUTE
     return {
-        **replica("a", 0, first, during(0, first, 1, 0)), **replica("b", 0, second, during(first, 2 * MINUTE, 1, 0)),
-        **replica("c", UPGRADE, DAY + 1, during(second, DAY, 1, 0)),
-        **replica("d", UPGRADE + 2 * MINUTE, DAY + 1, always(0)),
+        **replica("a", 0, first, during(0, first, 1, 0), 0.4 * busy),
+        **replica("b", 0, second, during(first, 2 * MINUTE, 1, 0), 0.6 * busy),
+        **replica("c", UPGRADE, DAY + 1, during(second, DAY, 1, 0), 0.4 * busy),
+        **replica("d", UPGRADE + 2 * MINUTE, DAY + 1, always(0), 0.6 * busy),
     }
 
 
@@ -154,7 +160,8 @@ def document(seen: Mapping[str, Series]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_a_day_of_normal_operation_fires_no_alert(tmp_path: Path) -> None:
+@pytest.mark.parametrize("busy", [1, 1 / 30_000], ids=["500 requests a second", "a request a minute"])
+def test_a_day_of_normal_operation_fires_no_alert(tmp_path: Path, busy: float) -> None:
     file = tmp_path / "day.yml"
-    file.write_text(json.dumps(document(fleet() | exchanges() | others())))
+    file.write_text(json.dumps(document(fleet(busy) | exchanges() | others())))
     assert "SUCCESS" in promtool("test", "rules", file)

@@ -63,6 +63,10 @@ def asked(instance: str, status: str) -> str:
     return of(instance, "fastprice_http_requests_total", route="/api/v1/prices/{pair}", method="GET", status=status)
 
 
+def clock(ahead: float) -> Series:
+    return lambda second: second + ahead
+
+
 def aged(age: Series, ahead: int = 0, old: bool = False) -> dict[str, Series]:
     """How old a price is, told by a replica whose clock is so far ahead; `old` replicas do not tell the age itself."""
     return {
@@ -71,6 +75,7 @@ def aged(age: Series, ahead: int = 0, old: bool = False) -> dict[str, Series]:
         of("a", "fastprice_price_age_limit_seconds", freshness="stale"): always(STALE),
         of("a", "fastprice_price_fetched_timestamp_seconds", symbol="ETH-USDT"):
             lambda second: second + ahead - (age(second) or 0),
+        of("a", "fastprice_time_seconds"): (lambda second: None) if old else clock(ahead),
     }  # fmt: skip
 
 
@@ -210,6 +215,11 @@ WORLDS = {
     "the same where the clock is an hour behind": World(
         HEALTHY | aged(growing(1), ahead=-3600), ("ClockWrong", "PriceStale", "PriceGone"), by=STALE + 20, silent=-CHANGE,
     ),
+    "a clock that was ahead by three seconds from the start, so that no price of others is believed": World({
+        **up("a", always(1)), of("a", "fastprice_price", symbol="ETH-USDT"): always(math.nan),
+        of("a", "fastprice_time_seconds"): clock(3),
+    }, ("ClockWrong", "PriceGone"), by=120 - CHANGE, silent=-CHANGE),
+    "a clock that is ahead by a second and a half": World(HEALTHY | {of("a", "fastprice_time_seconds"): clock(1.5)}, by=200),
     "the same, told by an old replica whose clock is a minute ahead": World(
         HEALTHY | aged(growing(1), ahead=61, old=True), ("PriceStale",), by=0, silent=-CHANGE,
     ),
@@ -227,6 +237,13 @@ WORLDS = {
     "a ban for ten minutes": World(HEALTHY | {
         of("a", "fastprice_source_cooldown_until_timestamp_seconds", source="okx"): before_and_after(0, CHANGE + 600)
     }, ("SourceBanned",), by=0),
+    "one error where somebody asks once a minute": World(HEALTHY | {
+        asked("a", "200"): lambda second: second // 60, asked("a", "503"): before_and_after(0, 1),
+    }, by=900),
+    "errors alone where somebody asks every ten seconds": World(HEALTHY | {
+        asked("a", "200"): lambda second: min(second, CHANGE) // 10,
+        asked("a", "503"): lambda second: max(second - CHANGE, 0) // 10,
+    }, ("ErrorBudgetBurn",), by=60 + 180),
     "one error in ten": World(HEALTHY | {asked("a", "503"): counting(0, 100)}, ("ErrorBudgetBurn",), by=60 + 60),
     "a replica that hangs": World(HEALTHY | up("b", before_and_after(1, 0)), ("ReplicaDown",), by=120, silent=100),
     "a replica that was removed": World(
@@ -251,6 +268,12 @@ WORLDS = {
     ),
     "workers that are replaced at once, and one that was killed": World(
         HEALTHY | starts(lambda second: 8 + 8 * (second >= CHANGE) + (second >= CHANGE + 240)), by=660,
+    ),
+    "a container that ends every three minutes": World(
+        HEALTHY | cores(lambda second: second % 180), ("WorkersRestarting",), by=3 * 180 + 600, silent=600,
+    ),
+    "a replica that is started anew twice": World(
+        HEALTHY | cores(lambda second: second % 240 if second < 480 else second - 480), by=1200,
     ),
     "answers that become slow": World(
         HEALTHY | answers(counting(100, 98), counting(0, 2)), ("SlowAnswers",), by=300 + 60, silent=300,
@@ -340,6 +363,9 @@ WORLDS = {
     "nginx is stopped, and only its exporter can tell": World({
         **up("a", always(1)), 'nginx_up{job="nginx", instance="e"}': before_and_after(1, 0),
     }, ("NginxDown",), by=20, silent=10),
+    "an exporter that nginx does not answer, though it answers those who ask for prices": World(
+        HEALTHY | {'nginx_up{job="nginx", instance="e"}': before_and_after(1, 0)}, by=120,
+    ),
     "an exporter is gone": World(
         HEALTHY | {'up{job="redis", instance="r"}': before_and_after(1, 0)}, ("ScrapeBroken",), by=60, silent=45,
     ),

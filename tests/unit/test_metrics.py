@@ -33,6 +33,7 @@ DOCUMENTED = {
     "worker_starts_total": set(),
     "cpu_seconds_total": set(),
     "cpu_cores": set(),
+    "time_seconds": set(),
     "memory_bytes": set(),
     "stream_events_total": set(),
     "stream_dropped_events_total": set(),
@@ -243,7 +244,9 @@ def test_gauges_show_the_prices_served_and_how_each_source_stands(metrics: Metri
     assert [value(shown, "breaker_state", source=source) for source in "abc"] == [2, 1, 0]
     until = [value(shown, "source_cooldown_until_timestamp_seconds", source=source) for source in "ab"]
     assert until == [START_MS / 1000 + 0.5, 0]
-    metrics.show([], [SourceReport("a", "closed")], (), START_MS)
+    assert value(shown, "time_seconds") == START_MS / 1000
+    metrics.show([], [SourceReport("a", "closed")], (), START_MS + 1_500)
+    assert value(metrics, "time_seconds") == START_MS / 1000 + 1.5, "a replica without a price tells its clock too"
     assert value(metrics, "breaker_state", source="a") == 0
     assert value(metrics, "source_cooldown_until_timestamp_seconds", source="a") == 0
 
@@ -401,11 +404,12 @@ def test_the_counts_of_all_workers_add_up_and_the_gauges_are_those_of_the_worker
     shown, log = run(tmp_path, """
 mine = worker(0, 3, "100.5")
 another = worker(1, 4, "101.5")
-another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")], (), 0)
+another.show([Held(a_quote("101.5"), True, 0.5, 0)], [SourceReport("a", "closed"), SourceReport("b", "closed")], (), 3_000)
 print(mine.exposition().decode())
 """)
     assert requests(shown) == (7, 7, 3.5)
     assert value(shown, "price", symbol="ETH-USDT") == 100.5
+    assert value(shown, "time_seconds") == 0
     assert [value(shown, "breaker_state", source=source) for source in "ab"] == [2, None]
     assert [number for (name, _), number in shown.items() if name == "build_info"] == [1]
     assert log == ""
@@ -416,6 +420,16 @@ def test_a_successor_in_the_slot_of_a_killed_worker_goes_on_counting(tmp_path: P
     run(tmp_path, "worker(0, 4)")
     shown, _ = run(tmp_path, SCRAPE)
     assert requests(shown) == (7, 7, 3.5)
+
+
+def test_cpu_time_falls_neither_when_a_worker_dies_nor_when_another_takes_its_slot(tmp_path: Path) -> None:
+    # A fall means to the alerts that the replica as a whole has started anew.
+    counted = "(metrics := worker({0})).count_cpu({1}); metrics.flush(); "
+    run(tmp_path, counted.format(0, 5.0) + "os.kill(os.getpid(), signal.SIGKILL)", code=-9)
+    run(tmp_path, counted.format(1, 2.0))
+    for story, seconds in ("forget_worker(directory, 0)", 7), (counted.format(0, 0.5), 7.5):
+        shown, _ = run(tmp_path, story + SCRAPE)
+        assert value(shown, "cpu_seconds_total") == seconds
 
 
 def test_generations_of_workers_leave_no_more_files_than_one(tmp_path: Path) -> None:

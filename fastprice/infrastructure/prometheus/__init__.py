@@ -142,6 +142,7 @@ class Metrics:
         self.cpu_seconds = counter("cpu_seconds", "CPU time of all workers.")
         self.cpu_cores = own("cpu_cores", "How many cores the workers can keep busy.")
         self.memory = living("memory_bytes", "Memory of the living workers, shared pages counted once.")
+        self.time = own("time_seconds", "The clock of this machine, at the scrape.")
         self.build_info = own("build_info", "What runs here.", "version", "python")
 
     def _define_sources(self) -> None:
@@ -283,6 +284,7 @@ class Metrics:
         self, held: Iterable[Held], reports: Sequence[SourceReport], streams: Iterable[StreamReport], now_ms: int
     ) -> None:
         """Set the gauges to what this worker knows at a wall time."""
+        self.time.show([(now_ms / 1000,)])
         newest = {each.quote.pair.symbol: each for each in held}
         prices = {symbol: float(each.quote.price) for symbol, each in newest.items() if each.usable}
         self.price.show((dict.fromkeys(self._symbols, math.nan) | prices).items())
