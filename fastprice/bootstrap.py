@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -188,11 +188,11 @@ def opened_session(settings: Settings) -> Session:
     return Session(USER_AGENT, settings.proxies.find)
 
 
-async def ask_everyone(settings: Settings, pair: Pair) -> list[Asked]:
+async def ask_everyone(settings: Settings, pairs: Sequence[Pair]) -> dict[Pair, list[Asked]]:
     """What each source says now, for `fastprice quote`."""
     clock = SystemClock()
     async with opened_session(settings) as session:
-        return await ask_each(_sources(settings, session, clock, lambda event: None), pair, clock)
+        return await ask_each(_sources(settings, session, clock, lambda event: None), pairs, clock)
 
 
 def _sources(settings: Settings, session: Session, clock: Clock, events: Events) -> list[ExchangeSource]:

@@ -74,12 +74,9 @@ def quote(pairs: tuple[str, ...]) -> None:
     from fastprice.bootstrap import ask_everyone
     from fastprice.interface.quote_table import table
 
-    answered = list[bool]()
-    for pair in _wanted(pairs, settings):
-        rows = asyncio.run(ask_everyone(settings, pair))
-        click.echo(("\n" if answered else "") + table(pair, rows, settings.max_deviation, _painted))
-        answered.append(any(row.quote for row in rows))
-    sys.exit(0 if all(answered) else 1)
+    said = asyncio.run(ask_everyone(settings, _wanted(pairs, settings)))
+    click.echo("\n\n".join(table(pair, rows, settings.max_deviation, _painted) for pair, rows in said.items()))
+    sys.exit(0 if all(any(row.quote for row in rows) for rows in said.values()) else 1)
 
 
 @main.command(short_help="Show live prices of all sources in the terminal.")

@@ -54,21 +54,15 @@ def engine(
         breaker = SourceBreaker(source.name, settings.breaker_fail_max, settings.breaker_reset, events)
         healths.append(SourceHealth(source, breaker, patience, share, clock.monotonic()))
     pace = Pace(holder, settings.refresh_interval, share)
-    way, streamed = _way_of_rounds(settings, healths), [source for source in sources if isinstance(source, Streamed)]
-    feed = Feed(streamed, healths, latest, way.belief, settings.stream_interval, clock, events)
-    rounds = Rounds(way.make, healths, store, latest, feed.reports, holder, clock, events)
+    streamed = [source for source in sources if isinstance(source, Streamed)]
+    make_round, belief = _way_of_rounds(settings, healths)
+    feed = Feed(streamed, healths, latest, belief, settings.stream_interval, clock, events)
+    rounds = Rounds(make_round, healths, store, latest, feed.reports, holder, clock, events)
     return Engine(latest, rounds, feed, Leader(rounds, feed, store, latest, pace, clock, events))
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+def _way_of_rounds(settings: Settings, healths: Sequence[SourceHealth]) -> tuple[MakeRound, LiveBelief]:
     """What PRICE_MODE decides: how a round is made, and what becomes of what streams say between two of them."""
-
-    make: MakeRound
-    belief: LiveBelief
-
-
-def _way_of_rounds(settings: Settings, healths: Sequence[SourceHealth]) -> Way:
     # At least as far as clocks differ beyond the age of a fresh price.
     current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
     stamp_ms = max(settings.age_limits.stale_ms, current_ms)
@@ -81,10 +75,10 @@ def _way_of_rounds(settings: Settings, healths: Sequence[SourceHealth]) -> Way:
         counts_ms = settings.age_limits.fresh_ms - round(settings.refresh_interval * 1000)
         quorum = Quorum(settings.min_sources, counts_ms)
         of_all = partial(MedianRound, settings.pairs, healths, tolerance, limits, quorum)
-        return Way(of_all, OfAll(healths, quorum, settings.max_deviation))
+        return of_all, OfAll(healths, quorum, settings.max_deviation)
     if not settings.cross_check_interval:
         agreeing = settings.max_deviation
     tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
     checks = CrossChecks(settings.cross_check_interval, agreeing)
     of_one = partial(FailoverRound, settings.pairs, healths, tolerance, limits, checks)
-    return Way(of_one, OfOneSource(agreeing))
+    return of_one, OfOneSource(agreeing)

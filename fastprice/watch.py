@@ -46,12 +46,16 @@ class Marks:
 async def watch(settings: Settings, pairs: Sequence[Pair], once: bool) -> bool:
     """Show prices until interrupted, or once; whether any source had one."""
     clock, stop = SystemClock(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in signal.SIGINT, signal.SIGTERM:
-        loop.add_signal_handler(name, stop.set)
     async with opened_session(settings) as session:
         sources = live_sources(settings, session, clock, lambda event: None)
         watching = Watching(sources, pairs, clock)
+
+        def end() -> None:
+            stop.set()
+            watching.news.set()  # Whoever waits for news has to wake up.
+
+        for name in signal.SIGINT, signal.SIGTERM:
+            asyncio.get_running_loop().add_signal_handler(name, end)
         running = asyncio.create_task(watching.run())
         try:
             if once:
@@ -87,7 +91,7 @@ async def _print(watching: Watching, clock: Clock, stop: asyncio.Event) -> None:
     shown: dict[tuple[str, Pair], Quote] = {}
     middles: dict[Pair, str] = {}
     while not stop.is_set():
-        await _first(watching.news, stop)
+        await watching.news.wait()
         watching.news.clear()
         watching.take()
         for key, quote in watching.said.items():
@@ -140,13 +144,3 @@ def _rows(watching: Watching, pair: Pair, before: dict[tuple[str, Pair], str]) -
         )
         for source in watching.sources
     ]  # fmt: skip
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of them is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from fastprice.application.in_turn import InTurn
 from fastprice.application.ports import Clock, PriceSource
 from fastprice.application.streamed import Streamed
 from fastprice.domain.errors import CoolDown, SourceError, UnlistedAmong
@@ -57,23 +58,20 @@ class Watching:
         return source.report(self._clock.wall_ms()).state
 
     async def _poll(self, source: PriceSource) -> None:
+        in_turn = InTurn(source, self._clock)
         while True:
             pause = POLL_SECONDS
-            for call in source.calls(self.pairs):
-                try:
-                    answers = await source.fetch(call)
-                except SourceError as error:
-                    answers = dict.fromkeys(call.pairs, error)
-                    if isinstance(error, CoolDown):
-                        pause = max(pause, error.seconds)
-                    elif isinstance(error, UnlistedAmong):
-                        pause = AGAIN_SECONDS  # From now on they are asked for one by one.
+            async for answers, _ in in_turn.ask(self.pairs):
                 for pair, answer in answers.items():
                     if isinstance(answer, Quote):
                         self.said[source.name, pair] = answer
                         self.errors.pop((source.name, pair), None)
-                    else:
-                        self.errors[source.name, pair] = str(answer)
+                        continue
+                    self.errors[source.name, pair] = str(answer)
+                    if isinstance(answer, CoolDown):
+                        pause = max(pause, answer.seconds)
+                    elif isinstance(answer, UnlistedAmong):
+                        pause = AGAIN_SECONDS  # From now on they are asked for one by one.
                 self.news.set()
             await self._clock.sleep(pause)
 

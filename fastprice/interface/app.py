@@ -117,13 +117,16 @@ class About:
         for path in MONITORING if self._parts.metrics_port else ():
             del document["paths"][path]
         document["components"]["parameters"]["Pair"]["schema"]["examples"] = list(self._parts.latest.by_slug)
-        # What any request may be answered, and any answer may have, is written once in the file, and given with each.
+        # What any request may be answered, and any answer or problem may have, is written once, and given with each.
         shared, headers = document.pop("x-every-operation"), document.pop("x-every-answer")
         operations = [path["get"] for path in document["paths"].values()]
         own = [response for operation in operations for response in operation["responses"].values()]
         for response in own + list(document["components"]["responses"].values()):
             if "$ref" not in response:
                 response["headers"] = headers | response.get("headers", {})
+            if told := response.pop("x-problem", None):
+                body = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": {"type": "about:blank"} | told}
+                response.setdefault("content", {})["application/problem+json"] = body
         for operation in operations:
             operation["responses"] = shared | operation["responses"]
         return json_answer(document)

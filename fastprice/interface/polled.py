@@ -53,7 +53,7 @@ class Polled:
             f"{PRICES}/{slug}".encode(): Resource(PRICE_ROUTE, place) for slug, place in latest.by_slug.items()
         }
         self._paths[PRICES.encode()] = Resource(PRICES, Listing(latest, latest.by_slug.values(), self._rendering))
-        self._paths[LIVENESS.encode()] = Resource(LIVENESS, Alive(self._rendering), is_price=False)
+        self._add(LIVENESS, LIVENESS, partial(json_answer, ALIVE))
 
     def answer_moments(self, parts: Parts) -> None:
         """Prepare also what tells of this moment: readiness, and how the sources stand for each pair."""
@@ -128,22 +128,6 @@ class Momentary(Prepared):
         if response.status_code == 200:
             self.prepare(self._rendering, Served(Fixed(response), 0, now + MOMENT_SECONDS, False), now)
         return response.status_code == 200
-
-
-class Alive(Prepared):
-    """The answer of liveness, which depends on nothing but the second in its Date."""
-
-    def __init__(self, rendering: Rendering) -> None:
-        self._rendering = rendering
-        self._served = Served(Fixed(json_answer(ALIVE)), 0, math.inf, False)
-
-    @property
-    def snapshot(self) -> Prepared:
-        return self
-
-    def renew(self, now: float) -> bool:
-        self.prepare(self._rendering, self._served, now)
-        return True
 
 
 class Fixed(Answer):

@@ -167,7 +167,7 @@ async def test_what_layers_below_and_nginx_answer_to_any_request_is_declared_and
         validator(content, told["content"]["application/problem+json"]["schema"]).validate(body)
     # An example is what really comes, if it is not the application that says so.
     for status, entry in FILE["x-every-operation"].items():
-        [example] = [told["example"] for told in resolved(FILE, entry)["content"].values()]
+        [example] = [told["example"] for told in resolved(content, entry)["content"].values()]
         assert example in bodies or example["code"] in CODES.values(), status
     # The application itself says that something can only be read, and that it has a defect.
     assert {str(body["status"]) for body in bodies} | {"405", "500"} == FILE["x-every-operation"].keys()

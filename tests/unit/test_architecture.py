@@ -21,7 +21,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "domain": (),
     "application": ("domain",),
     "infrastructure": (
-        "domain", *PORTS, "application.slices",
+        "domain", *PORTS, "application.budget", "application.slices",
         "infrastructure.records", "infrastructure.quote_rows", "infrastructure.redis_url",
     ),
     "interface": ("domain", "application"),

@@ -8,11 +8,11 @@ from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Banned, PairRefused, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import Pair, SourceTime
+from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import (
     Errors, Reply, check_status, complaint, cool_down, one_line, read_body, refuse, retry_after
 )
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, by_symbol, joined
 from fastprice.infrastructure.exchanges.stream import Channel, Limits, Patience, Stream
 from fastprice.infrastructure.exchanges.stream_messages import (
     Ack, Notice, Op, Reject, Request, Said, Topic, by_words, member, numbered, row_of
@@ -38,10 +38,6 @@ _TICKER = Ticker(
     price="lastPrice", bid="bidPrice", ask="askPrice", volume="volume", high="highPrice", low="lowPrice",
     open="openPrice", time="closeTime",
 )  # fmt: skip
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.base + pair.quote
 
 
 def _open(reply: Reply) -> Any:
@@ -106,7 +102,7 @@ _STREAM = Stream(
     channels={
         "ticker": Channel(Ticker(price="c", bid="b", ask="a", volume="v", high="h", low="l", open="o", time="E")),
     },
-    symbol=_symbol,
+    symbol=joined,
     requests=_requests,
     read=_read,
     # 1,024 streams would be allowed. 5 messages a second with pings and pongs; 300 connections in 5 minutes.
@@ -126,7 +122,7 @@ EXCHANGE = Exchange(
     source_time=SourceTime.PRICE,
     # 6,000 units a minute.
     limit=Limit(burst=500.0, per_second=82.0),
-    symbol=_symbol,
+    symbol=joined,
     open=_open,
     single=Form(lambda symbols: f"{_TICKERS}?symbol={symbols[0]}&{_TRADING}", _rows, _TICKER, units=_weight),
     several=Form(_list, _rows, _TICKER, units=_weight),

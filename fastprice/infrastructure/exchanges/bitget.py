@@ -7,9 +7,9 @@ from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import Pair, SourceTime
+from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, joined, rows_by
 from fastprice.infrastructure.exchanges.stream import Channel, KeepAlive, Limits, Patience, Stream
 from fastprice.infrastructure.exchanges.stream_messages import (
     Ack, Alive, Op, Reject, Request, Row, Said, Topic, by_code, is_duplicate, member, rows, unnamed
@@ -30,10 +30,6 @@ _TICKER = Ticker(
 )
 _ROWS = rows_by("symbol", "data")
 _TICKERS = "/api/v2/spot/market/tickers"
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.base + pair.quote
 
 
 _STREAM_ERRORS: Errors = {UnknownSymbol: ("30001",), RateLimited: ("30006", "30007")}
@@ -78,7 +74,7 @@ _STREAM = Stream(
             )
         )
     },
-    symbol=_symbol,
+    symbol=joined,
     requests=_requests,
     read=_read,
     # Fewer than 50 channels of a connection are recommended. 10 messages a second and 240 requests an hour of a
@@ -99,7 +95,7 @@ EXCHANGE = Exchange(
     source_time=SourceTime.PRICE,
     # 20 calls a second, and 6,000 a minute.
     limit=Limit(burst=3.0, per_second=12.0),
-    symbol=_symbol,
+    symbol=joined,
     open=envelope("code", "00000", "msg", _ERRORS),
     single=Form(lambda symbols: f"{_TICKERS}?symbol={symbols[0]}", _ROWS, _TICKER),
     whole=Form(lambda symbols: _TICKERS, _ROWS, _TICKER),

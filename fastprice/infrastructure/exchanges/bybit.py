@@ -8,9 +8,9 @@ from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import Pair, SourceTime
+from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors, Reply, complaint, names_a_place, retry_after, seconds_left
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, joined, rows_by
 from fastprice.infrastructure.exchanges.stream import Channel, KeepAlive, Limits, Patience, Stream
 from fastprice.infrastructure.exchanges.stream_messages import (
     Ack, Alive, Op, Reject, Request, Row, Said, Topic, by_words, frame, is_duplicate, member, numbered
@@ -37,10 +37,6 @@ _TICKER = Ticker(
 _ROWS = rows_by("symbol", ("result", "list"))
 _TICKERS = "/v5/market/tickers?category=spot"
 _open_envelope = envelope("retCode", "0", "retMsg", _ERRORS)
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.base + pair.quote
 
 
 def _open(reply: Reply) -> Any:
@@ -118,7 +114,7 @@ _STREAM = Stream(
             restart=1,
         ),
     },
-    symbol=_symbol,
+    symbol=joined,
     requests=_requests,
     read=_read,
     # 21,000 letters of topics on a connection, and 86 of a pair with the longest names; 500 connections in 5 minutes.
@@ -137,7 +133,7 @@ EXCHANGE = Exchange(
     source_time=SourceTime.REPLY,
     # 600 calls in 5 s.
     limit=Limit(burst=50.0, per_second=90.0),
-    symbol=_symbol,
+    symbol=joined,
     open=_open,
     # The only time is that of the reply.
     single=Form(lambda symbols: f"{_TICKERS}&symbol={symbols[0]}", _ROWS, _TICKER, time="time"),

@@ -10,19 +10,15 @@ from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, UnknownSymbol
-from fastprice.domain.quote import Pair, SourceTime
+from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors, Reply, check_status, complaint, read_body
-from fastprice.infrastructure.exchanges.spec import Exchange, Form
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, dashed
 from fastprice.infrastructure.exchanges.stream import Channel, Limits, Patience, Stream
 from fastprice.infrastructure.exchanges.stream_messages import (
     Ack, Alive, Op, Reject, Request, Said, Topic, by_words, is_duplicate, member, row_of, rows, unnamed
 )
 from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker, rfc3339
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.symbol
 
 
 def _open(reply: Reply) -> Any:
@@ -98,7 +94,7 @@ _STREAM = Stream(
             order="sequence",
         )
     },
-    symbol=_symbol,
+    symbol=dashed,
     requests=_requests,
     read=_read,
     # 8 requests a second, 20 at once; the first must come within 5 s.
@@ -115,7 +111,7 @@ EXCHANGE = Exchange(
     source_time=SourceTime.TRADE,
     # 10 calls a second, 15 at once. There is no ticker of several products that has bid and ask.
     limit=Limit(burst=5.0, per_second=7.0),
-    symbol=_symbol,
+    symbol=dashed,
     open=_open,
     single=Form(
         lambda symbols: f"/products/{symbols[0]}/ticker",

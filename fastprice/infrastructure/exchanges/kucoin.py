@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import Blocked, InvalidReply, RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import Pair, SourceTime
+from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors, Reply, cool_down, decimal, seconds_left
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, dashed, envelope, rows_by
 from fastprice.infrastructure.exchanges.stream import Address, Channel, KeepAlive, Limits, Patience, Stream, Token
 from fastprice.infrastructure.exchanges.stream_messages import (
     Ack, Alive, Op, Reject, Request, Said, Topic, by_words, frame, is_duplicate, member, numbered, row_of
@@ -30,10 +30,6 @@ _EDGE_LIMIT_SECONDS = 30.0
 _LEVEL_1 = Ticker(price="price", bid="bestBid", ask="bestAsk", time="time")
 _TICKER = Ticker(price="last", bid="buy", ask="sell", volume="vol", high="high", low="low")
 _open_envelope = envelope("code", "200000", "msg", _ERRORS)
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.symbol
 
 
 def _open(reply: Reply) -> Any:
@@ -115,7 +111,7 @@ _STREAM = Stream(
     path="",
     # On every change of the best prices, at most ten times a second.
     channels={"ticker": Channel(Ticker(price="price", bid="bestBid", ask="bestAsk", time="time"), order="sequence")},
-    symbol=_symbol,
+    symbol=dashed,
     requests=_requests,
     read=_read,
     # 400 topics of a connection are allowed, but several with more than 98 were refused (kucoin-api-docs#389).
@@ -138,7 +134,7 @@ EXCHANGE = Exchange(
     source_time=SourceTime.PRICE,
     # A pool of 2,000 units in 30 s; all tickers cost 15 of them, level 1 at most as much.
     limit=Limit(burst=200.0, per_second=50.0),
-    symbol=_symbol,
+    symbol=dashed,
     open=_open,
     single=Form(
         lambda symbols: f"/api/v1/market/orderbook/level1?symbol={symbols[0]}", _single_row, _LEVEL_1,

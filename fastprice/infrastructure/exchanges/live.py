@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+from fastprice.application.budget import Budget
 from fastprice.application.live_events import StreamBack, StreamLost, StreamReconnected
 from fastprice.application.live_ports import StreamReport, Update
 from fastprice.application.ports import Clock, Events
 from fastprice.domain.errors import CoolDown, InvalidQuote, SourceError, UnknownSymbol
 from fastprice.domain.quote import Pair, SourceTime
 from fastprice.infrastructure.exchanges.body import SMALL
-from fastprice.infrastructure.exchanges.budget import Budget
 from fastprice.infrastructure.exchanges.connection import Connection
 from fastprice.infrastructure.exchanges.delays import Delays
 from fastprice.infrastructure.exchanges.http import Session

@@ -9,9 +9,9 @@ from typing import Any
 
 from fastprice.application.ports import Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceRefused, UnknownSymbol
-from fastprice.domain.quote import Pair, SourceTime
+from fastprice.domain.quote import SourceTime
 from fastprice.infrastructure.exchanges.reply import Errors
-from fastprice.infrastructure.exchanges.spec import Exchange, Form, envelope, rows_by
+from fastprice.infrastructure.exchanges.spec import Exchange, Form, dashed, envelope, rows_by
 from fastprice.infrastructure.exchanges.stream import Channel, KeepAlive, Limits, Patience, Stream
 from fastprice.infrastructure.exchanges.stream_messages import (
     Ack, Alive, Notice, Op, Reject, Request, Row, Said, Topic, by_code, is_duplicate, member, numbered, rows
@@ -33,10 +33,6 @@ _TICKER = Ticker(
     price="last", bid="bidPx", ask="askPx", volume="vol24h", high="high24h", low="low24h", open="open24h", time="ts"
 )
 _ROWS = rows_by("instId", "data")
-
-
-def _symbol(pair: Pair) -> str:
-    return pair.symbol
 
 
 # Where an error tells which argument it means, it does so in its words only.
@@ -88,7 +84,7 @@ _STREAM = Stream(
     path="/ws/v5/public",
     # On every trade and every change of the best prices, at most ten times a second.
     channels={"tickers": Channel(_TICKER)},
-    symbol=_symbol,
+    symbol=dashed,
     requests=_requests,
     read=_read,
     # 3 connections a second; 480 requests an hour and connection. How many channels are too many is not published.
@@ -109,7 +105,7 @@ EXCHANGE = Exchange(
     source_time=SourceTime.PRICE,
     # 20 calls in 2 s.
     limit=Limit(burst=3.0, per_second=6.0),
-    symbol=_symbol,
+    symbol=dashed,
     open=envelope("code", "0", "msg", _ERRORS),
     single=Form(lambda symbols: f"/api/v5/market/ticker?instId={symbols[0]}", _ROWS, _TICKER),
     whole=Form(lambda symbols: "/api/v5/market/tickers?instType=SPOT", _ROWS, _TICKER),

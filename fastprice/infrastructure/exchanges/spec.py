@@ -68,6 +68,16 @@ class Exchange:
         return self.whole if self.whole is not None and len(pairs) >= self.whole_from else self.single
 
 
+def joined(pair: Pair) -> str:
+    """A pair as ETHUSDT."""
+    return pair.base + pair.quote
+
+
+def dashed(pair: Pair) -> str:
+    """A pair as ETH-USDT."""
+    return pair.symbol
+
+
 def envelope(code: str, success: str, message: str, known: Errors, verdict: str = "") -> Callable[[Reply], Any]:
     """How to open a body that has a result code, under whatever HTTP status.
 

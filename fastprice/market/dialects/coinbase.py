@@ -10,8 +10,6 @@ from fastprice.market.exchange import dashed
 from fastprice.market.forms import Json
 from fastprice.market.limits import Limit
 
-MOST_SUBSCRIPTIONS_OF_A_PRODUCT = 10
-
 
 def _time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -11,14 +11,14 @@ class Budget:
         self._clock = clock
         self._left, self._at = limit.burst, clock.monotonic()
 
-    async def spend(self) -> None:
-        """Spend one, when there is one."""
+    async def spend(self, units: float = 1.0) -> None:
+        """Spend so much, when there is so much."""
         now = self._clock.monotonic()
-        self._left = min(self._limit.burst, self._left + (now - self._at) * self._limit.per_second) - 1.0
+        self._left = min(self._limit.burst, self._left + (now - self._at) * self._limit.per_second) - units
         self._at = now
         if self._left < 0:
             try:
                 await self._clock.sleep(-self._left / self._limit.per_second)
             except BaseException:
-                self._left += 1.0  # Nothing is spent by who was cancelled while waiting.
+                self._left += units  # Nothing is spent by who was cancelled while waiting.
                 raise
