@@ -86,7 +86,7 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 
 .PHONY: test
 test: $(VENV)/dev.done redis-server iproute2 nginx prometheus chromium hey wrk lint types  ## lint, types, and every test with coverage
-	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --cov --cov-report=term
+	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --durations 15 --cov --cov-report=term
 
 .PHONY: test-pythons
 test-pythons: $(VENV)/dev.done prometheus  ## the unit tests on Python 3.11, 3.12 and 3.13, those that are here and not in .venv
