@@ -1,6 +1,6 @@
 """Every alert in every phase: how long after a scrape an evaluation comes may neither raise an alert nor hold it back.
 
-A world says what a scrape at a given second sees. promtool plays it at two intervals, and for each of them in three
+A world says what a scrape at a given second sees. promtool plays it at two intervals, and for each of them in several
 phases between scrapes and evaluations; the second replica is scraped two seconds after the first. At the longer interval
 every series has a namespace and a cluster, where another fleet is well.
 """
@@ -374,7 +374,7 @@ WORLDS = {
 
 def document(world: World, interval: int) -> dict[str, Any]:
     """A file for `promtool test rules`."""
-    phases = range(0, interval, -(-interval // 3))
+    phases = range(0, interval, max(interval // 3, 1))
     return {
         "rule_files": [str(RULES / name) for name in ("recording.yml", "alerts.yml")],
         "evaluation_interval": f"{interval}s",
