@@ -3,19 +3,14 @@
 Scrapes come every 15 s and evaluations every 17 s, so that in the course of the day they meet in every phase.
 """
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.unit.test_alerts_in_time import (
-    CONNECTING, FRESH, GONE, LIVE, OFF, Series, always, answers, asked, fired, of, reconnects, streams, up
+    CONNECTING, FRESH, GONE, LIVE, OFF, Series, always, answers, asked, document, fired, of, placed, play, reconnects,
+    spelled, streams, up
 )
-from tests.unit.test_monitoring_files import RULES, promtool
 
 MINUTE, HOUR = 60, 3600
 DAY = 24 * HOUR
@@ -136,32 +131,12 @@ def scraped(seen: Series) -> Iterator[float | None]:
         was_gone = was_gone or value == GONE
 
 
-def spelled(seen: Series) -> Iterator[str]:
-    """In promtool's words, equal values as one."""
-    for value, run in groupby(scraped(seen)):
-        more = len(list(run)) - 1
-        word = "_" if value is None else "stale" if value == GONE else f"{value:.6g}" if value < 1e5 else f"{value:.1f}"
-        if word in ("_", "stale"):
-            yield f"_x{more + 1}" if word == "_" else word
-        else:
-            yield f"{word}x{more}" if more else word
-
-
-def document(seen: Mapping[str, Series]) -> dict[str, Any]:
-    return {
-        "rule_files": [str(RULES / name) for name in ("recording.yml", "alerts.yml")],
-        "evaluation_interval": f"{EVALUATION}s",
-        "group_eval_order": [f"fastprice-{group}" for group in ("price", "requests", "streams", "sources", "fleet", "alerts")],
-        "tests": [{
-            "interval": f"{SCRAPE}s",
-            "input_series": [{"series": name, "values": " ".join(spelled(series))} for name, series in seen.items()],
-            "promql_expr_test": [fired(DAY, (), {})],
-        }],
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("busy", [1, 1 / 30_000], ids=["500 requests a second", "a request a minute"])
-def test_a_day_of_normal_operation_fires_no_alert(tmp_path: Path, busy: float) -> None:
-    file = tmp_path / "day.yml"
-    file.write_text(json.dumps(document(fleet(busy) | exchanges() | others())))
-    assert "SUCCESS" in promtool("test", "rules", file)
+def test_a_day_of_normal_operation_fires_no_alert(tmp_path: Path) -> None:
+    seen: dict[str, Series] = {}
+    for cluster, busy in (("500 requests a second", 1.0), ("a request a minute", 1 / 30_000)):
+        seen |= placed(fleet(busy) | exchanges() | others(), {"cluster": cluster})
+    play(tmp_path, document(EVALUATION, [{
+        "interval": f"{SCRAPE}s",
+        "input_series": [{"series": name, "values": " ".join(spelled(scraped(series)))} for name, series in seen.items()],
+        "promql_expr_test": [fired(DAY, (), {})],
+    }]))  # fmt: skip
