@@ -1,4 +1,4 @@
-# `make` prints what there is. Every target sets up what it needs: a virtual environment from the lock, redis-server, …
+# `make` prints the targets. Every target sets up what it needs: a virtual environment from the lock, redis-server, …
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MARKET_PORT ?= 9000
 PORT ?= 8000
-# Pairs are separated by commas; here the first one is asked for.
+# Pairs are separated by commas; URL is that of the first one.
 comma := ,
 PAIR = $(shell tr A-Z a-z <<<'$(firstword $(subst $(comma), ,$(PAIRS)) eth-usdt)')
 URL = http://127.0.0.1:$(PORT)/api/v1/prices/$(PAIR)
@@ -16,7 +16,7 @@ FROM_MARKET = MARKET_URL=http://127.0.0.1:$(MARKET_PORT)
 help:  ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Setting up: pip says nothing unless something is wrong, and one line is enough where no index can be reached.
+# Setting up: pip prints only problems, and one line is enough if no package index can be reached.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --retries 2
 fetch = $(PIP) install --require-hashes --no-deps -r $(1) 2>$(VENV)/pip.log || { \
 	  grep -qE "Retrying|Connection|No matching" $(VENV)/pip.log || { cat $(VENV)/pip.log; exit 1; }; \
@@ -38,7 +38,7 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
 redis-server:
 	@command -v redis-server >/dev/null || { echo "installing redis-server, for the tests ..."; .ci/install redis-server; }
 
-# For the test with two machines; it is skipped where there is no root to make network namespaces.
+# For the test with two machines; it is skipped without root, which is needed to make network namespaces.
 .PHONY: iproute2
 iproute2:
 	@command -v ip >/dev/null || [ "$$(id -u)" != 0 ] || { echo "installing iproute2, for the tests ..."; .ci/install iproute2; }
@@ -54,7 +54,7 @@ prometheus: $(VENV)/dev.done
 nginx:
 	@PATH=$$PATH:/usr/sbin; command -v nginx >/dev/null || { echo "installing nginx, for the tests ..."; .ci/install nginx; }
 
-# For the tests of the page; where it is not to be had, they are skipped.
+# For the tests of the page; if it cannot be installed, they are skipped.
 .PHONY: chromium
 chromium:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { echo "installing chromium, for the tests ..."; .ci/install chromium || echo "no chromium: the tests in a browser are skipped"; }
@@ -67,7 +67,7 @@ hey:
 wrk:
 	@command -v wrk >/dev/null || { echo "installing wrk, for the measurements ..."; .ci/install wrk; }
 
-# A measurement's own client is written in C.
+# One measurement uses its own client, which is written in C.
 .PHONY: cc
 cc:
 	@command -v cc >/dev/null || { echo "installing gcc, for the measurements ..."; .ci/install gcc libc6-dev; }
@@ -85,11 +85,11 @@ quote: $(VENV)/run.done  ## ask every exchange once and print the table
 	@$(BIN)/fastprice quote
 
 .PHONY: test
-test: $(VENV)/dev.done redis-server iproute2 nginx prometheus chromium hey wrk lint types  ## lint, types, and every test with coverage
-	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --durations 15 --cov --cov-report=term
+test: $(VENV)/dev.done redis-server iproute2 nginx prometheus chromium hey wrk lint types  ## lint, types, and every test; COVERAGE=1, as in CI, also measures what the tests cover
+	@$(BIN)/python -m pytest -q --numprocesses auto --dist worksteal --durations 15 $(if $(COVERAGE),--cov --cov-report=term)
 
 .PHONY: test-pythons
-test-pythons: $(VENV)/dev.done prometheus  ## the unit tests on Python 3.11, 3.12 and 3.13, those that are here and not in .venv
+test-pythons: $(VENV)/dev.done prometheus  ## the unit tests on Python 3.11, 3.12 and 3.13, those that are installed and not in .venv
 	@for version in 3.11 3.12 3.13; do .ci/test-python $$version $(BIN) || exit 1; done
 
 .PHONY: lint
@@ -97,18 +97,18 @@ lint: $(VENV)/dev.done audit  ## style and likely mistakes
 	@$(BIN)/flake8 fastprice tests bench
 	@$(BIN)/isort --check --quiet fastprice tests bench
 
-# In one request it shows whether PyPI can be asked; where it cannot be, that is no mistake of ours. Anything else that
-# goes wrong is: a lock that cannot be read must not look as if it had no holes.
+# One request shows whether PyPI can be reached; if it cannot, that is no error of ours. Anything else that goes wrong
+# is one: a lock that cannot be read must not look like a lock without known vulnerabilities.
 UNASKED := connection|timed out|resolve|proxy|retries|ssl|not found on PyPI|[45][0-9][0-9] (client|server) error
 AUDIT := pip-audit --strict --require-hashes --disable-pip --progress-spinner off --timeout 5 -r requirements/run.lock
 
 .PHONY: audit
-audit: $(VENV)/dev.done  ## look for known holes in what the service depends on
+audit: $(VENV)/dev.done  ## look for known vulnerabilities in what the service depends on
 	@said=$$($(BIN)/$(AUDIT) 2>&1) || { ! grep "^Found" -A 99 <<<"$$said" || exit 1; \
 	tail -n 1 <<<"$$said" | grep -qiE "$(UNASKED)" || { echo "the lock cannot be audited:"; tail -n 5 <<<"$$said"; exit 1; }; \
-	echo "no known holes were looked for, because PyPI cannot be asked: $$(tail -n 1 <<<"$$said" | cut -c 1-150)"; }
+	echo "the lock was not audited, because PyPI cannot be reached: $$(tail -n 1 <<<"$$said" | cut -c 1-150)"; }
 
-# The rules are the same everywhere; the operator of Prometheus wants them in an object of its own.
+# The rules are the same everywhere, but the Prometheus operator needs them in an object of its own.
 RULES := docker/prometheus/rules
 .PHONY: rules
 rules:  ## write the alerting rules into the PrometheusRule of docker/kubernetes
@@ -125,7 +125,7 @@ types: $(VENV)/dev.done  ## mypy, strict
 bench: $(VENV)/dev.done  ## micro-benchmarks
 	@$(BIN)/python -m pytest -q bench --benchmark-enable --benchmark-columns=median,iqr,ops --benchmark-sort=name
 
-# Smaller, to see that it works: REQUESTS=200 CLIENTS=10 make load, DURATION=2s make soak
+# A smaller run, to see that it works: REQUESTS=200 CLIENTS=10 make load, DURATION=2s make soak
 CLIENTS ?= 300
 
 .PHONY: load
@@ -136,9 +136,9 @@ load: $(VENV)/run.done hey  ## 10,000 requests from 300 clients against the serv
 soak: $(VENV)/run.done hey  ## 60 seconds of 300 clients
 	@bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) $(BIN)/python -m bench.load hey -z $(or $(DURATION),60s) -c $(CLIENTS) $(URL)
 
-# Less of it, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections,
-# bench-acceptor and bench-push take parts, servers or both as ONLY ("close idle lane"), bench-growth one axis, and its
-# first POINTS, and bench-streams STEPS, STREAM_SECONDS, and parts, exchanges or both ("embedded okx").
+# A smaller run, to see that it works: ROUNDS=1 SECONDS=1 ONLY="lane uvicorn" make bench-peers; bench-connections,
+# bench-acceptor and bench-push take parts, servers or both as ONLY ("close idle lane"); bench-growth takes one axis and
+# its first POINTS; bench-streams takes STEPS, STREAM_SECONDS, and parts, exchanges or both ("embedded okx").
 SECONDS ?= 4
 
 $(VENV)/bench.done: $(VENV)/run.done requirements/bench.lock
@@ -151,7 +151,7 @@ bench-tools:
 	@$(call want,wrk,wrk); $(call want,cc,gcc libc6-dev); $(call want,nginx,nginx); $(call want,varnishd,varnish); \
 	$(call want,redis-server,redis-server); $(call want,ab,apache2-utils); $(call want,hey,hey); \
 	$(call want,node,nodejs); test -e $(NCHAN) || { echo "installing nchan, to measure against it ..."; .ci/install libnginx-mod-nchan || true; }
-# Where one cannot be installed the measurement says what it leaves out.
+# If a program cannot be installed, the measurement says what it leaves out.
 want = command -v $(1) >/dev/null || { echo "installing $(2), to measure against it ..."; .ci/install $(2) || true; }
 
 .PHONY: bench-peers
@@ -192,12 +192,12 @@ bench-fleet: $(VENV)/run.done  ## simulate fleets of 1 to 10,000 workers and the
 bench-agreement: $(VENV)/run.done  ## let exchanges lie for half an hour of virtual time each, and see what is served
 	@$(BIN)/python -m bench.agreement $(if $(QUICK),--quick)
 
-# Smaller, to see that it works: FAILURES="--intervals 5 --kills 3 --listeners 3 --stop 5" make bench-failures
+# A smaller run, to see that it works: FAILURES="--intervals 5 --kills 3 --listeners 3 --stop 5" make bench-failures
 .PHONY: bench-failures
 bench-failures: $(VENV)/run.done redis-server hey  ## a fleet that starts cold, loses its caller and its listener, loses Redis
 	@$(BIN)/python -m bench.failures $(FAILURES)
 
-# One that was seen before, or a shorter one: SEED=7 MINUTES=1 make chaos
+# To repeat an earlier run, or for a shorter one: SEED=7 MINUTES=1 make chaos
 MINUTES ?= 30
 
 .PHONY: chaos
@@ -208,7 +208,7 @@ chaos: $(VENV)/run.done redis-server  ## half an hour of seeded troubles, every 
 chaos-streams: $(VENV)/run.done  ## ten minutes of seeded faults of streams, every served quote judged
 	@$(BIN)/python -m bench.streamfaults --minutes $(or $(STREAM_MINUTES),10) $(if $(SEED),--seed $(SEED))
 
-# Some of them, shorter, or with less than half an hour of the seeded combination: ONLY="end mixed" SIZE=0.3 COMBINED=6 make drills
+# Some of them, shorter ones, or a shorter seeded combination: ONLY="end mixed" SIZE=0.3 COMBINED=6 make drills
 .PHONY: drills
 drills: $(VENV)/dev.done redis-server nginx hey cc  ## every failure we know, under load, with each answer judged; fifty minutes
 	@$(BIN)/python -m bench.drills $(if $(ONLY),--only $(ONLY)) $(if $(SIZE),--size $(SIZE)) $(if $(COMBINED),--minutes $(COMBINED))
@@ -221,15 +221,15 @@ drills-soak: $(VENV)/dev.done redis-server  ## an hour of load, after which a wo
 drills-protections: $(VENV)/dev.done redis-server nginx hey  ## take each protection away, and see a drill notice
 	@$(BIN)/python -m bench.drills.protections $(if $(ONLY),--only $(ONLY))
 
-# Sooner, and somewhere else: WAIT=1 DIRECTORY=/tmp make screenshots
+# Sooner, and into another directory: WAIT=1 DIRECTORY=/tmp make screenshots
 WAIT ?= 240
 
 .PHONY: screenshots
-screenshots: $(VENV)/dev.done chromium  ## take the pictures of the live page in docs/ anew, with simulated prices
+screenshots: $(VENV)/dev.done chromium  ## take the pictures of the live page in docs/ again, with simulated prices
 	@PAIRS=$(PAIR) CACHE_TTL=5 MAX_STALE=12 bench/with-market $(MARKET_PORT) env $(FROM_MARKET) PORT=$(PORT) bench/with-service $(URL) \
 	$(BIN)/python -m bench.screenshots http://127.0.0.1:$(PORT)/ http://127.0.0.1:$(MARKET_PORT) $(or $(DIRECTORY),docs) --seconds $(WAIT)
 
-# Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts so many.
+# Containers. MARKET=1 in front of make serves a simulated exchange's prices; REPLICAS=5 make scale starts 5 replicas.
 COMPOSE := PORT=$(PORT) MARKET_PORT=$(MARKET_PORT) REVISION=$(shell git rev-parse HEAD 2>/dev/null) docker compose
 PROFILES := $(if $(MARKET),--profile market)
 SIMULATED := $(if $(MARKET),MARKET_URL=http://market:9000)
@@ -244,7 +244,7 @@ up: docker  ## the service and Redis in containers
 	@$(SIMULATED) $(COMPOSE) $(PROFILES) up --detach --build --wait
 
 .PHONY: dev
-dev: docker  ## in containers, begun anew at every change of the source; prices of a simulated exchange
+dev: docker  ## in containers, restarted at every change of the source; prices of a simulated exchange
 	@$(COMPOSE) -f docker-compose.dev.yml up --build
 
 .PHONY: scale
@@ -277,9 +277,9 @@ logs: docker  ## follow the containers' logs
 COMPILE := $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --all-build-deps \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --no-header
 
-# The other locks are constrained by the first, so that what is tested and measured is what runs.
+# The first lock constrains the others, so that what is tested and measured is what runs.
 .PHONY: lock
-lock: $(VENV)/dev.done  ## resolve setup.cfg anew into requirements/*.lock
+lock: $(VENV)/dev.done  ## resolve setup.cfg again into requirements/*.lock
 	@$(COMPILE) --output-file requirements/run.lock setup.cfg
 	@$(COMPILE) --constraint requirements/run.lock --extra dev --output-file requirements/dev.lock setup.cfg
 	@$(COMPILE) --constraint requirements/run.lock --extra bench --output-file requirements/bench.lock setup.cfg

@@ -1,4 +1,4 @@
-"""Every target of the Makefile is really run, with small numbers: what nobody runs is broken before anybody notices."""
+"""Every target of the Makefile is really run, with small numbers: otherwise a broken target would go unnoticed."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
-# What is set up already, and what would install programs only to measure against them.
+# Targets that are done already, and those that would only install programs to measure against.
 READY = [word for name in (".venv/run.done", ".venv/dev.done", ".venv/bench.done", "bench-tools", "cc") for word in ("-o", name)]
 MEASUREMENTS = {
     "load": ("REQUESTS=200 CLIENTS=10", "answers 200 | 200"),
@@ -48,7 +48,7 @@ MEASUREMENTS = {
 SERVERS = ("run", "demo")
 CONTAINERS = ("up", "dev", "scale", "monitoring", "roll", "reload", "down", "logs")
 OTHERS = ("help", "quote", "audit", "rules", "clean", "screenshots")
-# Each with the reason why it is not run here.
+# Targets that are not run here, each with its reason.
 NOT_RUN = {
     "test": "it is what runs this",
     "lint": "`make test` runs it first",
@@ -73,8 +73,8 @@ class Done:
 
 @contextlib.asynccontextmanager
 async def making(line: str, directory: Path = ROOT, **environ: object) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`line` as a person types it in bash, in a session of its own, all of which is told to end in the end."""
-    # `make test`, which runs this, tells a make below it its level and its variables; a person's shell knows neither.
+    """`line` as a user types it in bash, in a session of its own; at the end the whole session is interrupted."""
+    # `make test` passes its level and variables on to a make inside of it; a user's shell has neither.
     shell = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", line, cwd=directory, start_new_session=True,
@@ -109,7 +109,7 @@ def test_every_target_is_run_here_or_has_a_reason_not_to_be() -> None:
     assert targets == {*MEASUREMENTS, *SERVERS, *CONTAINERS, *OTHERS, *NOT_RUN}
 
 
-# Packages that are here because of the tests and the benches are hidden from what is imported.
+# Packages that are installed only for tests and benchmarks cannot be imported.
 WITHOUT = """
 import importlib, sys
 from importlib.machinery import PathFinder
@@ -123,7 +123,7 @@ importlib.import_module({module!r})
 
 
 def lean() -> list[str]:
-    """The modules that targets run which set up nothing but what the service needs."""
+    """The modules run by targets that install only what the service needs."""
     recipes = re.findall(r"^[a-z-]+: (.*)\n((?:\t.*\n)+)", MAKEFILE, re.M)
     programs = (re.findall(r"python -m (bench[.\w]*)", lines) for needs, lines in recipes if "/run.done" in needs)
     packages = {module for modules in programs for module in modules}
@@ -148,8 +148,8 @@ def test_what_a_target_runs_imports_nothing_that_it_does_not_set_up(module: str)
 
 async def test_measurements_run_and_keep_figures_that_are_not_to_be_quoted_apart() -> None:
     kept = {file: file.read_bytes() for file in (ROOT / "bench/results").iterdir()}
-    # A few side by side, because they mostly wait; so what they measure is worth nothing, and a target may be missed.
-    # All at once would starve those that hand in connections at a steady rate.
+    # A few run at the same time, because they mostly wait; so their figures are worthless, and a target may be missed.
+    # All at once would starve the clients that open connections at a steady rate.
     room = asyncio.Semaphore(3)
 
     async def run(target: str, numbers: str) -> Done:
@@ -160,14 +160,14 @@ async def test_measurements_run_and_keep_figures_that_are_not_to_be_quoted_apart
     for (target, (_, wanted)), done in zip(MEASUREMENTS.items(), everything, strict=True):
         assert wanted in re.sub(" +", " ", done.said), (target, done.said)
         assert "Traceback" not in done.said, done.said
-        # Where its drill is not even kept with everything that protects, nobody can say what was noticed without.
+        # If a drill's promise is not kept even with all protections, it cannot show what happens without one.
         is_unsound = target == "drills-protections" and "NOT KEPT" in done.said.partition("without ")[0]
         assert done.code == 0 or is_unsound or target in ("bench-failures", "drills", "drills-soak"), (target, done.said)
     assert {file: file.read_bytes() for file in (ROOT / "bench/results").iterdir()} == kept
 
 
 async def statuses(process: asyncio.subprocess.Process, port: int, pairs: tuple[str, ...]) -> list[int]:
-    """The statuses of these pairs once each has a price, or those of the last try."""
+    """The statuses of these pairs once each has a price, or those of the last attempt."""
     seen: list[int] = []
     async with aiohttp.ClientSession() as session:
         for _ in polling():
@@ -213,8 +213,8 @@ async def test_run_serves_and_quote_asks(market: Market, tmp_path: Path) -> None
     [
         (0, "No known vulnerabilities found", False, ""),
         (1, "Found 2 known vulnerabilities in 1 package\nName Version ID\norjson 3.9.0 CVE-1", True, "orjson 3.9.0 CVE-1"),
-        (1, "Traceback\nConnectionError: no route", False, "PyPI cannot be asked: ConnectionError: no route"),
-        (1, "ERROR: orjson: Dependency not found on PyPI", False, "PyPI cannot be asked: ERROR: orjson: Dependency"),
+        (1, "Traceback\nConnectionError: no route", False, "PyPI cannot be reached: ConnectionError: no route"),
+        (1, "ERROR: orjson: Dependency not found on PyPI", False, "PyPI cannot be reached: ERROR: orjson: Dependency"),
         (1, "Traceback\nValueError: no such line", True, "the lock cannot be audited:\nTraceback\nValueError"),
     ],
 )  # fmt: skip
@@ -267,7 +267,7 @@ async def test_with_docker_each_of_them_hands_compose_the_market_and_the_pairs(t
 
 
 def docker(directory: Path, script: str) -> str:
-    """A PATH where docker is this script."""
+    """A PATH in which docker is this script."""
     program = directory / "docker"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
