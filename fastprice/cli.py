@@ -46,7 +46,7 @@ def serve(host: str | None, port: str | None, workers: str | None, reload: bool)
             sys.exit(1)
     from fastprice.server.held_signals import held_signals
 
-    with held_signals():  # The master releases them when it has its handlers.
+    with held_signals():  # The master releases them when its handlers are installed.
         _serve(settings)
 
 
@@ -123,8 +123,8 @@ def _serve(settings: Settings) -> None:
     from fastprice import bootstrap
     from fastprice.announcement import announce
     from fastprice.infrastructure.logging_setup import logging_config
-    from fastprice.infrastructure.prometheus import forget_worker, share_between_workers
     from fastprice.infrastructure.prometheus.directory import metrics_directory
+    from fastprice.infrastructure.prometheus.value_files import forget_worker, share_between_workers
     from fastprice.server.descriptors import raise_limit
     from fastprice.server.gunicorn_conf import Gunicorn, Processes
 
@@ -153,7 +153,7 @@ def _serve(settings: Settings) -> None:
 
 
 def _ports(settings: Settings) -> list[tuple[str, int]]:
-    """Where to listen, by the variable that says so."""
+    """The ports to listen on, each with the name of its variable."""
     own = [("METRICS_PORT", settings.metrics_port)] if settings.metrics_port else []
     return [("PORT", settings.port), *own]
 
@@ -169,7 +169,7 @@ def _wanted(pairs: tuple[str, ...], settings: Settings) -> list[Pair]:
 
 
 def _painted(verdict: str) -> str:
-    """In colours, which click leaves out where it does not print to a terminal."""
+    """The verdict in colour, which click leaves out if it does not print to a terminal."""
     return click.style(verdict, fg="green" if verdict == "ok" else "red")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
+from fastprice.application.ask import RoundLimits
 from fastprice.application.belief import Tolerance
 from fastprice.application.cross_checks import CrossChecks
 from fastprice.application.failover import FailoverRound
@@ -15,7 +16,6 @@ from fastprice.application.leader import Leader, Pace
 from fastprice.application.live_belief import LiveBelief, OfAll, OfOneSource
 from fastprice.application.median import MedianRound, Quorum
 from fastprice.application.ports import Clock, Events, PriceSource, PriceStore
-from fastprice.application.round import RoundLimits
 from fastprice.application.rounds import MakeRound, Rounds
 from fastprice.application.source_health import Patience, SourceHealth
 from fastprice.application.streamed import Streamed
@@ -43,8 +43,8 @@ def engine(
 ) -> Engine[S]:
     """One worker's engine over the given sources and store: in the service, in tests and in the simulator.
 
-    `make` makes the snapshots of LatestPrice, `holder` is this worker's name in claims, `share` gives random shares of
-    one.
+    `make` makes the snapshots of LatestPrice, `holder` is this worker's name in claims, `share` returns random numbers
+    from 0 to 1.
     """
     latest = LatestPrice(settings.pairs, settings.age_limits, make, clock)
     patience = Patience(settings.retry_attempts, settings.retry_base, settings.breaker_reset)
@@ -62,16 +62,16 @@ def engine(
 
 
 def _way_of_rounds(settings: Settings, healths: Sequence[SourceHealth]) -> tuple[MakeRound, LiveBelief]:
-    """What PRICE_MODE decides: how a round is made, and what becomes of what streams say between two of them."""
-    # At least as far as clocks differ beyond the age of a fresh price.
+    """What PRICE_MODE decides: how a round is made, and what is done with the quotes of streams between rounds."""
+    # The age of a fresh price, and as much more as clocks may differ.
     current_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
     stamp_ms = max(settings.age_limits.stale_ms, current_ms)
     limits = RoundLimits(settings.round_timeout, settings.fetch_timeout)
-    # Whoever is farther from another source than a price may jump cannot confirm a jump.
+    # A source that is farther from another one than a price may jump cannot confirm a jump.
     agreeing = min(settings.cross_check_deviation, settings.max_deviation)
     if settings.price_mode == "median":
         tolerance = Tolerance(stamp_ms, current_ms, settings.max_deviation, agreeing)
-        # What counts makes the median as old as itself, which is to stay fresh until the next one is made.
+        # The oldest quote that counts sets the age of the median, which must stay fresh until the next one is made.
         counts_ms = settings.age_limits.fresh_ms - round(settings.refresh_interval * 1000)
         quorum = Quorum(settings.min_sources, counts_ms)
         of_all = partial(MedianRound, settings.pairs, healths, tolerance, limits, quorum)

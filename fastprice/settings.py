@@ -1,26 +1,19 @@
 """Every setting of the service, read once from an explicit environment; a bad value is refused in one clear line."""
 
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
-from pathlib import Path
-from typing import Generic, NoReturn, TypeVar, cast
-from urllib.parse import SplitResult, urlsplit
+from typing import NoReturn, cast
 
+from fastprice import kinds
 from fastprice.addresses import Proxies, is_private
 from fastprice.domain.errors import FastpriceError
 from fastprice.domain.quote import AgeLimits, Pair
-from fastprice.infrastructure import redis_url
 from fastprice.infrastructure.exchanges import EXCHANGES, MOVABLE_STREAMS
+from fastprice.infrastructure.redis_url import SCHEMES
+from fastprice.kinds import Kind, Value, number, one_of, seconds, whole
 
-Value = TypeVar("Value")
-Number = TypeVar("Number", int, float)
-
-SHOWN_SCHEMES = (*redis_url.SCHEMES, "http", "https")
-MAX_SECONDS = 86_400.0
-LOG_LEVELS = ("debug", "info", "warning", "error")
+SHOWN_SCHEMES = (*SCHEMES, "http", "https")
 ORDER = (
     ("REFRESH_INTERVAL", "less than", "CACHE_TTL"), ("MAX_STALE", "at least", "CACHE_TTL"),
     ("ROUND_TIMEOUT", "at least", "FETCH_TIMEOUT"),
@@ -31,112 +24,8 @@ class SettingsError(FastpriceError):
     """A variable has a value that cannot be used; the text names the variable, the value and what is accepted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[Value]):
-    """What a variable may say: `parse` reads it, with ValueError where it cannot be used."""
-
-    parse: Callable[[str], Value]
-    accepted: str
-
-
-def _matching(pattern: str, text: str) -> str:
-    if not re.fullmatch(pattern, text):
-        raise ValueError(text)
-    return text
-
-
-def _number(convert: Callable[[str], Number], least: Number, most: Number, what: str) -> Kind[Number]:
-    def parse(text: str) -> Number:
-        number = convert(_matching(r"([0-9]*\.)?[0-9]+", text))
-        if not least <= number <= most:
-            raise ValueError(text)
-        return number
-
-    return Kind(parse, f"{what} from {least:g} to {most:g}")
-
-
-def _whole(least: int, most: int, what: str = "a whole number") -> Kind[int]:
-    return _number(int, least, most, what)
-
-
-def _seconds(least: float = 0.0) -> Kind[float]:
-    return _number(float, least, MAX_SECONDS, "seconds")
-
-
-def _one_of(*words: str) -> Kind[str]:
-    return Kind(lambda text: _matching("|".join(words), text.lower()), f"one of {', '.join(words)}")
-
-
-def _distinct(parse: Callable[[str], Value], accepted: str) -> Kind[tuple[Value, ...]]:
-    def parse_each(text: str) -> tuple[Value, ...]:
-        found = tuple(parse(word.strip().lower()) for word in text.split(","))
-        if len(set(found)) != len(found):
-            raise ValueError(text)
-        return found
-
-    return Kind(parse_each, f"{accepted}, none twice")
-
-
-def _or_empty(parse: Callable[[str], str], accepted: str) -> Kind[str]:
-    return Kind(lambda text: text and parse(text), accepted)
-
-
-def _directory(text: str) -> str:
-    wanted = Path(text).absolute()
-    nearest = next(path for path in (wanted, *wanted.parents) if path.exists())
-    # What somebody else can write to could hold somebody else's prices.
-    is_ours = nearest != wanted or nearest.stat().st_uid == os.getuid()
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK) and is_ours):
-        raise ValueError(text)
-    return text
-
-
-def _url(text: str) -> SplitResult:
-    parts = urlsplit(text)
-    _ = parts.port  # Raises ValueError where it is no port.
-    if not text.isprintable() or " " in text:
-        raise ValueError(text)
-    return parts
-
-
-def _http_url(text: str, schemes: Sequence[str] = ("http", "https")) -> str:
-    parts = _url(text)
-    # A path is appended to it, so it cannot have a query.
-    if parts.scheme not in schemes or parts.query or parts.fragment or "@" in parts.path:
-        raise ValueError(text)
-    _matching(redis_url.HOST_NAME, parts.hostname or "")
-    return text
-
-
-def _redis_url(text: str) -> str:
-    redis_url.RedisUrl.parse(text)
-    return text
-
-
-def _switch(text: str) -> bool:
-    return _matching("0|1|true|false", text.lower()) in ("1", "true")
-
-
-def _log_level(text: str) -> str:
-    """As the logging module has it; `warn` is what many write."""
-    return _matching("|".join(LOG_LEVELS), {"warn": "warning"}.get(text.lower(), text.lower()))
-
-
-SWITCH = Kind(_switch, "0 or 1")
-URL = _or_empty(_http_url, "an http:// or https:// URL")
-STREAM_URL = _or_empty(partial(_http_url, schemes=("ws", "wss")), "a ws:// or wss:// URL")
-PORT = _whole(1, 65535, "a port: a whole number")
-HOST = Kind(partial(_matching, r"[A-Za-z0-9.:_-]+"), "an address or a host name")
-PREFIX = Kind(partial(_matching, r"[A-Za-z0-9._:-]{1,64}"), "1 to 64 letters, digits, and any of . _ : -")
-ANYTHING = Kind(str, "anything")
-PROXY = _or_empty(
-    lambda text: _http_url(text if "://" in text else f"http://{text}"),
-    "the URL of an http:// or https:// proxy, its name and password percent-encoded",
-)
-
-
 def _variable(default: str, kind: Kind[Value]) -> Value:
-    """A setting that is read from the variable of its name in upper case."""
+    """A setting that is read from the variable with its name in upper case."""
     return cast(Value, field(metadata={"default": default, "kind": kind}))
 
 
@@ -148,51 +37,51 @@ class Settings:
     stream_urls: Mapping[str, str]
     simulated: tuple[str, ...]
     proxies: Proxies
-    host: str = _variable("0.0.0.0", HOST)
-    port: int = _variable("8000", _whole(0, 65535, "a port, or 0 for any free one: a whole number"))
-    metrics_port: int = _variable("", Kind(lambda text: PORT.parse(text) if text else 0, f"{PORT.accepted}; or empty"))
-    workers: int = _variable("8", _whole(1, 256))
-    log_level: str = _variable("info", Kind(_log_level, f"one of {', '.join(LOG_LEVELS)}"))
-    log_format: str = _variable("text", _one_of("text", "json"))
-    access_log: bool = _variable("0", SWITCH)
-    cache_ttl: float = _variable("5", _seconds(0.05))
-    refresh_interval: float = _variable("1", _seconds(0.02))
-    max_stale: float = _variable("60", _seconds(0.05))
-    cold_wait: float = _variable("2", _seconds())
-    pairs: tuple[Pair, ...] = _variable("eth-usdt", _distinct(Pair.parse, "pairs like eth-usdt, separated by commas"))
+    host: str = _variable("0.0.0.0", kinds.HOST)
+    port: int = _variable("8000", kinds.ANY_PORT)
+    metrics_port: int = _variable("", kinds.OPTIONAL_PORT)
+    workers: int = _variable("8", whole(1, 256))
+    log_level: str = _variable("info", kinds.LOG_LEVEL)
+    log_format: str = _variable("text", one_of("text", "json"))
+    access_log: bool = _variable("0", kinds.SWITCH)
+    cache_ttl: float = _variable("5", seconds(0.05))
+    refresh_interval: float = _variable("1", seconds(0.02))
+    max_stale: float = _variable("60", seconds(0.05))
+    cold_wait: float = _variable("2", seconds())
+    pairs: tuple[Pair, ...] = _variable("eth-usdt", kinds.PAIRS)
     sources: tuple[str, ...] = _variable(
         ",".join(name for name, exchange in EXCHANGES.items() if exchange.by_default),
-        _distinct(_one_of(*EXCHANGES).parse, f"some of {', '.join(EXCHANGES)}"),
+        kinds.distinct(one_of(*EXCHANGES).parse, f"some of {', '.join(EXCHANGES)}"),
     )
-    streams: bool = _variable("1", SWITCH)
-    stream_interval: float = _variable("0.1", _seconds())
-    fetch_timeout: float = _variable("2", _seconds(0.01))
-    round_timeout: float = _variable("5", _seconds(0.01))
-    retry_attempts: int = _variable("3", _whole(1, 10))
-    retry_base: float = _variable("0.1", _seconds())
-    breaker_fail_max: int = _variable("5", _whole(1, 1000))
-    breaker_reset: float = _variable("30", _seconds(0.01))
-    max_deviation: float = _variable("0.05", _number(float, 0.0001, 1.0, "a share"))
-    price_mode: str = _variable("failover", _one_of("failover", "median"))
-    min_sources: int = _variable("3", _whole(1, len(EXCHANGES)))
-    cross_check_interval: float = _variable("10", _seconds())
-    cross_check_deviation: float = _variable("0.005", _number(float, 0.0001, 1.0, "a share"))
-    redis_url: str = _variable("", _or_empty(_redis_url, redis_url.ACCEPTED))
-    redis_timeout: float = _variable("0.1", _seconds(0.001))
-    cache_prefix: str = _variable("fastprice", PREFIX)
-    store_dir: str = _variable("", _or_empty(_directory, "a directory of this user that can be written to, or made"))
-    keep_alive: int = _variable("75", _whole(1, 3600, "whole seconds"))
-    graceful_timeout: int = _variable("20", _whole(1, 600, "whole seconds"))
-    fast_lane: bool = _variable("1", SWITCH)
-    max_subscribers: int = _variable("10000", _whole(0, 1_000_000))
-    push_interval: float = _variable("0.1", _seconds(0.01))
+    streams: bool = _variable("1", kinds.SWITCH)
+    stream_interval: float = _variable("0.1", seconds())
+    fetch_timeout: float = _variable("2", seconds(0.01))
+    round_timeout: float = _variable("5", seconds(0.01))
+    retry_attempts: int = _variable("3", whole(1, 10))
+    retry_base: float = _variable("0.1", seconds())
+    breaker_fail_max: int = _variable("5", whole(1, 1000))
+    breaker_reset: float = _variable("30", seconds(0.01))
+    max_deviation: float = _variable("0.05", number(float, 0.0001, 1.0, "a share"))
+    price_mode: str = _variable("failover", one_of("failover", "median"))
+    min_sources: int = _variable("3", whole(1, len(EXCHANGES)))
+    cross_check_interval: float = _variable("10", seconds())
+    cross_check_deviation: float = _variable("0.005", number(float, 0.0001, 1.0, "a share"))
+    redis_url: str = _variable("", kinds.REDIS_URL)
+    redis_timeout: float = _variable("0.1", seconds(0.001))
+    cache_prefix: str = _variable("fastprice", kinds.PREFIX)
+    store_dir: str = _variable("", kinds.DIRECTORY)
+    keep_alive: int = _variable("75", whole(1, 3600, "whole seconds"))
+    graceful_timeout: int = _variable("20", whole(1, 600, "whole seconds"))
+    fast_lane: bool = _variable("1", kinds.SWITCH)
+    max_subscribers: int = _variable("10000", whole(0, 1_000_000))
+    push_interval: float = _variable("0.1", seconds(0.01))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read and check everything; raises SettingsError at the first value that cannot be used.
 
-        An empty variable counts as not set. Proxies are found as other programs find them: where a variable is set in
-        lower case too, that goes first.
+        An empty variable counts as not set. Proxies are found as other programs find them: if a variable is also set in
+        lower case, that one takes precedence.
         """
         lower = {name.upper(): environ[name] for name in environ if name in ("http_proxy", "https_proxy", "no_proxy")}
 
@@ -200,14 +89,15 @@ class Settings:
             text = lower.get(name, "").strip() or environ.get(name, "").strip() or default
             try:
                 return kind.parse(text)
-            except (ValueError, OSError):  # A path may be too long to look at, say.
+            except (ValueError, OSError):  # For example, a path may be too long.
                 _refuse(name, text, kind.accepted)
 
         own = {each.name: read(each.name.upper(), **each.metadata) for each in fields(cls) if each.metadata}
-        market = read("MARKET_URL", "", URL)
-        urls = {source: read(f"{source.upper()}_URL", "", URL) for source in EXCHANGES}
-        live = {name: read(f"{name.upper()}_STREAM_URL", "", STREAM_URL) for name in MOVABLE_STREAMS}
-        proxies = {"http": read("HTTP_PROXY", "", PROXY), "https": read("HTTPS_PROXY", "", PROXY)}
+        market = read("MARKET_URL", "", kinds.URL)
+        urls = {source: read(f"{source.upper()}_URL", "", kinds.URL) for source in EXCHANGES}
+        live = {name: read(f"{name.upper()}_STREAM_URL", "", kinds.STREAM_URL) for name in MOVABLE_STREAMS}
+        direct = read("NO_PROXY", "", kinds.ANYTHING)
+        proxies = {"http": read("HTTP_PROXY", "", kinds.PROXY), "https": read("HTTPS_PROXY", "", kinds.PROXY)}
         for name, relation, other in ORDER:
             value, limit = own[name.lower()], own[other.lower()]
             if value >= limit if relation == "less than" else value < limit:
@@ -217,11 +107,11 @@ class Settings:
         if own["price_mode"] == "median" and own["min_sources"] > len(own["sources"]):
             _refuse("MIN_SOURCES", str(own["min_sources"]), f"at most the number of SOURCES ({len(own['sources'])})")
         return cls(
-            # Those of the exchanges, or all of one market; sources at a market or a private address are simulated.
+            # One URL per exchange, or one market for all; sources at a market or a private address are simulated.
             source_urls={name: url or f"{market.rstrip('/')}/{name}" for name, url in urls.items() if url or market},
             stream_urls={name: url for name, url in live.items() if url},
             simulated=tuple(name for name in own["sources"] if _is_simulated(market, urls[name], live.get(name, ""))),
-            proxies=Proxies({scheme: url for scheme, url in proxies.items() if url}, read("NO_PROXY", "", ANYTHING)),
+            proxies=Proxies({scheme: url for scheme, url in proxies.items() if url}, direct),
             **own,
         )
 
@@ -236,7 +126,7 @@ def _is_simulated(market: str, *places: str) -> bool:
 
 
 def _refuse(name: str, text: str, accepted: str) -> NoReturn:
-    """Of a URL show only the scheme: in one that cannot be read, anything may be the password."""
+    """Raise SettingsError; of a URL it shows only the scheme: if it cannot be read, anything may be the password."""
     if name.endswith(("_URL", "_PROXY")) or re.search("[@?]|://", text):
         scheme = text.partition("://")[0]
         text = f"{scheme}://***" if scheme in SHOWN_SCHEMES else "***"

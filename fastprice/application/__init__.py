@@ -1,1 +1,1 @@
-"""What we do with prices and how we survive: refreshing, failing over, holding the latest (domain and stdlib only)."""
+"""What the service does with prices: refreshing, failing over, holding the latest ones (domain and stdlib only)."""

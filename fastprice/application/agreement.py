@@ -1,19 +1,19 @@
-"""What several sources say of one pair at the same time: where the most of them are, and the median of them."""
+"""What several sources say about one pair at the same time: the majority and the median of their quotes."""
 
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 from fastprice.domain.quote import MAX_DIGITS, MEDIAN, Agreement, Quote
 
-# Sums and quotients of amounts of MAX_DIGITS keep all of their digits.
+# Sums and quotients of amounts with MAX_DIGITS digits keep all of their digits.
 _EXACT = Context(prec=2 * MAX_DIGITS + 20)
 _SPREAD_DIGITS = Decimal("1e-6")
 
 
 def median(amounts: Sequence[str], rounding: str = ROUND_HALF_EVEN) -> str:
-    """The middle amount, digit for digit; of an even number the mean of the middle two, with the digits of the finer.
+    """The middle amount, digit for digit; of an even number, the mean of the middle two in the finer one's precision.
 
-    `rounding` is one of the decimal module's ways.
+    `rounding` is one of the decimal module's modes.
     """
     ordered = sorted(amounts, key=Decimal)
     low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
@@ -21,29 +21,29 @@ def median(amounts: Sequence[str], rounding: str = ROUND_HALF_EVEN) -> str:
         return low
     mean = _EXACT.divide(_EXACT.add(Decimal(low), Decimal(high)), Decimal(2))
     finest = max(len(low.partition(".")[2]), len(high.partition(".")[2]))
-    # A mean may have a digit more before its point than the lower one of the two.
+    # A mean may have one digit more before its decimal point than the lower one of the two.
     places = min(finest, max(0, MAX_DIGITS - 2 - mean.adjusted()))
     return f"{mean.quantize(Decimal(1).scaleb(-places), rounding, _EXACT):f}"
 
 
 def near_the_median(quotes: Sequence[Quote], share: float) -> list[Quote]:
-    """Those whose prices are within a share of the median of all."""
+    """The quotes whose prices are within a share of the median of all."""
     middle = Decimal(median([quote.price for quote in quotes]))
     reach = middle * Decimal(str(share))
     return [quote for quote in quotes if abs(Decimal(quote.price) - middle) <= reach]
 
 
 def majority(quotes: Sequence[Quote], share: float) -> list[Quote]:
-    """Those near the median, if they are more than half of all; else none, because nobody can say who is right."""
+    """The quotes near the median, if they are more than half; otherwise none, because nobody knows which are right."""
     near = near_the_median(quotes, share)
     return near if 2 * len(near) > len(quotes) else []
 
 
 def median_quote(quotes: Sequence[Quote], made_at_ms: int) -> Quote:
-    """The median of quotes of one pair, in the order in which their sources are to be named.
+    """The median of quotes of one pair, which come in the order in which their sources are to be named.
 
-    Bid and ask are those of the sources that give both. They are rounded away from each other, so that they cannot
-    cross.
+    Bid and ask are the medians of the sources that give both. They are rounded away from each other, so that they
+    cannot cross.
     """
     prices = [quote.price for quote in quotes]
     sides = [(quote.bid, quote.ask) for quote in quotes if quote.bid is not None and quote.ask is not None]

@@ -1,4 +1,4 @@
-"""Is a quote to be believed: by its own stamp, beside the price that is served, and beside what other sources say."""
+"""Whether a quote is believed: by its own time stamp, and compared with the served price and with other sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,13 +7,13 @@ from fastprice.application.agreement import majority
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import Quote, SourceTime
 
-# A last trade may be this old on a quiet pair while bid and ask are live.
+# On a quiet pair the last trade may be this old while bid and ask are live.
 MAX_TRADE_LAG_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """By how much a stamp may be off at all, and up to which lag a price counts as current, in milliseconds.
+    """How far off a time stamp may be, and up to which lag a price counts as current, both in milliseconds.
 
     `max_deviation` is the share by which a price may jump before a second source must agree, `agreeing` the share
     within which two sources agree.
@@ -48,12 +48,11 @@ def fits(quote: Quote, other: Quote, share: float) -> bool:
 
 @dataclass(slots=True)
 class Evidence:
-    """What is known of one pair in a round: the price that is served, and what the sources have said.
+    """What is known about one pair in a round: the quote that is served, and what the sources have said.
 
-    `quotes` are those of the sources that were asked in their order, the first of which is served if it is believed.
-    `checks` are those of sources that were asked whether they agree. `doubted` are those of distrusted sources, and
-    `laggards` are old by their own stamp: both are served only if there is nothing better. `blamed` are far from what
-    is served instead.
+    `quotes` are from the sources that were asked in order; the first of them is served if it is believed. `checks`
+    are from sources that were asked in order to check. `doubted` are from distrusted sources, and `laggards` are old
+    by their own stamp: both are served only if there is nothing better. `blamed` are far from what is served instead.
     """
 
     held: Quote | None
@@ -67,7 +66,7 @@ class Evidence:
 
     @property
     def has_news(self) -> bool:
-        """Whether something was said since it was last weighed."""
+        """Whether quotes have come since the evidence was last weighed."""
         return len(self.all) > self.weighed
 
     @property
@@ -79,7 +78,7 @@ class Evidence:
         return [*self.quotes, *self.checks, *self.doubted, *self.laggards]
 
     def promote(self, source: str) -> None:
-        """Its turn has come for a source that was asked before whether it agrees."""
+        """Move a checker's quotes to the regular ones, because its own turn has come."""
         self.quotes += [quote for quote in self.checks if quote.source == source]
         self.checks = [quote for quote in self.checks if quote.source != source]
 
@@ -88,18 +87,18 @@ class Evidence:
         return self.held is not None and not fits(self.quotes[0], self.held, share)
 
     def agree(self, share: float) -> bool:
-        """Whether everybody says what the first one says."""
+        """Whether all trusted quotes fit the first one."""
         first, *others = self.trusted
         return all(fits(first, other, share) for other in others)
 
     def judged(self, rank: Sequence[str], tolerance: Tolerance) -> "Verdict":
-        """Who is right where not everybody agrees; `rank` has the sources in their order.
+        """Which sources are right if they disagree; `rank` has the sources in their order.
 
-        Distrusted ones have a voice too: were it otherwise, liars that had the others distrusted once could never be
+        Distrusted sources vote too: otherwise sources that lied, and made the others distrusted once, could never be
         outvoted again.
         """
         voices = sorted((*self.trusted, *self.doubted), key=lambda quote: rank.index(quote.source))
-        # Those who agree, or, where too few do, those who are at least not far from each other.
+        # Those that agree or, if too few do, those that are at least not far from each other.
         for share in tolerance.agreeing, tolerance.max_deviation:
             if len(voices) > 2 and (near := majority(voices, share)):
                 trusted = [voice for voice in near if voice not in self.doubted]
@@ -118,7 +117,7 @@ class Evidence:
         return None
 
     def reserve(self, share: float) -> Quote | None:
-        """What may be served where there is nothing better: the newest laggard, or what a distrusted source says."""
+        """What may be served if there is nothing better: the newest laggard, or the quote of a distrusted source."""
         newest_first = sorted(self.laggards, key=lambda quote: quote.source_time_ms or 0, reverse=True)
         candidates = [*newest_first, *self.doubted]
         if self.held is None:
@@ -132,9 +131,9 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The quote to serve, None where none is to be believed; whose sources are right, and whose wrong.
+    """The quote to serve, None if none is believed; and the quotes that are right and those that are wrong.
 
-    Who is in neither list can be either.
+    A quote in neither list may be either.
     """
 
     accepted: Quote | None

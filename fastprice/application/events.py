@@ -41,7 +41,7 @@ class SourceBack:
 
 @dataclass(frozen=True, slots=True)
 class SourceDistrusted:
-    """A source's prices of these pairs are not what the most sources say: it is asked for them last."""
+    """A source's prices of these pairs are not what most sources say: it is asked for them last."""
 
     source: str
     pairs: tuple[Pair, ...]
@@ -50,7 +50,7 @@ class SourceDistrusted:
 
 @dataclass(frozen=True, slots=True)
 class SourceTrusted:
-    """A distrusted source has agreed with the others about these pairs again and again: it is asked in its order."""
+    """A distrusted source has repeatedly agreed with the others about these pairs: it is asked in its usual order."""
 
     source: str
     pairs: tuple[Pair, ...]
@@ -58,7 +58,7 @@ class SourceTrusted:
 
 @dataclass(frozen=True, slots=True)
 class SourceCooling:
-    """A source is left alone until `until_ms`."""
+    """A source is not asked until `until_ms`."""
 
     source: str
     until_ms: int
@@ -75,7 +75,7 @@ class BreakerMoved:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """So many pairs were `fetched` by a round, `streamed`, `adopted` from the store, or `failed`: nobody had them."""
+    """The number of pairs `fetched` by a round, `streamed`, `adopted` from the store, or `failed` at all sources."""
 
     result: str
     pairs: int
@@ -83,7 +83,7 @@ class Refreshed:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFailing:
-    """No source gives a price for these pairs any more, the first one for this reason; told until RefreshRecovered."""
+    """No source gives a price for these pairs any more, until RefreshRecovered; `reason` is that of the first pair."""
 
     pairs: tuple[Pair, ...]
     reason: str
@@ -98,9 +98,9 @@ class RefreshRecovered:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessMoved:
-    """The prices of these pairs became fresh, stale or expired, the oldest at this age; as this worker sees them.
+    """The prices of these pairs became fresh, stale or expired in this worker; `age_ms` is that of the oldest.
 
-    None where not even a first one has come; then the age is that of the worker.
+    `freshness` is None if there is no first price yet; then `age_ms` is the time since the worker started.
     """
 
     pairs: tuple[Pair, ...]
@@ -134,7 +134,7 @@ class StoreAsked:
 
 @dataclass(frozen=True, slots=True)
 class StoreLost:
-    """The shared store failed: this worker uses its machine's own; one worker per machine has `announce` set."""
+    """The shared store failed: this worker uses its machine's own store; one worker per machine has `announce` set."""
 
     reason: str
     announce: bool
@@ -149,7 +149,7 @@ class StoreBack:
 
 @dataclass(frozen=True, slots=True)
 class CoordinationLost:
-    """No store works for this worker: it asks the sources for itself."""
+    """No store works for this worker: it asks the sources on its own."""
 
     reason: str
 

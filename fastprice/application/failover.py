@@ -3,22 +3,22 @@
 1. The first source in order is asked for everything. When a check is due, another one is asked at the same time.
 2. What they agree on is served; so is what only the first one said, unless it surprises.
 3. What is missing or surprises goes to the next source in order.
-4. Where two disagree, all others are asked, and the majority decides. Who is outside of it is distrusted, and asked
-   last until it has agreed again.
+4. If two disagree, all are asked, and the majority decides; the others are distrusted: asked last until they agree.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 
+from fastprice.application.ask import Ask, RoundLimits
 from fastprice.application.belief import Evidence, Tolerance, fits
 from fastprice.application.cross_checks import CrossChecks
-from fastprice.application.round import Ask, Round, RoundLimits
+from fastprice.application.round import Round
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import Pair, Quote
 
 
 class FailoverRound(Round):
-    """Takes each pair's price from the first source in order that gives one which is believed."""
+    """Takes each pair's price from the first source in order whose price is believed."""
 
     def __init__(
         self, pairs: Iterable[Pair], sources: Sequence[SourceHealth], tolerance: Tolerance, limits: RoundLimits,
@@ -27,7 +27,7 @@ class FailoverRound(Round):
         super().__init__(pairs, sources, tolerance, limits, held, now)
         in_order = sorted(sources, key=lambda health: health.stalled(now))
         self._rank = tuple(self._sources)
-        # Each source comes once for what it is trusted with, and at the end for what it is distrusted for.
+        # Each source comes once for the pairs that it is trusted for, and at the end for those it is distrusted for.
         self._turns = [(health, False) for health in in_order] + [(health, True) for health in in_order]
         self._checks = checks
         self._began = now
@@ -35,7 +35,7 @@ class FailoverRound(Round):
         self._may_doubt: bool | None = None
         self._evidence: dict[Pair, Evidence] = {}
         self._contested: dict[Pair, None] = {}
-        # What everybody is being asked about: the first few to answer are no majority.
+        # The pairs that all sources are being asked about: the first few answers are no majority.
         self._awaited: set[Pair] = set()
         checks.begin_round()
 
@@ -67,7 +67,7 @@ class FailoverRound(Round):
         lags = self._tolerance.lags(health.source.source_time, quote, health.words.newest_stamp_ms(quote, held))
         is_distrusted, evidence = health.words.is_distrusted(pair), self._evidence.get(pair)
         if evidence is None:
-            # So it is with most quotes: nobody is asked whether it agrees, and this one does not surprise.
+            # The usual case: no source is asked to check, and the quote does not surprise.
             is_plain = not (self._checker or ask.checks or lags or is_distrusted)
             if is_plain and (held is None or fits(quote, held, self._checks.share)):
                 self._accept(quote)
@@ -97,13 +97,13 @@ class FailoverRound(Round):
         return wanted
 
     def _ask_checker(self, first: SourceHealth, now: float) -> list[Ask]:
-        """Whoever's turn it is to say whether it agrees with the first source, if a check is due."""
+        """Ask the source whose turn it is to check the first source, if a check is due."""
         if not self._checks.are_due(now):
             return []
         for health in self._checks.rotation(self._sources.values()):
             if health is first or health.stalled(now):
                 continue
-            # Those pairs first that it was not asked for longest: its limit may not allow for all at once.
+            # The pairs with its oldest quotes come first: its limit may not allow all at once.
             if calls := self._calls(health, sorted(self._pairs, key=health.words.said_at_ms), now):
                 self._checks.begin(health.name, now)
                 self._checker = health
@@ -111,7 +111,7 @@ class FailoverRound(Round):
         return []
 
     def _ask_everybody(self, now: float) -> list[Ask]:
-        """Ask all who have not spoken about what is contested."""
+        """Ask every source for the contested pairs that it has said nothing about."""
         asks = []
         for health in self._sources.values():
             silent = [pair for pair in self._contested if not self._has_said(health, pair)]
@@ -139,12 +139,12 @@ class FailoverRound(Round):
         elif self._checks.are_made and (is_jump or self._checks.may_contest(pair)):
             self._contested[pair] = None
         elif supported := evidence.supported(share := self._tolerance.max_deviation):
-            if not self._checks.are_made:  # Whoever was distrusted would never be trusted again: it has failed once.
+            if not self._checks.are_made:  # Distrust would never end here: count one failure instead.
                 evidence.blamed = [quote for quote in evidence.trusted if not fits(quote, supported, share)]
             self._settle(evidence, supported, ())
 
     def _surprises(self, evidence: Evidence) -> bool:
-        """Whether a price has moved so far that a second source should agree, though it is no jump."""
+        """Whether a price has moved so far that a second source should agree, although it is no jump."""
         if not evidence.jumps(self._checks.share):
             return False
         if self._may_doubt is None:
@@ -154,7 +154,7 @@ class FailoverRound(Round):
     def _settle(
         self, evidence: Evidence, accepted: Quote, right: Sequence[Quote], wrong: Sequence[Quote] = ()
     ) -> None:
-        """Serve a quote, and say who agrees with it; of distrusted sources too."""
+        """Serve a quote, and record which sources agree with it, distrusted ones too."""
         self._accept(accepted)
         for quote in (*evidence.trusted, *evidence.doubted):
             if quote not in evidence.blamed:
@@ -177,7 +177,7 @@ class FailoverRound(Round):
             self._blame(pair, evidence, now, wall_ms)
 
     def _take_reserve(self, evidence: Evidence) -> None:
-        """Serve what is not good, where nothing better has come."""
+        """Serve a doubtful quote if nothing better has come."""
         if len(evidence.trusted) == 1 and not evidence.jumps(self._tolerance.max_deviation):
             self._settle(evidence, evidence.quotes[0], evidence.quotes)
         elif reserve := evidence.reserve(self._tolerance.max_deviation):
@@ -185,7 +185,7 @@ class FailoverRound(Round):
             self._heard(reserve)
 
     def _blame(self, pair: Pair, evidence: Evidence, now: float, wall_ms: int) -> None:
-        """Say what is wrong with quotes that are not served."""
+        """Record what is wrong with the quotes that are not served."""
         accepted = self.accepted.get(pair)
         wrong: list[tuple[Quote, str]] = []
         for quote in evidence.laggards:

@@ -1,4 +1,4 @@
-"""A PriceStore made of two: the one that all machines share, and this machine's own while that one fails."""
+"""A PriceStore made of two: the one that all machines share, and this machine's own while the shared one fails."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -10,18 +10,18 @@ from fastprice.domain.errors import StoreUnavailable
 
 Result = TypeVar("Result")
 
-# How often a worker tries the shared store that fails it, and looks how the others of its machine fare. All of them are
-# back after two turns, which is within two seconds.
+# How often a worker retries the shared store that failed, and checks whether others of its machine are cut off. When
+# the store is back, all of them use it again after two turns, which is within two seconds.
 TURN_SECONDS = 0.75
-# A worker that listens to the local store looks so often whether the shared one is back.
+# How often a worker that listens to the local store checks whether the shared one is back.
 LISTEN_SECONDS = 0.1
-# Held in the local store by one of those whom the shared one fails, for as long as it does. It lasts well above a turn:
-# a worker that takes its turn late must not send the others back and forth.
+# A claim in the local store, held by one of the workers that cannot use the shared one, and renewed until it can. It
+# outlives a turn by far: a worker whose turn is late must not make the others switch back and forth.
 CUT_OFF, CUT_OFF_SECONDS = "cut off", 2.2
-# Held by nobody in particular from the telling of a loss to the telling of the return: each is told once, in turns, by
-# every service to its own log. Claims of a service that has ended mean nothing to the next one.
+# A claim by no particular worker, from the announcement of a loss to that of the return. Every service announces each
+# once, alternately, in its own log. Claims of a service that has ended mean nothing to the next one.
 TOLD, TOLD_BY, TOLD_SECONDS = "loss told by {}", "any worker", 86_400.0
-# Held while a worker finds out whether it is to tell; of those that do so at the same moment, one gets to.
+# A claim held while a worker finds out whether it must announce; of several at the same moment, one gets it.
 ANNOUNCE, ANNOUNCE_SECONDS = "announcer of {}", 0.5
 FOLLOWED = "another worker of this machine cannot use it"
 
@@ -29,8 +29,8 @@ FOLLOWED = "another worker of this machine cannot use it"
 class FallbackStore:
     """Uses the shared store until it fails one worker of this machine; then all of them use the local one.
 
-    Together, because a failure may well strike only some of them, as that of a server which takes no more clients:
-    apart they would be two leaders on one machine. `keep` must run beside the operations.
+    They switch together, because some failures hit only some of them, such as a server that accepts no more clients:
+    otherwise there would be two leaders on one machine. `keep` must run beside the operations.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class FallbackStore:
         await self._either(lambda store: store.release(holder, name))
 
     async def news(self, seconds: float) -> bool:
-        """See PriceStore; over sooner where the shared store is back, to be listened to from then on."""
+        """See PriceStore; returns earlier if the shared store is back, so that the caller listens to that one."""
         if self.lost is None:
             return await self._shared.news(seconds)
         left, end = seconds, self._clock.monotonic() + seconds
@@ -77,30 +77,30 @@ class FallbackStore:
         await self._local.close()
 
     async def keep(self) -> None:
-        """Take turns until cancelled, whatever the interval of refreshing is; nothing else waits on a turn."""
+        """Take turns until cancelled, independent of the refresh interval; nothing else waits for a turn."""
         while True:
             await self._clock.sleep(TURN_SECONDS)
             await self.turn()
 
     async def turn(self) -> None:
-        """Look whether this worker, or another one of this machine, is cut off from the shared store."""
-        # Before we look who is cut off: whoever tells of a loss holds that first.
+        """Check whether this worker, or another one of this machine, is cut off from the shared store."""
+        # Read this before the cut-off claim: a worker takes that claim before it announces a loss.
         is_told = await self._is_told()
         if self._fails:
             await self._hold_cut_off()
             if await self._works():
-                # Those that are still cut off have a turn to say so before we take the store for back.
+                # Workers that are still cut off have one turn to say so before we treat the store as back.
                 self._fails, self.lost = False, FOLLOWED
                 await self._release_cut_off()
         elif await self._another_is_cut_off():
             self._went(FOLLOWED, announce=False)
-        # Whoever only followed tries as well. Otherwise, after a restart over a dead Redis: 1. the claim of a worker
-        # that has ended says "cut off", and we follow; 2. it lapses, and we say that Redis is back; 3. our first
-        # operation fails, and we say that Redis is lost.
+        # A worker that only followed tries the store too. Otherwise, after a restart while Redis is down: 1. the claim
+        # of an ended worker says "cut off", and we follow; 2. it expires, and we announce that Redis is back; 3. our
+        # first operation fails, and we announce that Redis is lost.
         elif self.lost is not None and await self._works() and not self._fails:
             self.lost = None
             self._events(StoreBack(await self._may_tell(is_loss=False)))
-        # A loss was told, and nobody tells of its end: who told of it has ended, or was telling when we came back.
+        # A loss was announced, but no return: the announcing worker has ended, or was still busy when we came back.
         elif self.lost is None and is_told and await self._may_tell(is_loss=False):
             self._events(StoreBack(announce=True))
         if self._fails:
@@ -117,7 +117,7 @@ class FallbackStore:
 
     async def _works(self) -> bool:
         try:
-            # A claim of its own, so that it writes: a store that is full or read-only is not back because it answers.
+            # A claim of its own, so that it is a write: a full or read-only store also answers, but is not back.
             await self._shared.claim(self._me, TURN_SECONDS, f"retry {self._me}")
         except StoreUnavailable as error:
             self._fails, self.lost = True, str(error)
@@ -126,20 +126,20 @@ class FallbackStore:
 
     async def _failed(self, reason: str) -> None:
         if self._fails:
-            return  # Another operation was under way at the same time.
+            return  # Another operation failed at the same time.
         self._fails = True
         await self._hold_cut_off()
         self._went(reason, await self._may_tell(is_loss=True))
 
     def _went(self, reason: str, announce: bool) -> None:
-        """Use the local store from now on; also where we do so already, a loss that is to be announced is told."""
+        """Use the local store from now on; a loss to be announced is reported even if we use it already."""
         if self.lost is None or announce:
             self.lost = reason
             self._events(StoreLost(reason, announce))
 
     async def _may_tell(self, is_loss: bool) -> bool:
-        """Whether nobody has told what we are to tell; from now on it is told."""
-        was_lost = self._told_loss  # Of use only where there is no local store, and so nobody to agree with.
+        """Whether this worker must announce the loss or the return; from now on it counts as announced."""
+        was_lost = self._told_loss  # Used only without a local store, when there is nobody to agree with.
         with contextlib.suppress(StoreUnavailable):
             if not await self._local.claim(self._me, ANNOUNCE_SECONDS, self._announce):
                 return False
@@ -160,7 +160,7 @@ class FallbackStore:
     async def _another_is_cut_off(self) -> bool:
         with contextlib.suppress(StoreUnavailable):
             return await self._local.holder(CUT_OFF) not in (None, self._me)
-        return False  # With no local store there is nobody to follow.
+        return False  # Without a local store there is nobody to follow.
 
     async def _hold_cut_off(self) -> None:
         with contextlib.suppress(StoreUnavailable):

@@ -1,8 +1,8 @@
-"""Which streams are open, and what becomes of what they say: the leader's part of live prices.
+"""Which streams are open, and what is done with their prices: the leader's part of live prices.
 
-A stream is a hint and the poll is the truth (merged.py). In failover mode the stream of the source is open that the
-rounds take most prices from, and moves when that does; in median mode those of all sources that may be asked. What a
-stream says is served at once where it does not surprise; where it does, the next round asks others first.
+A stream is a hint and the poll is the truth (merged.py). In failover mode one stream is open, that of the source from
+which the rounds take most prices, and it moves with them; in median mode those of all sources that may be asked. The
+price of a stream is served at once unless it surprises; if it does, the next round asks other sources first.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ from fastprice.domain.quote import Pair, Quote
 
 # How long rounds must take most prices from another source before the stream moves there.
 MOVE_SECONDS = 3.0
-# How long a stream that was found out is left alone, at first, and at most where that happens again and again.
+# How long a stream that was given up stays closed: the first time, and at most if that happens again and again.
 GIVE_UP_SECONDS, MAX_GIVE_UP_SECONDS = 60.0, 3600.0
-# Wall time has milliseconds: two quotes in the same one would seem to be equally new.
+# Wall time is in milliseconds: two quotes within the same one would seem equally new.
 MIN_INTERVAL_SECONDS = 0.001
 
 MayAsk = Callable[[], bool]
-# Stores and serves the quotes that a function gives, once nothing else is being stored.
+# Stores and serves the quotes that a function returns, as soon as nothing else is being stored.
 Renew = Callable[[Callable[[], Awaitable[Sequence[Quote]]]], Awaitable[None]]
 
 
 class Feed:
-    """Opens, closes and gives up the streams of some sources; `turn` at each turn of the beat, `run` beside it.
+    """Opens, closes and gives up streams: `turn` is to be called at each turn of the beat, and `run` runs beside it.
 
-    What streams say is served at most every `interval_seconds`, all changed pairs together.
+    Prices of streams are served at most once every `interval_seconds`, all changed pairs together.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Feed:
         self._closing: set[asyncio.Task[None]] = set()
 
     def turn(self, may_ask: MayAsk | None) -> None:
-        """Open and close streams; `may_ask` says whether this worker still leads, None that it does not."""
+        """Open and close streams; `may_ask` says whether this worker still leads, None means that it does not."""
         if not self._sources:
             return
         now = self._clock.monotonic()
@@ -79,7 +79,7 @@ class Feed:
                 source.open(self._latest.pairs, self._news.set, partial(self._refused, name))
 
     def reports(self) -> tuple[StreamReport, ...]:
-        """How the streams stand, in the order of the sources; none where there are none."""
+        """The states of the streams, in the order of the sources."""
         now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
         reports = []
         for name, source in self._sources.items():
@@ -103,7 +103,7 @@ class Feed:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def _take(self, renew: Renew) -> None:
-        """Serve what has changed, if it is to be believed."""
+        """Serve the prices that have changed, if they are believed."""
         if not self._may_ask():
             return
         said: dict[Pair, tuple[SourceHealth, Quote]] = {}
@@ -117,7 +117,7 @@ class Feed:
             await renew(partial(self._believed, said))
 
     async def _believed(self, said: Mapping[Pair, tuple[SourceHealth, Quote]]) -> list[Quote]:
-        """What is to be served of what was said, beside what is served now."""
+        """Which of the streams' quotes are to be served, compared with what is served now."""
         prices = list[Quote]()
         async for pair, (health, quote) in in_slices(said.items()):
             if price := self._belief.price(health, quote, self._latest.held(pair), self._clock.wall_ms()):
@@ -125,7 +125,7 @@ class Feed:
         return prices
 
     def _wanted(self, now: float) -> set[str]:
-        """The sources whose streams are to be open now."""
+        """The sources whose streams should be open now."""
         may = {
             name
             for name, health in self._healths.items()
@@ -144,9 +144,9 @@ class Feed:
         return self._main
 
     def _refused(self, name: str, error: SourceError) -> None:
-        """An exchange that wants to be left alone by streams wants it of polls as well, for once.
+        """Apply a ban that a stream received to the polls too, once; the stream stays closed for longer.
 
-        Were its stream opened again as soon as the ban is over, and refused again, nothing would be polled ever after.
+        If the stream opened again when the ban ends, and was refused again, the source would never be polled again.
         """
         if isinstance(error, CoolDown):
             now, wall_ms = self._clock.monotonic(), self._clock.wall_ms()
@@ -159,7 +159,7 @@ class Feed:
 
     def _give_up(self, name: str, reason: str, now: float, least: float = 0.0) -> None:
         until, seconds = self._given_up.get(name, (0.0, 0.0))
-        # A stream that went well for longer than it was left alone begins with the first pause again.
+        # A stream that then worked for longer than it was closed starts with the first pause again.
         again = seconds and now - until < seconds
         seconds = max(min(2 * seconds, MAX_GIVE_UP_SECONDS) if again else GIVE_UP_SECONDS, least)
         self._given_up[name] = now + seconds, seconds

@@ -1,4 +1,4 @@
-"""Asking one source for pairs, one call after the other and within its documented limit, for a person who looks on."""
+"""Asking one source for pairs, one call after the other and within its documented limit, for a person who watches."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -17,9 +17,9 @@ class InTurn:
         self._budget = Budget(source.limit, clock)
 
     async def ask(self, pairs: Sequence[Pair]) -> AsyncIterator[tuple[Answers, float]]:
-        """What each call for these pairs brings, and how many seconds it took.
+        """What each call for these pairs returns, and how many seconds it took.
 
-        After a call that told us to stay away there is no other: what it said stands for the remaining pairs too.
+        If the source tells us to stay away, no more calls are made: its error counts for the remaining pairs too.
         """
         calls = iter(self._source.calls(pairs))
         for call in calls:
@@ -29,7 +29,7 @@ class InTurn:
             try:
                 answers = await self._source.fetch(call)
             except SourceError as error:
-                # To take what is left of the calls ends the loop.
+                # Taking the remaining calls ends the loop.
                 refused = [call, *calls] if isinstance(error, CoolDown) else [call]
                 answers = {pair: error for each in refused for pair in each.pairs}
             yield answers, self._clock.monotonic() - started

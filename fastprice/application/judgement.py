@@ -1,17 +1,17 @@
-"""Whether what the polls see of a pair is what its stream tells: plain state, with the times passed in."""
+"""Whether the polls of a pair see what its stream sends: plain state, with the times passed in."""
 
-# The slowest streams tell once a second; what they say this long before or after a poll may be what the poll sees.
+# The slowest streams send once a second; what they send this long before or after a poll may be what the poll sees.
 WINDOW_MS = 2_000
-# By how large a share the poll may lie outside of what the stream said; a market can move so far between two messages.
+# The share by which a poll may lie outside of what the stream sent; a market can move this far between two messages.
 OFF = 0.0005
-# A poll may be a moment older than what the stream told last; a market seldom moves farther in that time.
+# A poll may be a moment older than the stream's last price; a market seldom moves farther than this in that time.
 FAR = 0.0025
-# A stream is wrong when polls have contradicted it for so long, or by so much for a shorter time.
+# A stream is wrong when polls have contradicted it for this long, or by more than VERY_OFF for the shorter time.
 WRONG_MS, VERY_WRONG_MS, VERY_OFF = 10_000, 3_000, 0.005
 
 
 class _Range:
-    """The lowest and highest price that a stream told since `turn`, and between that turn and the one before it."""
+    """The lowest and highest price that a stream sent since `turn`, and between that turn and the one before it."""
 
     __slots__ = ("_before", "_now", "last")
 
@@ -23,19 +23,19 @@ class _Range:
         self._now, self.last = (min(self._now[0], price), max(self._now[1], price)), price
 
     def turn(self) -> None:
-        # What was told last is as good as told again until the next message comes.
+        # The last price remains valid until the next message comes.
         self._before, self._now = self._now, (self.last, self.last)
 
     def distance(self, price: float) -> float:
-        """By how large a share a price lies outside; 0 inside."""
+        """The share by which a price lies outside the range; 0 inside."""
         low, high = min(self._before[0], self._now[0]), max(self._before[1], self._now[1])
         return max(0.0, low / price - 1, 1 - high / price)
 
 
 class Judgement:
-    """Whether what the polls see of a pair is what its stream tells.
+    """Judges whether the polls of a pair see what its stream sends.
 
-    A stream that tells once a second may not yet have told what a poll sees. So a poll is judged by what was told from
+    A stream that sends once a second may not yet have sent what a poll sees. So a poll is judged by what was sent from
     two seconds before it to two seconds after it.
     """
 
@@ -54,12 +54,12 @@ class Judgement:
     def doubts(self, price: float) -> bool:
         """Whether a poll gives reason to doubt the stream until the next one."""
         is_off = self._range.distance(price) > OFF or abs(self._range.last / price - 1) > FAR
-        # That it has told nothing since is no reason to begin to doubt it, and none to believe it again.
+        # That it has sent nothing since is no reason to start doubting it, and none to believe it again.
         self._doubted = is_off and (self._told or self._doubted)
         return self._doubted
 
     def is_wrong(self, price: float, now_ms: int) -> bool:
-        """Whether polls, the one that saw this price among them, show that the stream is wrong."""
+        """Whether polls, including the one that saw this price, show that the stream is wrong."""
         if now_ms - self._sampled_ms < WINDOW_MS:
             return False
         off = self._range.distance(self._sample) if self._told and self._sample else 0.0

@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Snapshot:
-    """A quote as this worker serves it; monotonic seconds of its fetch, and up to which it is fresh, and usable.
+    """A quote as this worker serves it; the times are monotonic seconds.
 
-    A subclass holds the answers that are rendered from it. It renders them when they are first read, and not when the
-    quote comes: most quotes of many pairs are replaced before anybody has asked for them.
+    A subclass holds the answers that are rendered from it. It renders them when they are first read, not when the quote
+    arrives: with many pairs, most quotes are replaced before any client has asked for them.
     """
 
     quote: Quote
@@ -39,7 +39,7 @@ S = TypeVar("S", bound=Snapshot)
 
 @dataclass(slots=True, eq=False)
 class Place(Generic[S]):
-    """Where the current snapshot of a pair is found, None before the first one: whoever answers looks here each time.
+    """Holds the current snapshot of a pair, None before the first one: every request reads it from here.
 
     `last` is the newest quote that was offered, even one that is too old to be served.
     """
@@ -47,7 +47,7 @@ class Place(Generic[S]):
     pair: Pair
     snapshot: S | None = None
     last: Quote | None = None
-    # Made by the first who waits: most pairs have their first price before anybody asks, and it takes 750 bytes.
+    # Created by the first waiter: most pairs have their first price before any request, and an Event takes 750 bytes.
     _arrived: asyncio.Event | None = None
 
     async def first(self) -> None:
@@ -65,9 +65,9 @@ class Place(Generic[S]):
 
 
 class LatestPrice(Generic[S]):
-    """The places that requests read: `by_slug` is one dict look-up away from an answer.
+    """The places that requests read: `by_slug` finds one with a single dict look-up.
 
-    `make` makes a snapshot of the four values that Snapshot has.
+    `make` makes a snapshot from the four fields of Snapshot.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class LatestPrice(Generic[S]):
         self._clock = clock
         # How often any snapshot was replaced.
         self.changes = 0
-        # Told of every place whose snapshot was replaced.
+        # Called with every place whose snapshot was replaced.
         self.observers: list[Callable[[Place[S]], None]] = []
 
     def offer(self, quote: Quote) -> bool:
-        """Take a quote of our pairs unless expired, from the future, or not newer than the one held; say whether."""
-        # In this order: were the process stopped between the readings, the price would seem older, never younger.
+        """Take a quote of our pairs unless it is expired, from the future or not newer; return whether it was taken."""
+        # In this order: if the process is paused between the readings, the price seems older, never younger.
         now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
         place = self._places.get(quote.pair)
         if place is None or quote.is_from_future(now_ms):
@@ -96,7 +96,7 @@ class LatestPrice(Generic[S]):
         age_ms, held = quote.age_ms(now_ms), place.snapshot
         if age_ms > self.limits.stale_ms or not quote.replaces(held.quote if held else None, now_ms):
             return False
-        # Age crosses over to the monotonic clock here, once: a step of the wall clock moves no deadline after this.
+        # Here, once, the age moves to the monotonic clock: a later step of the wall clock changes no deadline.
         at = now - age_ms / 1000
         place.put(self._make(quote, at, at + self.limits.fresh_ms / 1000, at + self.limits.stale_ms / 1000))
         self.changes += 1
@@ -123,12 +123,12 @@ class LatestPrice(Generic[S]):
         return [_held(place.snapshot, now, now_ms) for place in self._places.values() if place.snapshot]
 
     def freshness(self, pair: Pair) -> Freshness | None:
-        """None before the first price."""
+        """The freshness of the held price; None before the first one."""
         snapshot = self._places[pair].snapshot
         return snapshot.freshness(self._clock.monotonic()) if snapshot else None
 
     def age_ms(self, pair: Pair) -> int | None:
-        """The age of what is held, by the monotonic clock; None before the first price."""
+        """The age of the held price by the monotonic clock; None before the first one."""
         snapshot = self._places[pair].snapshot
         return snapshot.age_ms(self._clock.monotonic()) if snapshot else None
 

@@ -1,7 +1,7 @@
 """The beat: one worker of the fleet leads and runs a round for all pairs per interval; the others take what it stored.
 
-A turn reads the store once and takes over what is newer. Where nobody holds the claim, the turn tries it; who holds
-the claim leads, under a lease that ends no later than the claim does.
+A turn reads the store once and takes over what is newer. If nobody holds the claim, the turn tries to take it; the
+holder of the claim leads, under a lease that ends no later than the claim does.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from fastprice.domain.quote import Freshness, Pair
 MAX_TURN_SECONDS = 1.0
 # A claim outlives one missed renewal, so that a busy moment does not change the leader.
 CLAIM_TURNS = 2.0
-# Followers look a little less often than the leader writes: its news comes first, and each looks at its own pace.
+# Followers read a little less often than the leader writes: its notification comes first. Each has its own pace.
 FOLLOWER_JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Who we are in claims, and how often a round begins; `random` gives shares of one."""
+    """This worker's name in claims, and how often a round begins; `random` returns numbers from 0 to 1."""
 
     holder: str
     interval_seconds: float
@@ -81,16 +81,16 @@ class Leader:
             await self._rounds.stop()
             if self.leads:
                 self._events(LeaderMoved(False))
-                with contextlib.suppress(StoreUnavailable):  # The claim ends by itself.
+                with contextlib.suppress(StoreUnavailable):  # The claim expires by itself.
                     await self._store.release(self._pace.holder)
 
     async def turn(self) -> None:
-        """Look at the store, lead if it falls to us, and begin a round when it is time for one."""
+        """Read the store, find out whether this worker leads, and begin a round if it leads and one is due."""
         asked_at, failure = self._clock.monotonic(), None
         try:
             leads = await self._look(asked_at)
         except StoreUnavailable as error:
-            # With no store at all nobody can be asked: a caller too many is better than a price too old.
+            # Without any store there is no way to coordinate: one caller too many is better than a stale price.
             leads, failure = True, str(error)
         if self._alone and failure is None:
             self._events(CoordinationBack())
@@ -107,25 +107,25 @@ class Leader:
         self._watch_freshness()
 
     async def _look(self, asked_at: float) -> bool:
-        """Take over what is stored; whether we lead."""
+        """Take over what is stored; return whether this worker leads."""
         holder, stored = await self._store.read()
         await self._rounds.adopt(stored, self.leads)
-        # Where nothing was stored for so long, the claim that we see cannot be one of a living leader.
+        # If nothing was stored for this long, the claim that we see cannot be that of a live leader.
         silence_seconds = 2 * max(self._pace.claim_seconds, self._pace.interval_seconds)
         if holder not in (None, self._pace.holder) and asked_at - self._rounds.seen_at <= silence_seconds:
             return False
         if not await self._store.claim(self._pace.holder, self._pace.claim_seconds):
             return False
         if not self.leads:
-            # 1. We read round 7. 2. The leader stores round 8 and gives the claim back. 3. We claim, and would write
-            # over round 8 with what we know of round 7. Under the claim nobody else writes, so look once more.
+            # 1. We read round 7. 2. The leader stores round 8 and gives the claim back. 3. We take the claim, and would
+            # overwrite round 8 with round 7. While we hold the claim nobody else writes, so read once more.
             _, stored = await self._store.read()
             await self._rounds.adopt(stored, self.leads)
             self._turns_to_round = self._turns_left(stored)
         return True
 
     def _turns_left(self, stored: Stored) -> int:
-        """After how many turns the next round is due; none where a pair waits for its first price."""
+        """After how many turns the next round is due; 0 if a pair has no price that may be served."""
         since = (self._clock.wall_ms() - stored.made_at_ms) / 1000
         if not 0 <= since < self._pace.interval_seconds or not all(map(self._latest.held, self._latest.pairs)):
             return 0
@@ -133,7 +133,7 @@ class Leader:
 
     async def _lead(self) -> None:
         if self._rounds.is_under_way:
-            # A source is slow: what others have answered meanwhile does not wait for it.
+            # A source is slow: publish what the others have answered without waiting for it.
             await self._rounds.publish_new()
         elif self._turns_to_round > 0:
             self._turns_to_round -= 1
@@ -142,14 +142,14 @@ class Leader:
             self._rounds.begin(self._may_ask)
 
     def _may_ask(self) -> bool:
-        """Whether our lease still holds: who was paused and comes back late may ask nobody."""
+        """Whether our lease still holds: a leader that was paused and resumes too late must not call any source."""
         return self._clock.monotonic() < self._lease_until
 
     def _watch_freshness(self) -> None:
         moved: dict[Freshness | None, list[Pair]] = {}
         since_start_ms = round((self._clock.monotonic() - self._started_at) * 1000)
         for pair in self._latest.pairs:
-            # The first fresh price is no news; that there is none after the time in which one is fresh, is.
+            # A first price that is fresh is no event; having no price at all is one after `fresh_ms`.
             now, before = self._latest.freshness(pair), self._freshness.get(pair, Freshness.FRESH)
             if now is not before and (now is not None or since_start_ms > self._latest.limits.fresh_ms):
                 self._freshness[pair] = now
@@ -159,14 +159,14 @@ class Leader:
             self._events(FreshnessMoved(tuple(pairs), freshness, max(ages)))
 
     def next_due(self, due: float) -> float:
-        """When the next turn is: on a fixed beat for the leader, at its own pace for a follower, never in the past."""
+        """When the next turn is due: a leader has a fixed beat, a follower its own pace; never in the past."""
         now = self._clock.monotonic()
         if self.leads:
             return max(due + self._pace.turn_seconds, now)
         return now + self._pace.turn_seconds * (1.0 + FOLLOWER_JITTER * self._pace.random())
 
     async def _wait(self, due: float) -> None:
-        """Until the next turn is due, or, for a follower, until the leader has stored something."""
+        """Wait until the next turn is due or, as a follower, until the leader has stored something."""
         seconds = due - self._clock.monotonic()
         if self.leads or self._alone:
             await self._clock.sleep(seconds)

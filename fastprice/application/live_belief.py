@@ -1,4 +1,4 @@
-"""What each mode of making prices makes of what a stream says between two rounds."""
+"""What each price mode does with the quotes of streams between two rounds."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,16 +11,16 @@ from fastprice.domain.quote import Quote
 
 
 class LiveBelief(Protocol):
-    """`needs_all` says that the streams of all sources are listened to, and not of one alone."""
+    """Decides what a stream's quote changes; `needs_all` says that the streams of all sources are used, not of one."""
 
     needs_all: bool
 
     def price(self, health: SourceHealth, quote: Quote, held: Quote | None, wall_ms: int) -> Quote | None:
-        """What is to be served now that a source says this; None where the next round is to look at it first."""
+        """The quote to serve now that a source says this; None if the next round must look at it first."""
 
 
 class OfOneSource:
-    """Failover: what the source says whose price is served, if it does not surprise."""
+    """Failover: the quote of the source whose price is served, if it does not surprise."""
 
     needs_all = False
 

@@ -1,4 +1,4 @@
-"""What is told of the streams of sources; a part of the events in events.py."""
+"""Events about the streams of sources; a part of the events in events.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StreamLost:
-    """A source's stream has ended; it is opened anew again and again."""
+    """A source's stream has ended; opening it is tried again and again."""
 
     source: str
     reason: str
@@ -14,7 +14,7 @@ class StreamLost:
 
 @dataclass(frozen=True, slots=True)
 class StreamBack:
-    """A source's stream that was lost tells prices again."""
+    """A source's stream that was lost sends prices again."""
 
     source: str
 
@@ -29,9 +29,9 @@ class StreamReconnected:
 
 @dataclass(frozen=True, slots=True)
 class StreamHeard:
-    """What a stream has sent since this was told last: how many messages of each kind, and the largest lag in seconds.
+    """What a stream has sent since the last such event: the messages of each kind, and the largest lag in seconds.
 
-    The lag is the time from a message's own stamp to its reading, None where no stamp says when a price was made.
+    The lag is the time from a message's own stamp to its reading, None if no stamp says when a price was made.
     """
 
     source: str
@@ -44,7 +44,7 @@ STREAM_REASONS = ("lost", "silent", "no_data", "refused", "planned", "too_large"
 
 @dataclass(frozen=True, slots=True)
 class StreamGivenUp:
-    """A source's stream was found out by its polls, and is left alone for so many seconds."""
+    """A source's stream is given up for this reason, and stays closed for this many seconds."""
 
     source: str
     reason: str

@@ -1,4 +1,4 @@
-"""What the application needs of live feeds, as a protocol, and what passes through it."""
+"""What the application needs from live feeds, as a protocol, and the data that passes through it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Day(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What one message of a stream says of a pair; `price`, `book` and `day` are None where it says nothing of them.
+    """What one message of a stream says about a pair; `price`, `book` and `day` are None if it does not contain them.
 
-    `book` is best bid and best ask, each None where nobody bids or asks. `time_ms` is the source's own stamp,
+    `book` is the best bid and the best ask, each None if nobody bids or asks. `time_ms` is the source's own stamp,
     `read_at_ms` the wall time at which the message was read.
     """
 
@@ -38,9 +38,9 @@ STREAM_STATES = ("off", "connecting", "live", "given_up")
 
 @dataclass(frozen=True, slots=True)
 class StreamReport:
-    """How a source's stream stands: one of STREAM_STATES, since when, and when its last frame was read; wall times.
+    """The state of a source's stream: one of STREAM_STATES, since when, and when its last frame was read; wall times.
 
-    Where it is given up, `since_ms` is until when.
+    If the stream is given up, `since_ms` is until when.
     """
 
     source: str
@@ -52,7 +52,7 @@ class StreamReport:
 class PriceStream(Protocol):
     """A source's live feed, opened and closed as often as wanted.
 
-    `source_time` is what the stamps of its updates mean, and `book_as_of_trade` that its bid and ask are those of the
+    `source_time` is what the stamps of its updates mean, `book_as_of_trade` whether its bid and ask are those of the
     last trade.
     """
 
@@ -63,26 +63,26 @@ class PriceStream(Protocol):
     def open(self, pairs: Sequence[Pair], news: Callable[[], None], refused: Callable[[SourceError], None]) -> None:
         """Keep a feed of these pairs open until it is closed, whatever happens; both functions return at once.
 
-        `news` is told that there is something to take, `refused` what the exchange means by refusing or cutting us.
+        `news` is called when there is something to take, `refused` with the error if the exchange refuses or cuts us.
         """
 
     async def caught_up(self) -> None:
-        """Wait until what lies there to be read was read: its oldest would else be taken for news."""
+        """Wait until all received data was read: otherwise the oldest part of it would be taken for new."""
 
     def take(self, most: int) -> Iterable[Update]:
-        """The newest of each pair and channel since the last look, the first so many of them; to be read at once."""
+        """The newest update of each pair and channel since the last call, at most `most` of them; read them at once."""
 
     def tells(self, pair: Pair) -> bool:
-        """Whether it is connected and has asked for the pair a while ago, so that its silence would mean something."""
+        """Whether it is connected and asked for the pair long enough ago for its silence to mean something."""
 
     def renew(self, pairs: Sequence[Pair]) -> None:
-        """Subscribe anew to pairs that are silent."""
+        """Subscribe again to pairs that are silent."""
 
     def reconnect(self, pairs: Sequence[Pair]) -> None:
         """Let other connections carry these pairs."""
 
     def report(self, now_ms: int) -> StreamReport:
-        """How the feed stands."""
+        """The state of the feed."""
 
     async def close(self) -> None:
-        """End it; may be called at any time."""
+        """Close the feed; may be called at any time."""

@@ -1,11 +1,12 @@
-"""A round of median mode: every source is asked at once, and the median of what is believed is served."""
+"""A round of median mode: all sources are asked at once, and the median of the quotes that are believed is served."""
 
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from fastprice.application.agreement import majority, median_quote, near_the_median
+from fastprice.application.ask import Ask, RoundLimits
 from fastprice.application.belief import Tolerance
-from fastprice.application.round import Ask, Round, RoundLimits
+from fastprice.application.round import Round
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import InvalidQuote
 from fastprice.domain.quote import Pair, Quote
@@ -13,9 +14,9 @@ from fastprice.domain.quote import Pair, Quote
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """How many sources a median needs at least, and up to which age in milliseconds what a source said counts.
+    """How many sources a median needs at least, and up to which age in milliseconds a quote counts.
 
-    A source whose limit does not allow for a question in each round counts with its last answer meanwhile.
+    A source whose limit does not allow a call in every round counts with its last answer in between.
     """
 
     least: int
@@ -23,14 +24,14 @@ class Quorum:
 
 
 class MedianRound(Round):
-    """Serves the median of at least so many sources; where there are fewer, the pair stays as it is and grows stale."""
+    """Serves the median of enough sources; if there are fewer, the pair keeps its price, which becomes stale."""
 
     def __init__(
         self, pairs: Iterable[Pair], sources: Sequence[SourceHealth], tolerance: Tolerance, limits: RoundLimits,
         quorum: Quorum, held: Callable[[Pair], Quote | None], now: float,
     ) -> None:  # fmt: skip
         super().__init__(pairs, sources, tolerance, limits, held, now)
-        # A source that let a call run out of time would hold up each round: it is asked only where others are too few.
+        # A source that timed out a short while ago would delay each round: it is asked only if the others are too few.
         prompt = [health for health in sources if not health.stalled(now)]
         self._groups = [prompt, [health for health in sources if health not in prompt]]
         self._quorum = quorum
@@ -38,7 +39,7 @@ class MedianRound(Round):
         self._asked = 0
 
     def settle(self, now: float, wall_ms: int) -> None:
-        """Form the medians of the pairs of which most of those who were asked have spoken."""
+        """Form the medians of the pairs that most of the asked sources have answered."""
         enough = max(self._quorum.least, self._asked // 2 + 1)
         for pair in tuple(self.missing):
             if len(self._said[pair]) >= enough:
@@ -54,7 +55,7 @@ class MedianRound(Round):
         while self._groups and self.missing:
             asks = []
             for health in self._groups.pop(0):
-                # Those first that it was not asked for longest: its limit may not allow for all at once.
+                # The pairs with its oldest quotes come first: its limit may not allow all at once.
                 if calls := self._calls(health, sorted(self.missing, key=health.words.said_at_ms), now):
                     asks.append(self._begin(health, calls, now))
             self._asked += len(asks)
@@ -81,7 +82,7 @@ class MedianRound(Round):
             self._form(pair, wall_ms)
 
     def _form(self, pair: Pair, wall_ms: int) -> None:
-        """Accept the median of what the sources say of a pair, if there are enough; outliers are left out."""
+        """Accept the median of the sources' quotes of a pair, if there are enough; outliers are left out."""
         if not self._said[pair]:
             return
         voices = current(self._sources.values(), pair, self._quorum, wall_ms, self._said[pair])
@@ -97,12 +98,12 @@ class MedianRound(Round):
 def current(
     healths: Iterable[SourceHealth], pair: Pair, quorum: Quorum, wall_ms: int, spoke: Set[str] = frozenset()
 ) -> list[Quote]:
-    """What counts of a pair: the last words that are young enough, and those of sources that spoke in this round."""
+    """The last quotes of a pair that count: those young enough, and those of sources that answered in this round."""
     said = [quote for health in healths if (quote := health.words.said(pair))]
     return [quote for quote in said if quote.source in spoke or quote.age_ms(wall_ms) <= quorum.counts_ms]
 
 
 def counted(voices: Sequence[Quote], quorum: Quorum, max_deviation: float) -> list[Quote]:
-    """Those that a median is made of, without outliers; none where they are too few."""
+    """The quotes that a median is made of, without outliers; none if they are too few."""
     near = near_the_median(voices, max_deviation) if voices else []
     return near if len(near) >= quorum.least else []

@@ -1,12 +1,12 @@
-"""What one source says of one pair, by its polls and by its stream: plain state, with the times passed in.
+"""What one source says about one pair, by its polls and by its stream: plain state, with the times passed in.
 
-The poll is the truth, the stream a hint that is mostly newer:
+The poll is the truth, the stream a hint that is usually newer:
 
-1. A poll is asked. 2. The stream tells of a trade. 3. The poll's answer comes, which was made before the trade.
+1. A poll starts. 2. The stream sends a trade. 3. The poll's answer arrives, which was made before the trade.
 
-So what the stream told after a poll was asked stays, and the poll confirms it or not. What it told before gives way.
-A poll also finds a stream out: one that has not told what the poll sees is silent, one that keeps telling what the poll
-does not see is wrong.
+So what the stream sent after a poll started stays, and the poll confirms it or not. What it sent before is replaced.
+A poll also exposes a broken stream: one that has not sent what the poll sees is silent, one that keeps sending what the
+poll does not see is wrong.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ from fastprice.application.live_ports import Day, Update
 from fastprice.application.stamps import Stamps
 from fastprice.domain.quote import MAX_SKEW_MS, Quote
 
-# A stream that has not told a change for so long after a poll saw it does not work: some tell once a second only.
+# A stream that has not sent a change this long after a poll saw it does not work: some send only once a second.
 SILENT_MS = 3_000
-# What is read in the same millisecond as something that was served counts as read in the next one, or it would seem not
-# to be newer; so many may follow each other.
+# A message that is read in the same millisecond as one that was served counts as read in the next, or it would not seem
+# newer; this many may follow each other.
 SAME_MS = 5
-# What a stamp of whole seconds leaves out at most.
+# What a time stamp in whole seconds cuts off at most.
 WHOLE_MS = 1_000
 
 
 class Found(NamedTuple):
-    """What a poll shows of the stream: how often in a row it was found silent, and whether it is wrong."""
+    """What a poll shows about the stream: how often in a row it was found silent, and whether it is wrong."""
 
     silences: int = 0
     is_wrong: bool = False
 
 
 class _Part:
-    """One part of a quote: when the stream told it last, and since when it has not told what polls see; wall times."""
+    """One part of a quote: when the stream last sent it, and since when it has not sent what polls see; wall times."""
 
     __slots__ = ("missed_at_ms", "told_at_ms")
 
@@ -43,7 +43,7 @@ class _Part:
         self.told_at_ms = self.missed_at_ms = 0
 
     def is_silent(self, is_other: bool, asked_ms: int, now_ms: int) -> bool:
-        """Whether the stream does not tell this part; `is_other` says that the poll saw another one than we know."""
+        """Whether the stream fails to send this part; `is_other` says that the poll saw another value than we know."""
         if self.told_at_ms > self.missed_at_ms:
             self.missed_at_ms = 0
         if is_other and not self.missed_at_ms and self.told_at_ms <= asked_ms:
@@ -52,9 +52,9 @@ class _Part:
 
 
 class Merged:
-    """The state of one pair at one source; `quote` is what it says now, None before it said a price.
+    """The state of one pair at one source; `quote` is what the source says now, None before its first price.
 
-    `doubted` says that the last poll contradicted the stream: it is not listened to until one confirms it.
+    `doubted` says that the last poll contradicted the stream, which is ignored until a poll confirms it.
     """
 
     __slots__ = (
@@ -66,9 +66,9 @@ class Merged:
         self.quote: Quote | None = None
         self.doubted = False
         self.silences = 0
-        # Whether the stream tells every change of bid and ask, so that its silence about one shows that it is broken.
+        # Whether the stream sends every change of bid and ask, so that its silence about one shows that it is broken.
         self._with_book = with_book
-        # Whether the stamps of polls and of the stream mean the same, so that they tell which of the two is older.
+        # Whether the stamps of polls and of the stream mean the same, so that they show which of the two is older.
         self._same_stamps = same_stamps
         self._price, self._book, self._day = _Part(), _Part(), _Part()
         self._judgement: Judgement | None = None
@@ -76,23 +76,23 @@ class Merged:
         self._stamps = stamps
 
     def restart(self) -> None:
-        """The stream begins anew, or our clock was set back: what it told before counts no longer."""
+        """Forget what the stream has sent, because it starts again or our clock was set back."""
         self._price, self._book, self._day = _Part(), _Part(), _Part()
         self._judgement = None
         self.doubted = False
         self.silences = 0
 
     def pardon(self) -> None:
-        """The stream is not yet subscribed to the pair, so that it tells nothing shows nothing."""
+        """Forget the silence of a stream that is not yet subscribed to the pair: it shows nothing."""
         self._price.missed_at_ms = self._book.missed_at_ms = self.silences = 0
 
     def hear(self, update: Update) -> bool:
-        """Take over what the stream says; whether there is something to take. Raises InvalidQuote."""
+        """Take over a message of the stream; return whether there is something to take. Raises InvalidQuote."""
         before, at_ms = self.quote, update.read_at_ms
         if before is None:
             return False  # The first poll comes within an interval, and has all parts.
         if at_ms < before.fetched_at_ms - SAME_MS:
-            return False  # The event loop stood still, and nobody knows whether it came before the poll's answer.
+            return False  # The event loop was blocked: nobody knows whether this came before the poll's answer.
         price, (bid, ask), day = before.price, (before.bid, before.ask), _day_of(before)
         if update.price is not None:
             price, self._price.told_at_ms = update.price, at_ms
@@ -111,33 +111,33 @@ class Merged:
         return not self.doubted
 
     def take(self) -> Quote | None:
-        """What it says now, None where that is in doubt; what is heard after this is newer."""
+        """What the source says now, None while that is in doubt; what is heard after this call counts as newer."""
         if self.quote is None or self.doubted:
             return None
         self._given_ms = self.quote.fetched_at_ms
         return self.quote
 
     def poll(self, quote: Quote, asked_ms: int) -> tuple[Quote, Found]:
-        """What the source says now that a poll, asked at that wall time, gave a quote; and what it shows."""
+        """Merge the quote of a poll started at `asked_ms`; return what the source says now, and what the poll shows."""
         before = self.quote or quote
         if before.fetched_at_ms > quote.fetched_at_ms + MAX_SKEW_MS:
-            # Our clock was set back: what was read before it seems newer than all that comes.
+            # Our clock was set back: what was read before that seems newer than everything that follows.
             self.restart()
             before, self._given_ms = quote, 0
-        # Some answer polls from a copy that is behind their stream; some stamps have whole seconds.
+        # Some exchanges answer polls from a copy that is behind their stream; some stamps are in whole seconds.
         is_older = self._same_stamps and (quote.source_time_ms or 0) + WHOLE_MS < (before.source_time_ms or 0)
         found = self._found(before if is_older else quote, before, asked_ms, float(quote.price))
         sound = self._stamps.polled(quote)
-        # What is odd by its own stamp is for others to find out, and stands alone.
+        # A quote with an odd time stamp is not merged: it is judged elsewhere.
         said = sound or quote
         if sound and not self.doubted:
-            # Everything that was told is newer than a poll that is older.
+            # If the poll is older than the stream, everything that the stream sent is newer.
             said = self._with_newer_parts(sound, before, 0 if is_older else asked_ms)
         self.quote, self._given_ms = said, said.fetched_at_ms
         return said, found
 
     def _with_newer_parts(self, quote: Quote, before: Quote, asked_ms: int) -> Quote:
-        """The poll's quote, but for the parts that the stream told after the poll was asked."""
+        """The poll's quote, except for the parts that the stream sent after the poll started."""
         has_price, has_book = self._price.told_at_ms > asked_ms, self._book.told_at_ms > asked_ms
         if not (has_price or has_book):
             return quote
@@ -158,7 +158,7 @@ class Merged:
             silent = self._book.is_silent(is_other, asked_ms, now_ms) or silent
         if silent:
             self.silences += 1
-            # Measured anew, because something is done about it now.
+            # Measured again from now, because something is done about it.
             self._price.missed_at_ms = self._price.missed_at_ms and now_ms
             self._book.missed_at_ms = self._book.missed_at_ms and now_ms
         elif not (self._price.missed_at_ms or self._book.missed_at_ms):

@@ -9,11 +9,11 @@ from fastprice.application.live_ports import StreamReport
 from fastprice.domain.errors import SourceError
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
-# Told of everything worth counting or logging; must return at once.
+# Called with everything worth counting or logging; must return at once.
 Events = Callable[[Event], None]
-# What a source said of each pair that it was asked for.
+# What a source said about each pair that it was asked for.
 Answers = Mapping[Pair, Quote | SourceError]
-# No source bans for longer; a stored ban that claims to is not one of ours.
+# No source bans for longer; a stored ban that claims to was not written by this project.
 MAX_BAN_SECONDS = 4 * 86_400.0
 
 
@@ -29,9 +29,9 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What may be asked of a source, in its own units: so many at once, and so many a second on average.
+    """How much a source may be asked, in its own units: `burst` at once, and `per_second` on average.
 
-    Its documented limit then holds in every window, even when a new leader starts with the whole burst.
+    With both, its documented limit holds in every window, even when a new leader starts with the whole burst.
     """
 
     burst: float
@@ -54,10 +54,10 @@ class PriceSource(Protocol):
     limit: Limit
 
     def calls(self, pairs: Sequence[Pair]) -> Sequence[Call]:
-        """The requests that ask for these pairs in the cheapest way, in the order in which they matter."""
+        """The cheapest requests for these pairs, the most important ones first."""
 
     async def fetch(self, call: Call) -> Answers:
-        """Make one request: a quote or an error for each of its pairs; SourceError where the whole request failed."""
+        """Make one request: a quote or an error for each of its pairs; raises SourceError if all of it failed."""
 
 
 # The least worrying state first.
@@ -77,18 +77,18 @@ class Breaker(Protocol):
         """Why the source must not be asked now, or None."""
 
     def admit(self, now: float) -> None:
-        """The source is about to be asked."""
+        """Record that the source is about to be asked."""
 
     def record(self, failed: bool | None, now: float) -> None:
-        """The outcome of what was admitted; None where it proves nothing."""
+        """Record the outcome of what was admitted; None if it proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
     """The newest quote of a pair, and whether it may still be served.
 
-    Its age is that of the monotonic clock, which no step of the wall clock changes. `fetched_at_ms` is the quote's own,
-    or, after such a step, the time that the wall clock as it goes now would have given it.
+    Its age is counted by the monotonic clock, so a step of the wall clock does not change it. `fetched_at_ms` is the
+    quote's own or, after such a step, the time of the fetch by the wall clock as it is set now.
     """
 
     quote: Quote
@@ -99,7 +99,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """A source that nobody may ask until a wall time."""
+    """A source that no worker may ask until a wall time."""
 
     source: str
     until_ms: int
@@ -108,10 +108,10 @@ class Ban:
 
 @dataclass(frozen=True, slots=True)
 class PairReport:
-    """What a source last said of one pair, and until when it is not asked for it; times in wall milliseconds.
+    """What a source last said about one pair, and until when it is not asked for it; times in wall milliseconds.
 
-    `quote` is None too where the source's last quote is the one that is served. `deviation` is the share by which it
-    was above the price that was served then; `distrusted` says why others are asked first.
+    `quote` is also None if the source's last quote is the one that is served. `deviation` is the share by which it was
+    above the price that was served then; `distrusted` says why other sources are asked first.
     """
 
     quote: Quote | None = None
@@ -127,11 +127,11 @@ NOTHING_SAID = PairReport()
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """How one source stands, as the leader sees it; times in wall milliseconds.
+    """The state of one source, as the leader sees it; times in wall milliseconds.
 
-    `deviation` is the largest one of all pairs. Whoever needs to look at all pairs finds in `unlisted` those that it
-    does not list, until when it is not asked for them and what it said, and in `distrusted` how many it is distrusted
-    for: each member of `pairs` is read when it is looked at.
+    `deviation` is the largest one of all pairs. `unlisted` has the pairs that the source does not list, with the time
+    until which it is not asked for them and what it said; `distrusted` is the number of pairs that it is distrusted
+    for. They spare a look at all `pairs`, each of which is parsed only when it is read.
     """
 
     source: str
@@ -146,7 +146,7 @@ class SourceReport:
     pairs: Mapping[Pair, PairReport] = field(default_factory=dict)
 
     def is_well(self, now_ms: int) -> bool:
-        """Whether it may be asked without a doubt, and is not distrusted for most of what it says."""
+        """Whether its breaker is closed, it is not cooling down, and it is not distrusted for most of its pairs."""
         is_cooling = (self.cooldown_until_ms or 0) > now_ms
         return self.breaker == "closed" and not is_cooling and 2 * self.distrusted <= len(self.pairs)
 
@@ -158,7 +158,7 @@ class SourceReport:
 class Stored:
     """Everything that the workers share.
 
-    `made_at_ms` is when the leader wrote it, by its wall clock, 0 where nothing is stored; `failing` are the pairs
+    `made_at_ms` is when the leader wrote it, by its wall clock, 0 if nothing is stored; `failing` are the pairs
     for which no source gave an acceptable quote in that round.
     """
 
@@ -170,7 +170,7 @@ class Stored:
     streams: tuple[StreamReport, ...] = ()
 
 
-# The claim under which a worker leads; the others are for workers of one machine to agree on something.
+# The claim under which a worker leads; with other claims, the workers of one machine agree on something.
 LEADER = "leader"
 
 
@@ -178,21 +178,21 @@ class PriceStore(Protocol):
     """L2: what the workers share. Every operation is bounded in time and raises StoreUnavailable and nothing else."""
 
     async def read(self) -> tuple[str | None, Stored]:
-        """Who leads, None where nobody does, and what is stored, validated again: one exchange with the store."""
+        """Who leads, None if nobody does, and what is stored, validated again: one round trip to the store."""
 
     async def write(self, holder: str, stored: Stored) -> bool:
-        """Replace what is stored and tell the others; False, and nothing is written, where another one leads."""
+        """Replace what is stored and notify the other workers; False, and nothing is written, if another one leads."""
 
     async def claim(self, holder: str, seconds: float, name: str = LEADER) -> bool:
-        """Take or renew a right that one holder has at a time; False while another one has it."""
+        """Take or renew a claim that only one holder has at a time; False while another one has it."""
 
     async def holder(self, name: str) -> str | None:
-        """Who has a right now."""
+        """The current holder of a claim."""
 
     async def release(self, holder: str, name: str = LEADER) -> None:
-        """Give a right back, if it is the holder's, so that a successor need not wait for its end."""
+        """Give a claim back, if it is the holder's, so that a successor need not wait until it expires."""
 
     async def news(self, seconds: float) -> bool:
-        """Wait up to `seconds` until something new is stored; a hint: `read` is the truth."""
+        """Wait up to `seconds` until something new is stored; this is only a hint: `read` is the truth."""
 
     async def close(self) -> None: ...

@@ -1,8 +1,8 @@
 """The last minutes of every pair as this worker has served them: one price a second, in one flat table.
 
-A cell is 8 bytes and holds the digits of a price as a whole number, and how many of them stand behind the point, so
-what comes out is digit for digit what went in. All cells of one second lie side by side: a new second takes the place
-of the oldest by one copy, however many pairs there are. The size is fixed at the start.
+A cell is 8 bytes and holds the digits of a price as a whole number, and how many of them are decimal places, so what
+comes out is digit for digit what went in. All cells of one second lie side by side: a new second replaces the oldest
+one with a single copy, however many pairs there are. The size is fixed at the start.
 """
 
 from array import array
@@ -13,11 +13,11 @@ from fastprice.application.latest_price import LatestPrice, Place, Snapshot
 from fastprice.application.ports import Clock
 from fastprice.domain.quote import MAX_SKEW_MS, Pair
 
-# All that a worker keeps takes so much at most. With more than some 400 pairs it is less than five minutes of each.
+# The table of a worker takes at most this much. With more than some 400 pairs it has less than five minutes of each.
 MAX_BYTES = 1 << 20
 MAX_SECONDS = 300
 CELL_BYTES, BYTES_BESIDE_CELLS = 8, 128
-# The lowest bits of a cell: the number of digits behind the point. The others hold the digits.
+# The lowest bits of a cell: the number of decimal places. The others hold the digits.
 PLACES_BITS = 5
 MAX_PLACES, MAX_DIGITS = (1 << PLACES_BITS) - 1, 17
 NOTHING = 0
@@ -33,9 +33,9 @@ class Point(NamedTuple):
 
 
 class RecentPrices(Generic[S]):
-    """Records what becomes the price of a pair, by the second in which it was made.
+    """Records each new price of a pair, by the second in which it was made.
 
-    That second is the quote's own, so all workers tell the same points from the moment on at which they have started.
+    That second is the quote's own, so all workers return the same points from the moment on at which they started.
     """
 
     def __init__(self, latest: LatestPrice[S], clock: Clock) -> None:
@@ -50,12 +50,12 @@ class RecentPrices(Generic[S]):
         latest.observers.append(self.record)
 
     def record(self, place: Place[S]) -> None:
-        """Take over what was put into a place."""
+        """Record the price that was put into a place."""
         if place.snapshot is None:
             return
         quote, now_ms = place.snapshot.quote, self._clock.wall_ms()
         second = quote.made_at_ms // 1000
-        if self._newest * 1000 > now_ms + MAX_SKEW_MS:  # The clock was set back: what was to come is no past.
+        if self._newest * 1000 > now_ms + MAX_SKEW_MS:  # The clock was set back: all seconds are invalid.
             self._forget(range(self.seconds))
             self._newest = second
         if second > self._newest:
@@ -65,7 +65,7 @@ class RecentPrices(Generic[S]):
             self._cells[second % self.seconds * self._width + self._columns[place.pair]] = packed(quote.price)
 
     def points(self, pair: Pair) -> list[Point]:
-        """What is known of a pair, the oldest first. A second in which there was no newer price has none."""
+        """The known points of a pair, the oldest first; a second in which there was no newer price has none."""
         now_ms, column, points = self._clock.wall_ms(), self._columns[pair], []
         last = min(self._newest, (now_ms + MAX_SKEW_MS) // 1000)
         for second in range(max(now_ms // 1000, self._newest) - self.seconds + 1, last + 1):
@@ -81,7 +81,7 @@ class RecentPrices(Generic[S]):
 
 
 def packed(price: str) -> int:
-    """A plain decimal in 8 bytes. What is behind its 17th significant digit is cut off, which no exchange sends."""
+    """A plain decimal in 8 bytes; digits after the 17th significant one, which no exchange sends, are cut off."""
     whole, _, part = price.partition(".")
     excess = max(len((whole + part).lstrip("0")) - MAX_DIGITS, len(part) - MAX_PLACES)
     if excess > 0:

@@ -1,4 +1,4 @@
-"""Rounds and what they bring: the leader asks and stores, every other worker takes over what is stored."""
+"""Rounds and their results: the leader asks sources and stores quotes, all other workers take over what is stored."""
 
 import asyncio
 import logging
@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fastprice.application.carry_out import carry_out
 from fastprice.application.events import CacheRead, Refreshed, RefreshFailing, RefreshRecovered
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Clock, Events, PairReport, PriceStore, SourceReport, Stored
-from fastprice.application.round import Round, carry_out
+from fastprice.application.round import Round
 from fastprice.application.slices import in_slices
 from fastprice.application.source_health import SourceHealth
 from fastprice.domain.errors import StoreUnavailable
@@ -19,15 +20,15 @@ from fastprice.domain.quote import Pair, Quote
 logger = logging.getLogger(__name__)
 
 
-# Makes a round, given what is served of each pair, and the monotonic second at which it begins.
+# Makes a round from a function that returns the served quote of a pair, and from the monotonic second of its start.
 MakeRound = Callable[[Callable[[Pair], Quote | None], float], Round]
 
 
 class Rounds:
-    """Runs one round at a time, and knows what the last one brought, whichever worker ran it.
+    """Runs one round at a time, and knows the results of the last one, whichever worker ran it.
 
-    `reports` say how the sources stand. `seen_at` is the monotonic second at which something new was last seen in the
-    store, or written to it under the name `holder`.
+    `reports` are the states of the sources. `seen_at` is the monotonic second at which this worker last saw something
+    new in the store, or wrote to it under the name `holder`.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class Rounds:
         self._published: dict[Pair, Quote] = {}
         self._failing: frozenset[Pair] = frozenset()
         self._seen_ms = 0
-        # 1. A round puts together what is to be stored. 2. A stream does, without what is new in the round, and stores
-        # it last. So one does it after the other.
+        # The lock prevents this: 1. A round collects what to store. 2. A stream does so too, without the round's new
+        # quotes. 3. The round stores. 4. The stream stores, and overwrites the round's new quotes.
         self._storing = asyncio.Lock()
 
     @property
@@ -59,7 +60,7 @@ class Rounds:
         return self._task is not None and not self._task.done()
 
     def standing(self, pair: Pair) -> list[tuple[SourceReport, PairReport]]:
-        """How every source stands, and what it last said of a pair."""
+        """The state of every source, and what it last said about a pair."""
         standing, held = [], self._latest.held(pair)
         for report in self.reports:
             said = report.of(pair)
@@ -69,7 +70,7 @@ class Rounds:
         return standing
 
     async def adopt(self, stored: Stored, leads: bool) -> None:
-        """Take over what is stored, if it is new to us; who leads knows better than the store how the sources stand."""
+        """Take over what is stored, if it is new; a leader knows the state of the sources better than the store."""
         if stored.made_at_ms == self._seen_ms:
             return
         now = self._clock.monotonic()
@@ -98,7 +99,7 @@ class Rounds:
                 await self._publish(self._round)
 
     async def renew(self, believed: Callable[[], Awaitable[Sequence[Quote]]]) -> None:
-        """Store and serve what streams say between two rounds, if it is believed beside what is served then."""
+        """Store and serve what streams say between two rounds, if it is believable next to what is served then."""
         async with self._storing:
             if quotes := await believed():
                 await self._serve(quotes, self._newest(quotes), "streamed")
@@ -130,7 +131,7 @@ class Rounds:
             await self._serve(new, served, "fetched")
 
     def _newest(self, new: Sequence[Quote]) -> dict[Pair, Quote]:
-        """What is served from now on: the newest of each pair, and of two that are as new the one that comes now."""
+        """What is served from now on: the newest quote of each pair; of two equally new ones, the one from `new`."""
         served = self._latest.all_held()
         for quote in new:
             held = served.get(quote.pair)
@@ -139,7 +140,7 @@ class Rounds:
         return served
 
     async def _serve(self, new: Sequence[Quote], served: Mapping[Pair, Quote], result: str) -> None:
-        """Store all that is served, and then serve the new quotes here too."""
+        """Store everything that is served, then serve the new quotes in this worker too."""
         now, wall_ms, streams = self._clock.monotonic(), self._clock.wall_ms(), self._streams_now()
         self.streams = streams
         stored = Stored(
@@ -154,7 +155,7 @@ class Rounds:
             if await self._store.write(self._holder, stored):
                 self._seen_ms, self.seen_at = stored.made_at_ms, now
         except StoreUnavailable:
-            pass  # This worker serves the quotes all the same; whoever leads on another store has its own.
+            pass  # This worker serves the quotes anyway; a leader on another store has its own.
         async for quote in in_slices(new):
             self._latest.offer(quote)
         if new:
@@ -174,7 +175,7 @@ class Rounds:
 
 
 async def survived(turn: Awaitable[None]) -> None:
-    """Await it; a defect is logged, and the next turn starts afresh: nothing but cancellation may end the beat."""
+    """Await a turn; a defect is logged, and the next turn starts normally: only cancellation may end the beat."""
     try:
         await turn
     except Exception:

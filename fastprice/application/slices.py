@@ -11,7 +11,7 @@ SLICE = 10
 
 
 async def in_slices(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """The items; everybody else has a turn after each ten of them, so what they come from must not change meanwhile."""
+    """The items; other tasks run after each ten of them, so the collection they come from must not change meanwhile."""
     for number, item in enumerate(items, 1):
         yield item
         if number % SLICE == 0:

@@ -8,7 +8,7 @@ from fastprice.application.words import Words
 from fastprice.domain.errors import CoolDown, LocalFailure, SourceError, SourceTimeout, UnlistedAmong
 from fastprice.domain.quote import Pair, Quote
 
-# Rounds begin a few milliseconds early or late; on average the limit holds all the same.
+# Rounds begin a few milliseconds early or late; on average the limit still holds.
 JITTER = 0.1
 
 
@@ -24,8 +24,8 @@ class Patience:
 class SourceHealth:
     """One source with everything that decides whether and how it is asked.
 
-    `words` is what it says of each pair. Times are monotonic seconds, passed in; what is told to others is in wall
-    milliseconds.
+    `words` is what it says about each pair. Times are monotonic seconds, passed in; bans and reports, which others
+    read, have wall milliseconds.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SourceHealth:
         self.words = Words(source.name)
 
     def stalled(self, now: float) -> bool:
-        """Whether it let a call run out of time a short while ago: such a source is asked last."""
+        """Whether a call to it timed out a short while ago: such a source is asked last."""
         return now < self._stalled_until
 
     def refusal(self, now: float) -> str | None:
@@ -67,7 +67,7 @@ class SourceHealth:
         return taken
 
     def begin(self, now: float, again: bool) -> None:
-        """It is asked now; only the first attempt of a round needs the breaker's admission."""
+        """Record that it is asked now; only the first attempt of a round needs the breaker's admission."""
         self._attempts = self._attempts + 1 if again else 1
         if not again:
             self._breaker.admit(now)
@@ -75,9 +75,9 @@ class SourceHealth:
     def record(
         self, error: SourceError | None, now: float, wall_ms: int, may_repeat: bool = True
     ) -> float | None:
-        """The outcome of asking it: an error of everything, or None where it gave something acceptable.
+        """Record the outcome of asking it: the error if everything failed, None if it gave something acceptable.
 
-        Returns the pause after which it is to be asked again in the same round, None where asking again cannot help.
+        Returns the pause after which it is to be asked again in the same round, None if asking again cannot help.
         """
         if error is None:
             self._stalled_until = 0.0
@@ -96,11 +96,11 @@ class SourceHealth:
         elif not error.concerns_pair:
             self._breaker.record(True, now)
         elif self._breaker.state == "half_open":
-            self._breaker.record(False, now)  # What it says of single pairs shows at least that it answers again.
+            self._breaker.record(False, now)  # Errors about single pairs show at least that it answers again.
         return None
 
     def take(self, ban: Ban, now: float, wall_ms: int) -> None:
-        """Obey a ban that the source spoke, to us or to another worker; the longest one holds."""
+        """Obey a ban that the source gave to this or another worker; the longest one holds."""
         left = (ban.until_ms - wall_ms) / 1000
         if 0 < left <= MAX_BAN_SECONDS and now + left > self._banned_until:
             self._ban, self._banned_until = ban, now + left
@@ -109,7 +109,7 @@ class SourceHealth:
         return self._ban if now < self._banned_until else None
 
     def report(self, now: float, wall_ms: int, served: Mapping[Pair, Quote]) -> SourceReport:
-        """How it stands; its last quote of a pair is left out where that is the one served, which everybody has."""
+        """The state of the source; its last quote of a pair is left out if it is served, as all workers have that."""
         ban = self.active_ban(now)
         return replace(
             self.words.report(served),

@@ -1,4 +1,4 @@
-"""A source that is polled and has a live stream as well: one PriceSource that says what it said last, either way."""
+"""A source that is polled and also has a live stream: one PriceSource that returns the newest of both."""
 
 import asyncio
 import contextlib
@@ -17,18 +17,18 @@ from fastprice.domain.quote import Pair, Quote, SourceTime
 
 logger = logging.getLogger(__name__)
 
-# What is done about a pair of which the stream is silent, by how often in a row a poll found it so: that is every three
-# seconds, so after a while only once in a minute and a half. A connection carries many pairs and is changed once.
+# What is done about a pair on which the stream is silent, by how often in a row a poll found it silent: that is every
+# three seconds, so after a while only once in 90 seconds. A connection carries many pairs, so it is changed only once.
 RENEW_AT, RECONNECT_AT, EVERY = {1, 4, 8, 16}, 2, 32
-# From so many silences on a pair counts as lost; where more than this share is, the stream is given up.
+# From this many silences on a pair counts as lost; if more than this share of pairs is, the stream is given up.
 LOST_AT, MOST_LOST = 3, 0.5
 
 
 class Streamed:
-    """A PriceSource; while its stream is open, its answers are what the stream said where that is newer.
+    """A PriceSource; while its stream is open, its answers contain what the stream said if that is newer.
 
-    `lag_ms` is how old a message may be by its own stamp when it is read, `trade_lag_ms` where the stamp is that of the
-    last trade. `wrong` says why the stream is not to be believed, until it is opened anew.
+    `lag_ms` is how old a message may be by its own stamp when it is read, `trade_lag_ms` if the stamp is that of the
+    last trade. `wrong` says why the stream is not believed, until it is opened again.
     """
 
     def __init__(self, source: PriceSource, stream: PriceStream, clock: Clock, lag_ms: int, trade_lag_ms: int) -> None:
@@ -40,7 +40,7 @@ class Streamed:
         self._clock = clock
         lags_ms = {SourceTime.PRICE: lag_ms, SourceTime.TRADE: trade_lag_ms}
         self._lag_ms, poll_lag_ms = lags_ms.get(stream.source_time), lags_ms.get(source.source_time)
-        # Kept while the stream is closed: the next polls are still behind what it told.
+        # Kept while the stream is closed: the next polls are still behind what it has sent.
         self._stamps: defaultdict[Pair, Stamps] = defaultdict(partial(Stamps, poll_lag_ms))
         self._pairs: dict[Pair, Merged] = {}
         self._changed: dict[Pair, Merged] = {}
@@ -54,7 +54,7 @@ class Streamed:
         answers = await self._source.fetch(call)
         if not self._stamps:
             return answers
-        # What was read before the answer must not be taken for newer than it.
+        # Stream messages that were read before the answer must not count as newer than it.
         await self.listen()
         said, silent = dict[Pair, Quote | SourceError](), dict[Pair, int]()
         async for pair, answer in in_slices(answers.items()):
@@ -71,7 +71,7 @@ class Streamed:
         self._stream.open(pairs, news, refused)
 
     async def close(self) -> None:
-        """Listen no longer; what the stream said is forgotten."""
+        """Stop listening, and forget what the stream said."""
         self._pairs, self._changed = {}, {}
         await self._stream.close()
 
@@ -79,24 +79,24 @@ class Streamed:
         return self._stream.report(now_ms)
 
     def take(self) -> list[Quote]:
-        """What the source says now of each pair of which something was heard since the last look."""
+        """The source's current quotes of the pairs that its stream has said something about since the last call."""
         changed, self._changed = self._changed, {}
         return [quote for merged in changed.values() if (quote := merged.take())]
 
     async def listen(self) -> None:
-        """Take over what was read, a few messages at a time: a burst must not keep requests waiting."""
+        """Take over the messages that were read, a few at a time: a burst must not keep requests waiting."""
         await self._stream.caught_up()
         while self.hear(SLICE):
             await asyncio.sleep(0)
 
     def hear(self, most: int) -> bool:
-        """Take over at most so many of the messages that were read; whether that was so many."""
+        """Take over at most `most` of the messages that were read; return whether there were that many."""
         count = 0
         try:
             for update in self._stream.take(most):
                 count += 1
                 self._hear(update)
-        except Exception as error:  # The stream is a hint: it must not cost the poll that looks at it.
+        except Exception as error:  # The stream is a hint: it must not make the poll fail.
             logger.exception("a defect in how the stream of %s is read", self.name)
             self.wrong = f"it cannot be read ({type(error).__name__}), see the log"
         return count == most
@@ -126,7 +126,7 @@ class Streamed:
         return said
 
     def _act(self, silent: Mapping[Pair, int]) -> None:
-        """Do something about the pairs of which a poll has just shown that the stream is silent."""
+        """Renew the pairs on which a poll has just found the stream silent, or change their connection."""
         if renew := [pair for pair, times in silent.items() if times in RENEW_AT or times % EVERY == 0]:
             self._stream.renew(renew)
         if reconnect := [pair for pair, times in silent.items() if times == RECONNECT_AT]:

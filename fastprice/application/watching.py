@@ -1,4 +1,4 @@
-"""What every source says of some pairs as it comes, for a person who watches: each by its polls and by its stream."""
+"""Live prices of some pairs from every source, by its polls and by its stream, for a person who watches."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,15 @@ from fastprice.application.streamed import Streamed
 from fastprice.domain.errors import CoolDown, SourceError, UnlistedAmong
 from fastprice.domain.quote import Pair, Quote
 
-# How often each source is asked: for the first prices, for pairs that nobody trades, and to find its stream out.
+# How often each source is asked: for the first prices, for pairs that nobody trades, and to check its stream.
 POLL_SECONDS = 10.0
-# How soon a source is asked again that refused a list because of one of its pairs.
+# How soon a source that refused a list because of one of its pairs is asked again.
 AGAIN_SECONDS = 0.2
 POLLED = "polled"
 
 
 class Watching:
-    """`said` is what each source says of a pair now, `errors` why it last gave none; `news` is set at each change."""
+    """`said` has each source's current quote of a pair, `errors` why it last had none; `news` is set on each change."""
 
     def __init__(self, sources: Iterable[PriceSource], pairs: Sequence[Pair], clock: Clock) -> None:
         self.sources = list(sources)
@@ -40,7 +40,7 @@ class Watching:
             await asyncio.gather(*(source.close() for source in live), return_exceptions=True)
 
     def take(self) -> list[Quote]:
-        """Take over what the streams have said since the last look."""
+        """Take over what the streams have said since the last call."""
         new = []
         for source in self.sources:
             new += source.take() if isinstance(source, Streamed) else []
@@ -50,7 +50,7 @@ class Watching:
         return new
 
     def how(self, source: PriceSource) -> str:
-        """How a source's prices come: its stream's state, or that it is polled only, and why."""
+        """How a source delivers its prices: the state of its stream, or that it is only polled, and why."""
         if not isinstance(source, Streamed):
             return POLLED
         if refused := self._refused.get(source.name):
@@ -71,7 +71,7 @@ class Watching:
                     if isinstance(answer, CoolDown):
                         pause = max(pause, answer.seconds)
                     elif isinstance(answer, UnlistedAmong):
-                        pause = AGAIN_SECONDS  # From now on they are asked for one by one.
+                        pause = AGAIN_SECONDS  # From now on its pairs are asked for one by one.
                 self.news.set()
             await self._clock.sleep(pause)
 

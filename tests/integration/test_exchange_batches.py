@@ -1,4 +1,4 @@
-"""Asking an exchange for many pairs at once, over real HTTP: the whole market, lists, and what spoils them."""
+"""Calling an exchange for many pairs at once, over real HTTP: the whole market, lists, and what spoils a list."""
 
 import asyncio
 import gzip
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from fastprice.application.ask import Outcome, RoundLimits
 from fastprice.application.belief import Tolerance
 from fastprice.application.cross_checks import CrossChecks
 from fastprice.application.events import SourceAsked
 from fastprice.application.failover import FailoverRound
 from fastprice.application.ports import Answers, Clock
-from fastprice.application.round import Outcome, RoundLimits
 from fastprice.application.source_health import Patience, SourceHealth
 from fastprice.bootstrap import build
 from fastprice.domain.errors import (
@@ -58,7 +58,7 @@ async def source(events: RecordingEvents) -> AsyncIterator[MakeSource]:
 
 
 async def ask(source: ExchangeSource, *pairs: Pair) -> dict[Pair, Quote | SourceError]:
-    """Everything that the source says of these pairs, an error of a call as that of each of its pairs."""
+    """Everything that the source says about these pairs; an error of a call counts for each of its pairs."""
     said: dict[Pair, Quote | SourceError] = {}
     for call in source.calls(pairs):
         try:
@@ -125,7 +125,7 @@ MANY = tuple(Pair(f"C{number:03}", "USDT") for number in range(500))
 
 @pytest.fixture
 async def crowd(clock: FakeClock) -> AsyncIterator[Market]:
-    """A market of many pairs whose limits go by the fake clock."""
+    """A market of many pairs whose limits follow the fake clock."""
     market = Market(pairs=[pair.slug for pair in MANY], seed=7, now_ms=clock.wall_ms, limits=True, others=0)
     await market.start("127.0.0.1", 0)
     yield market
@@ -155,8 +155,8 @@ async def test_a_list_that_unlisted_pairs_spoil_costs_one_call_more_and_never_ag
         rounds.append((crowd.calls[name] - before, answered))
         clock.now += 1.0
     listed = size - len(culprits)
-    # Binance refuses a list; then it is asked for the whole market, or for few pairs one by one. Kraken, which may be
-    # asked once a second, is asked for the whole market in the next round. A list that is too long is not tried.
+    # Binance refuses a list; then the source asks for the whole market, or for few pairs one by one. Kraken allows one
+    # call a second, so it is asked for the whole market in the next round. A list that is too long is not tried.
     if not culprits or name == "binance" and size == 500:
         assert rounds == [(1, listed)] * 3
     elif name == "kraken":

@@ -1,7 +1,7 @@
-"""The fast lane answers what the ordinary way answers, byte for byte; and bears what clients do to a connection.
+"""The fast lane answers byte for byte what the ordinary way answers, and tolerates what clients do to a connection.
 
 Two servers share one clock and one set of prices, and one of them has no prepared prices, as with FAST_LANE=0. Nothing
-here waits for time to pass: a client knows from the server's side of its connection when everything has been said.
+here waits for time to pass: a client sees on the server's side of its connection when everything has been sent.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from fastprice.application.latest_price import LatestPrice
 from fastprice.application.recent import RecentPrices
 from fastprice.domain.quote import AgeLimits, Pair
-from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
+from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.prometheus.definitions import HTTP_BUCKETS
 from fastprice.interface.app import make_app
 from fastprice.interface.middleware import PRICE_ROUTE
 from fastprice.interface.parts import Parts
@@ -56,9 +57,9 @@ FIELDS: dict[str, Any] = {
 }  # fmt: skip
 TAG, STALE_TAG = [price_answer(a_quote("3120.45", START_MS, **FIELDS), stale).etag for stale in (False, True)]
 INTERVAL = 1.5
-# What asyncio and uvloop read at most at once.
+# The most that asyncio and uvloop read at once.
 ONE_READ = 256 * 1024
-# More turns of the event loop than anything here takes; an upper bound so that a defect is a failure, not a hang.
+# More turns of the event loop than any test here needs; an upper bound so that a defect is a failure, not a hang.
 MANY_TURNS = 200_000
 
 
@@ -75,12 +76,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(autouse=True)
 def no_access_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the service has it by default: nobody listens to access lines; only pytest does."""
+    """As in the service by default: nobody listens to access lines; only pytest does."""
     monkeypatch.setattr(logging.getLogger("uvicorn.access"), "hasHandlers", lambda: False)
 
 
 class Prices:
-    """What both serve: a clock that stands still, and prices."""
+    """What both servers serve: a clock that stands still, and prices."""
 
     def __init__(self, pairs: Sequence[Pair] = (ETH, BTC)) -> None:
         self.clock = FakeClock()
@@ -88,11 +89,11 @@ class Prices:
         self.latest = LatestPrice(pairs, limits, price_snapshots(self.clock, INTERVAL), self.clock)
 
     def give(self, price: str = "3120.45", pair: Pair = ETH) -> None:
-        """A price of this moment; at the start it is one whose tags are known."""
+        """Set a price of this moment; at the start it is one whose tags are known."""
         assert self.latest.offer(a_quote(price, self.clock.wall_ms(), pair=pair, **FIELDS))
 
     def begin_again(self) -> None:
-        """Everything as it was at first: the time, and the one price."""
+        """Reset everything to its start: the time, and the one price."""
         self.forget()
         self.clock.now = FakeClock().now
         self.clock.wall_offset_ms = FakeClock().wall_offset_ms
@@ -123,10 +124,10 @@ class Side:
 
     @contextlib.asynccontextmanager
     async def running(self, is_bare: bool = False, **options: Any) -> AsyncIterator["Side"]:
-        """Run it, or uvicorn as it is by itself."""
-        # asyncio answers without delay only on a socket that says that it is TCP.
+        """Run it, or plain uvicorn."""
+        # asyncio sets TCP_NODELAY only on a socket whose protocol is explicitly TCP.
         with socket.socket(proto=socket.IPPROTO_TCP) as listener:
-            # What is not read is soon the server's to keep, not the kernel's.
+            # A small buffer, so that unread answers soon fill the server's buffers instead of the kernel's.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
             listener.bind(("127.0.0.1", 0))
             listener.listen(512)
@@ -139,7 +140,7 @@ class Side:
             self.serving = asyncio.create_task(self.server.serve([listener]))
             while not getattr(self.server, "servers", None):
                 await asyncio.sleep(0)
-            # Else a silent client would be accepted after a second.
+            # Otherwise a silent client would be accepted only after a second.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
             try:
                 yield self
@@ -151,7 +152,7 @@ class Side:
             wire.close()
         if self.serving.done():
             return
-        # Its own way of stopping sleeps two tenths of a second.
+        # The server's own way of stopping sleeps two tenths of a second.
         self.serving.cancel()
         await asyncio.wait([self.serving])
         for closing in self.server.servers:
@@ -160,7 +161,7 @@ class Side:
             (connection if hasattr(connection, "abort") else cast(Any, connection).transport).abort()
         await turns(lambda: not self.server.server_state.connections)
         await self.server.lifespan.shutdown()
-        # What its own way closes at the end, or each test would leave a descriptor and all that hangs on it.
+        # The server's own way closes this at the end; otherwise each test would leak a descriptor and all it refers to.
         if poller := getattr(self.server, "_poller", None):
             poller.close()
 
@@ -169,7 +170,7 @@ class Side:
         return set(self.server.server_state.connections)
 
     def take(self, lane: Lane) -> None:
-        """Give this lane to all connections to come."""
+        """Use this lane for all future connections."""
         self.lane = self.server.lifespan.state["lane"] = lane
         for acceptor in self.server.servers:
             acceptor.shared.lane = lane  # type: ignore[attr-defined]
@@ -179,11 +180,11 @@ class Side:
         return sum(map(sum, self.lane.counts.values()))
 
     def counted(self) -> dict[str, float]:
-        """Everything that was counted so far, by what a scrape calls it; zeros left out."""
+        """Everything that was counted so far, by its name in a scrape; zeros are left out."""
         self.metrics.count_lane(*self.lane.drain())
         self.metrics.flush()
         lines = self.metrics.exposition().decode().splitlines()
-        # What the process has used until now is the same for both sides, and not at the same moment.
+        # The CPU time of the process is left out: it is the same for both sides, but not at the same moment.
         samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#") and "_created" not in line)
         return {name: float(value) for name, value in samples if float(value)}
 
@@ -215,7 +216,7 @@ class Side:
 
 
 class Wire:
-    """A client: it says bytes in exactly the chunks that the server is to read, and hears all that comes of them."""
+    """A client: it sends bytes in exactly the chunks that the server is to read, and reads every answer."""
 
     def __init__(self, side: Side, buffers: int = 0) -> None:
         self.side = side
@@ -232,7 +233,7 @@ class Wire:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
 
     async def connect(self, is_awaited: bool = True) -> "Wire":
-        """Connect; unless that is to be awaited, the server may see the connection and its first bytes at once."""
+        """Connect; if that is not awaited, the server may see the connection and its first bytes at the same time."""
         with contextlib.suppress(BlockingIOError):
             self._sock.connect(self.side.address)
         if is_awaited:
@@ -241,7 +242,7 @@ class Wire:
 
     @property
     def connection(self) -> Any:
-        """The server's end as it is now, or was at last; None before the server has taken it."""
+        """The server's end as it is now, or was last; None before the server has accepted it."""
         connections: set[Any] = self.side.server.server_state.connections
         here = self._sock.getsockname() if self._sock.fileno() >= 0 else None
         for connection in connections:
@@ -251,35 +252,35 @@ class Wire:
 
     @property
     def is_unread(self) -> bool:
-        """Whether the server reads no more of what is said."""
+        """Whether the server has stopped reading from this client."""
         flow = getattr(self.connection, "flow", None)
         return flow is not None and flow.read_paused
 
     @property
     def is_stuck(self) -> bool:
-        """Whether that is so because the client takes nothing."""
+        """Whether it has stopped because the client reads nothing."""
         return self.is_unread and bool(self.connection.flow.write_paused)
 
     @property
     def heard(self) -> int:
-        """How many of the bytes that were said the server has read."""
+        """How many of the sent bytes the server has read."""
         descriptor = self._descriptor()
         if descriptor < 0:
-            return 0  # It is being handed over.
+            return 0  # The connection is being handed over.
         if _count(self._sock.fileno(), termios.TIOCOUTQ):
-            # The kernel may hold the acknowledgement of what has come back for 40 ms.
+            # The kernel may delay the acknowledgement of received bytes for 40 ms.
             with socket.socket(fileno=os.dup(descriptor)) as server_side:
                 server_side.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return self.said - _count(self._sock.fileno(), termios.TIOCOUTQ) - _count(descriptor, termios.FIONREAD)
 
     def _descriptor(self) -> int:
-        """The server's."""
+        """The descriptor of the server's end."""
         connection = self.connection
         transport = getattr(connection, "transport", None)
         return int(transport.get_extra_info("socket").fileno() if transport else connection.descriptor)
 
     async def say(self, data: bytes) -> bytes:
-        """Say it in one piece, and hear everything until the server has nothing more to say, or closes."""
+        """Send it in one piece, and read until the server has nothing more to send, or closes."""
         heard = []
         while data and self.is_open:
             try:
@@ -294,7 +295,7 @@ class Wire:
         return b"".join([*heard, await self.listen()])
 
     async def push(self, data: bytes) -> None:
-        """Say it without listening, up to where the server takes no more because it is not listened to."""
+        """Send it without reading, up to the point where the server stops reading because its answers are not read."""
         stuck_for = 0
         while data and stuck_for < 50:
             stuck_for = stuck_for + 1 if self.is_stuck else 0
@@ -304,7 +305,7 @@ class Wire:
             await asyncio.sleep(0)
 
     async def listen_in_time(self) -> bytes:
-        """Everything up to the end, however long the server takes to close."""
+        """Read everything up to the end, however long the server takes to close."""
         heard = b""
         while self.is_open:
             await asyncio.sleep(0.005)
@@ -322,7 +323,7 @@ class Wire:
         return b"".join(heard)
 
     def read(self, piece: int = 1 << 16) -> bytes:
-        """What has come so far, up to some length."""
+        """What has arrived so far, up to some length."""
         try:
             data = self._sock.recv(piece)
         except BlockingIOError:
@@ -333,7 +334,7 @@ class Wire:
         return data
 
     def end(self) -> None:
-        """Say that nothing more will be said; the server closes then."""
+        """Close the sending side; the server closes then."""
         self.has_ended = True
         self._sock.shutdown(socket.SHUT_WR)
 
@@ -343,17 +344,17 @@ class Wire:
         self._sock.close()
 
     def _grows(self, heard: list[bytes], piece: int) -> bool:
-        """Whether something came between the last look and the server's being quiet."""
+        """Whether something arrived between the last read and the check that the server is quiet."""
         heard.append(self.read(piece))
         return self.is_open and bool(heard[-1])
 
     def _is_quiet(self) -> bool:
-        """Whether the server has read all that was said, is doing nothing, and this end has all that it has sent."""
+        """Whether the server has read everything, is idle, and this end has received all that the server sent."""
         connection = self.connection
         if self.has_ended or connection not in self.side.server.server_state.connections:
             return False
         if getattr(connection, "_heir", None) or getattr(connection, "_inherited", None):
-            return False  # It is being handed over.
+            return False  # The connection is being handed over.
         if transport := getattr(connection, "transport", None):
             if transport.is_closing() or transport.get_write_buffer_size():
                 return False
@@ -361,7 +362,7 @@ class Wire:
                 return False
         if self.heard < self.said or getattr(connection, "_unparsed", None) or getattr(connection, "is_closing", None):
             return False
-        # Data that is acknowledged has come; without this option the kernel may hold the acknowledgement back.
+        # Acknowledged data has arrived; without this option the kernel may delay the acknowledgement.
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return not _count(self._descriptor(), termios.TIOCOUTQ)
 
@@ -373,7 +374,7 @@ def _count(descriptor: int, of: int) -> int:
 
 
 def client_of(connection: Any) -> Any:
-    """The address of the client of one of the server's connections; None while that is being handed over."""
+    """The address of the client of one of the server's connections; None while the connection is being handed over."""
     if hasattr(connection, "client"):
         return connection.client
     if getattr(connection, "_heir", None):
@@ -383,7 +384,7 @@ def client_of(connection: Any) -> Any:
 
 
 async def turns(is_done: Callable[[], bool]) -> None:
-    """Let the event loop turn until something is so."""
+    """Run the event loop until the condition holds."""
     for _ in range(MANY_TURNS):
         if is_done():
             return
@@ -436,12 +437,12 @@ async def sides() -> AsyncIterator[Sides]:
 # The same bytes to both
 
 Step = bytes | str | Callable[[Prices], None]
-# On a new connection from here on; nothing more will be said on this one.
+# RECONNECT: go on with a new connection. END: close the sending side of this one.
 RECONNECT, END = "reconnect", "end"
 
 
 def request(path: bytes = PRICE, *lines: bytes, first: bytes = b"GET %s HTTP/1.1", host: bytes = b"Host: fastprice") -> bytes:
-    """A request by its lines; b"" in place of a line leaves it out."""
+    """A request from its lines; b"" leaves a line out."""
     head = [first % path if b"%s" in first else first, host, *lines]
     return b"\r\n".join(line for line in head if line) + b"\r\n\r\n"
 
@@ -451,7 +452,7 @@ def every_byte(data: bytes) -> list[Step]:
 
 
 def split_everywhere(data: bytes) -> list[Step]:
-    """The same bytes once for each place where they can be cut in two, each time followed by themselves in one."""
+    """The same bytes for each place where they can be cut in two, each time followed by the same bytes in one piece."""
     return [piece for at in range(1, len(data)) for piece in (data[:at], data[at:], data)]
 
 
@@ -481,9 +482,9 @@ BTC_PRICE = given_price("61000.1", BTC)
 LONG = request(PRICE, b"X-A: " + b"a" * 900)
 LARGE = [b"X-%d: %s" % (n, b"a" * 900) for n in range(17)]
 
-# Each with the number of its answers that the lane gives: all it may, and no other.
+# Each case with the number of answers that the lane must give, no fewer and no more.
 TABLE: dict[str, tuple[Sequence[Step], int]] = {
-    # Plain questions
+    # Plain requests
     "one": ([PLAIN], 1),
     "twice the same": ([PLAIN] * 2, 2),
     "five times the same, by then learned": ([PLAIN] * 5, 5),
@@ -571,7 +572,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
         [PLAIN, PLAIN, request(PRICE, b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"), PLAIN, PLAIN], 4
     ),
     "Upgrade alone": ([request(PRICE, b"Upgrade: h2c"), PLAIN], 1),
-    # Where
+    # Targets
     "absolute": ([request(b"http://fastprice" + PRICE)] * 3, 0),
     "absolute and elsewhere": ([request(b"http://elsewhere:1" + PRICE)] * 3, 0),
     "query": ([request(PRICE + b"?max_age_ms=5000")] * 3, 3),
@@ -611,7 +612,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "other conditions and ranges": (
         [request(PRICE, b"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT", b"If-Match: *", b"Range: bytes=0-1")] * 4, 4
     ),
-    # Sizes at which the lane reads once more, or no more
+    # Sizes at which the lane reads once more, or stops reading
     **{
         f"head of {size} bytes": ([request(PRICE, b"X-A: " + b"a" * (size - len(request(PRICE, b"X-A: "))))] * 3, by_lane)
         for size, by_lane in {
@@ -685,7 +686,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
     "get in small letters": ([request(first=b"get %s HTTP/1.1")], 0),
     "method that is none": ([request(first=b"GETT %s HTTP/1.1")], 0),
     "PRI of HTTP/2": ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 0),
-    # Heads that are odd, and wrong
+    # Heads that are unusual or wrong
     "same header twice": ([request(PRICE, b"X-A: 1", b"X-A: 2")] * 3, 3),
     "odd case of headers": ([request(PRICE, b"aCCEPT: */*", host=b"hOsT: fastprice")] * 3, 3),
     "spaces around values": ([request(PRICE, b"X-A:\t 1 \t", host=b"Host:fastprice")] * 3, 3),
@@ -737,7 +738,7 @@ TABLE: dict[str, tuple[Sequence[Step], int]] = {
 }
 
 
-# What is read with the accept does not depend on the loop: it is read before the loop has any part in it.
+# Bytes read at the accept do not depend on the loop: they are read before the loop takes part.
 @pytest.mark.parametrize(
     ("anyio_backend", "is_awaited"), [(ASYNCIO, True), (UVLOOP, True), (UVLOOP, False)],
     ids=["asyncio-after", "uvloop-after", "uvloop-at-accept"], indirect=["anyio_backend"],
@@ -770,7 +771,7 @@ async def test_uvicorn_itself_gives_the_same_bytes_wherever_nothing_is_refused()
     assert sorted(differing) == sorted(expected), "uvicorn keeps no connection of HTTP/1.0, and does not answer the last"
 
 
-# What nobody thought of
+# Cases that nobody thought of
 
 BLOCKS: list[bytes] = [
     PLAIN, PLAIN, PLAIN, request(OTHER), request(PRICE, KNOWN), request(PRICE, b"If-None-Match: *"), SLOW, SLOW,
@@ -786,7 +787,7 @@ PLACES = st.integers(0, 2000)
 
 @st.composite
 def conversations(draw: st.DrawFn) -> list[Step]:
-    """Requests with a few bytes changed, cut anywhere, some pieces twice, and with changes of the price between."""
+    """Requests with a few bytes changed, cut anywhere, some pieces twice, and price changes in between."""
     stream = b"".join(draw(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=8)))
     for place, count, put in draw(st.lists(st.tuples(PLACES, st.integers(0, 2), st.binary(max_size=2)), max_size=3)):
         stream = stream[: place % len(stream)] + put + stream[place % len(stream) + count :] or b"x"
@@ -836,7 +837,7 @@ async def test_learned_head_waits_for_the_answer_before_it(sides: Sides) -> None
         side.patience = 60.0
         wire = await Wire(side).connect()
         plain = [await wire.say(PLAIN) for _ in range(3)][0]
-        await wire.push(request(OTHER))  # Which waits for its first price.
+        await wire.push(request(OTHER))  # This request waits for its first price.
         await turns(lambda side=side: bool(side.server.server_state.tasks))  # type: ignore[misc]
         for question in PLAIN, request(PRICE, KNOWN):
             await wire.push(question)
@@ -852,7 +853,7 @@ async def test_learned_head_waits_for_the_answer_before_it(sides: Sides) -> None
 
 
 async def never_reading(side: Side, first: bytes = b"") -> Wire:
-    """A client that has asked until the server read no more, and has read nothing."""
+    """A client that sends requests until the server stops reading, and has read nothing."""
     wire = await Wire(side, buffers=4096).connect()
     await wire.push(first + PLAIN * 100_000)
     return wire
@@ -924,7 +925,7 @@ async def test_graceful_shutdown_closes_idle_connections_and_answers_what_was_as
     for wire in idle:
         await wire.say(PLAIN)
     asking = await Wire(side).connect()
-    await asking.push(request(OTHER))  # Which waits for its first price.
+    await asking.push(request(OTHER))  # This request waits for its first price.
     await turns(lambda: bool(side.server.server_state.tasks))
     side.server.should_exit = True
     async with asyncio.timeout(20):
@@ -1115,7 +1116,7 @@ QUICK = lane_module.QUICK_SECONDS
 
 async def test_what_takes_longer_than_the_first_bucket_is_kept_one_by_one(sides: Sides) -> None:
     took = [0.0, QUICK / 2, QUICK, QUICK * 1.001, 0.25, 3.0]
-    # From nought on, differences are exact.
+    # With a start at zero, differences are exact.
     sides.prices.clock.wall_offset_ms += round(sides.prices.clock.now * 1000)
     sides.prices.clock.now = 0.0
     sides.prices.forget()
@@ -1132,7 +1133,7 @@ def test_lane_is_counted_as_the_ordinary_way_would_have_counted(anyio_backend: A
     lane, ordinary = Metrics("1"), Metrics("1")
     durations = [0.0, 100.0, *(edge * factor for edge in HTTP_BUCKETS for factor in (0.999, 1.0, 1.001))]
     kinds = [(200, "hit"), (200, "stale"), (304, "hit"), (304, "stale")]
-    # One after the other, as the lane adds them up: from Python 3.12 on, sum() loses less by rounding.
+    # Added one by one, as the lane does: from Python 3.12 on, sum() has smaller rounding errors.
     counts, total = [0, 0, 0, 0], 0.0
     for duration, kind in zip(durations, itertools.cycle(range(4))):  # noqa: B905
         counts[kind], total = counts[kind] + 1, total + duration

@@ -1,4 +1,4 @@
-"""What is counted, under which labels, and that the sums are right across workers that come and go."""
+"""What is counted, under which labels, and that the sums are right while workers start and end."""
 
 import math
 import os
@@ -19,7 +19,8 @@ from fastprice.application.live_events import StreamHeard, StreamReconnected
 from fastprice.application.live_ports import StreamReport
 from fastprice.application.ports import Held, PairReport, SourceReport
 from fastprice.domain.quote import AgeLimits, Agreement, Quote
-from fastprice.infrastructure.prometheus import HTTP_BUCKETS, Metrics
+from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.prometheus.definitions import HTTP_BUCKETS
 from fastprice.infrastructure.prometheus.process import memory_bytes, usable_cores
 from tests.fakes import BTC, ETH, START_MS, a_quote
 
@@ -81,7 +82,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def samples(text: str) -> Samples:
-    """Every sample of an exposition but the times of creation, by name without prefix and sorted labels."""
+    """Every sample of an exposition except creation times, by name without prefix and sorted labels."""
     return {
         (sample.name.removeprefix("fastprice_"), tuple(sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -95,7 +96,7 @@ def value(of: Metrics | Samples, name: str, **labels: str) -> float | None:
     return shown.get((name, tuple(sorted(labels.items()))))
 
 
-# What happens, and the sample that it moves to one.
+# An event, and the sample that it sets to one.
 COUNTED: list[tuple[Event, str, dict[str, str]]] = [
     *(
         (SourceAsked("okx", outcome, 0.2), "upstream_requests_total", {"source": "okx", "outcome": outcome})
@@ -324,7 +325,7 @@ def test_a_worker_counts_as_a_leader_for_as_long_as_it_leads(metrics: Metrics) -
         assert value(metrics, "leaders") == leads
 
 
-# What befalls the stores of a worker, and the one it is counted under then.
+# What happens to a worker's stores, and the store under which the worker is counted then.
 STORES: list[tuple[tuple[str, ...], list[tuple[Event, str]]]] = [
     (("embedded",), [(CoordinationLost("x"), "none"), (CoordinationBack(), "embedded")]),
     (("redis", "embedded"), [
@@ -352,7 +353,7 @@ def test_a_worker_counts_under_the_store_that_works_for_it_and_no_other(
         assert used() == {each: each == store for each in every}, event
 
 
-# ---- across processes: the library's kind of value is set per process, so each of these is one of its own ----
+# ---- across processes: the library's kind of value is set per process, so each test runs processes of its own ----
 
 WORKER = """
 import logging, os, signal, sys
@@ -360,7 +361,8 @@ from pathlib import Path
 from fastprice.application.events import LeaderMoved
 from fastprice.application.ports import Held, SourceReport
 from fastprice.domain.quote import AgeLimits, Quote
-from fastprice.infrastructure.prometheus import Metrics, forget_worker, share_between_workers
+from fastprice.infrastructure.prometheus import Metrics
+from fastprice.infrastructure.prometheus.value_files import forget_worker, share_between_workers
 from tests.fakes import ETH, a_quote
 
 logging.basicConfig(format="%(message)s")
@@ -388,7 +390,7 @@ def run(directory: Path, script: str, code: int = 0) -> tuple[Samples, str]:
 
 
 def requests(shown: Samples) -> tuple[float | None, ...]:
-    """Requests as the counter and the histogram have them: count, count, sum."""
+    """The number of requests by the counter and by the histogram, and the histogram's sum."""
     return (
         value(shown, "http_requests_total", route="/p", method="GET", status="200"),
         value(shown, "http_request_duration_seconds_count"),
@@ -400,7 +402,7 @@ SCRAPE = "\nprint(worker(9).exposition().decode())"
 
 
 def test_the_counts_of_all_workers_add_up_and_the_gauges_are_those_of_the_worker_that_answers(tmp_path: Path) -> None:
-    # A second worker shows another price last: to the one that answers it is as good as one before a step of the clock.
+    # A second worker shows another price later; the one that answers ignores it like one from before a clock step.
     shown, log = run(tmp_path, """
 mine = worker(0, 3, "100.5")
 another = worker(1, 4, "101.5")
@@ -423,7 +425,7 @@ def test_a_successor_in_the_slot_of_a_killed_worker_goes_on_counting(tmp_path: P
 
 
 def test_cpu_time_falls_neither_when_a_worker_dies_nor_when_another_takes_its_slot(tmp_path: Path) -> None:
-    # A fall means to the alerts that the replica as a whole has started anew.
+    # A fall would tell the alerts that the whole replica has restarted.
     counted = "(metrics := worker({0})).count_cpu({1}); metrics.flush(); "
     run(tmp_path, counted.format(0, 5.0) + "os.kill(os.getpid(), signal.SIGKILL)", code=-9)
     run(tmp_path, counted.format(1, 2.0))

@@ -1,4 +1,4 @@
-"""What a round decides: whom it asks for which pairs, what it believes, and who is to blame; nothing here waits."""
+"""What a round decides: which sources it calls for which pairs, what it believes, who is to blame; nothing waits."""
 
 from collections.abc import Callable
 from itertools import cycle
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fastprice.application.ask import Ask, Outcome, RoundLimits
 from fastprice.application.belief import MAX_TRADE_LAG_MS, Tolerance
 from fastprice.application.cross_checks import CrossChecks
 from fastprice.application.events import (
@@ -13,7 +14,7 @@ from fastprice.application.events import (
 )
 from fastprice.application.failover import FailoverRound
 from fastprice.application.ports import Ban, Limit, SourceReport
-from fastprice.application.round import Ask, Outcome, Round, RoundLimits
+from fastprice.application.round import Round
 from fastprice.application.source_health import Patience, SourceHealth
 from fastprice.application.words import FIRST_UNLISTED_SECONDS, MAX_UNLISTED_SECONDS
 from fastprice.domain.errors import (
@@ -32,9 +33,9 @@ TOLERANCE = Tolerance(LAG_MS, CURRENT_MS, max_deviation=0.05, agreeing=0.05)
 
 
 class World:
-    """Sources named a, b, c …, each given as its list of answers, and rounds over them that take no time.
+    """Sources named a, b, c …, each given as its list of answers, and rounds with them; no real time passes.
 
-    `held` is the price that is served of each pair; `step` is how long each call takes.
+    `held` holds the served price of each pair; `step` is how long each call takes.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class World:
         ]
 
     def round(self, *pairs: Pair) -> Round:
-        """A whole round, for ETH where nothing else is said."""
+        """A whole round, for ETH unless other pairs are given."""
         round_ = self.begin(*pairs)
         while asks := round_.next(self.clock.now, self.clock.wall_ms()):
             for ask in asks:
@@ -81,12 +82,12 @@ class World:
         )
 
     def chosen(self, pair: Pair = ETH) -> str | None:
-        """The source whose quote of a pair a round chooses."""
+        """The source whose quote of this pair the round chooses."""
         quote = self.round(pair).accepted.get(pair)
         return quote.source if quote else None
 
     def reasons(self, pair: Pair = ETH) -> dict[str, str]:
-        """Why a round found no quote of a pair."""
+        """Why a round found no quote of this pair."""
         round_ = self.round(pair)
         assert not round_.accepted
         return round_.reasons(pair)
@@ -110,7 +111,7 @@ def outcome(ask: Ask, number: int = 0) -> Outcome:
         return error
 
 
-# Whom a round asks
+# Which sources a round calls
 
 
 def test_one_call_to_the_first_source_brings_all_pairs_and_no_other_source_is_asked() -> None:
@@ -417,7 +418,7 @@ def test_both_sources_that_agree_on_a_jump_stand_well() -> None:
 def test_without_a_held_price_any_price_is_believed() -> None:
     world = World(["120"], held="100")
     world.reasons()
-    world.held = {}  # As L1 gives it once the price has expired.
+    world.held = {}  # This is what L1 gives once the price has expired.
     assert world.chosen() == "a"
 
 
@@ -437,13 +438,13 @@ def test_a_price_that_lags_by_its_own_stamp_is_taken_only_if_no_source_has_a_new
 
 
 def stamped(ms: int | None, price: str = "100") -> Callable[[FakeClock], Callable[[], Quote]]:
-    """A quote fetched now whose source's own stamp lies so far from now."""
+    """A quote fetched now whose source's own time stamp has this offset from now."""
     return lambda clock: lambda: a_quote(
         price, clock.wall_ms(), "a", source_time_ms=None if ms is None else clock.wall_ms() + ms
     )
 
 
-# Meaning of the stamp, its distance from our clock in ms, whether it is believed.
+# Meaning of the time stamp, its distance from our clock in ms, and whether the quote is believed.
 STAMPS = [
     (SourceTime.PRICE, -LAG_MS, True), (SourceTime.PRICE, -LAG_MS - 1, False), (SourceTime.PRICE, LAG_MS, True),
     (SourceTime.PRICE, LAG_MS + 1, False), (SourceTime.PRICE, None, True),
@@ -522,7 +523,7 @@ def test_stamps_of_one_pair_say_nothing_about_another() -> None:
     assert set(world.round(ETH, BTC).accepted) == {ETH, BTC}
 
 
-# Who is to blame, and who hears of it
+# Who is to blame, and which events are emitted
 
 
 def test_all_pairs_that_a_source_loses_for_one_reason_are_one_event_and_one_when_they_are_back() -> None:

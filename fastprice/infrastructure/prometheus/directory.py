@@ -1,8 +1,8 @@
 """The directory in which the workers of one service share their metrics, and how an abandoned one is recognised.
 
-A pid is no identity here: services in different containers can share the place and not the numbers. A lock is the same
-for all of them, and ends with its process, however that ends. So every user of a directory holds a shared lock on it,
-and a directory whose exclusive lock can be had is used by nobody. systemd-tmpfiles leaves locked directories alone too.
+A pid cannot identify a service here: services in different containers can share the directory but not the pids. A lock
+works across containers, and ends with its process, however that ends. So every user of a directory holds a shared lock
+on it, and nobody uses a directory whose exclusive lock is free. systemd-tmpfiles leaves locked directories alone too.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 @contextlib.contextmanager
 def metrics_directory(parent: Path) -> Iterator[Path]:
     """A new directory for one service; directories of services that were killed are removed first."""
-    # Not the names of version 0.1.0, which removes those that do not end with the pid of a living process.
+    # Not the prefix of version 0.1.0, which removes directories that do not end with the pid of a living process.
     prefix = f"fastprice-metrics-u{os.getuid()}-"
     for found in parent.glob(f"{prefix}*"):
         _remove_unused(found)
@@ -35,9 +35,9 @@ def metrics_directory(parent: Path) -> Iterator[Path]:
 
 
 def hold(directory: Path) -> int:
-    """Mark a directory as used for as long as the descriptor is open; one that was removed is made again.
+    """Mark a directory as used for as long as the descriptor is open; a directory that was removed is created again.
 
-    FileNotFoundError or BlockingIOError: somebody else is just removing it.
+    Raises FileNotFoundError or BlockingIOError while another process is removing it.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""What this process uses and may use, as Linux tells it."""
+"""What this process uses and may use, as Linux reports it."""
 
 import contextlib
 import os
@@ -9,8 +9,8 @@ MEMORY = Path("/proc/self/smaps_rollup")
 
 
 def usable_cores(quota: Path = QUOTA) -> float:
-    """How many cores the processes of this container can keep busy: those of the machine, or its limit of CPU time."""
-    has_affinity = hasattr(os, "sched_getaffinity")  # As macOS has not.
+    """How many cores the processes of this container can keep busy: those of the machine, or its CPU limit."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # macOS lacks it.
     cores = float(len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1)
     with contextlib.suppress(OSError, ValueError):  # No such file, or `max`: there is no limit.
         microseconds, period = map(int, quota.read_text().split())
@@ -19,9 +19,9 @@ def usable_cores(quota: Path = QUOTA) -> float:
 
 
 def memory_bytes(source: Path = MEMORY) -> int:
-    """This process's memory (PSS), pages that siblings share divided among them; 0 where the system does not tell.
+    """This process's memory (PSS: pages shared with siblings are divided among them); 0 where it is not known.
 
-    The kernel needs about a millisecond for it, so it is not for the event loop.
+    The kernel needs about a millisecond for it, so do not call it on the event loop.
     """
     with contextlib.suppress(OSError):
         for name, kilobytes, *_ in map(str.split, source.read_text().splitlines()[1:]):

@@ -1,8 +1,8 @@
-"""Values of metrics that workers share through files, kept in memory and written down from time to time.
+"""Values of metrics that workers share through files, kept in memory and saved from time to time.
 
-prometheus-client's own shared values are files mapped into memory. Where the file system is full, or somebody cuts a
-file short, touching such a mapping kills the process by SIGBUS, which no code can catch. Here a failed write is an
-error like any other, and costs at most metrics. The format is the library's, and so is the reading.
+prometheus-client's own shared values are files mapped into memory. If the file system is full, or a file is truncated,
+access to such a mapping kills the process with SIGBUS, which no code can catch. Here a failed write is an ordinary
+error, and only metrics are lost at most. The file format and the code that reads it are the library's.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.values import MutexValue
@@ -28,7 +29,7 @@ _NUMBERS = struct.Struct("dd")
 
 
 class Value(MutexValue):
-    """One number of one worker, as the library keeps it, and as it stands in a file of the library."""
+    """One number of one worker, as the library keeps it in memory, and as an entry in the library's file format."""
 
     def __init__(self, key: str, number: float = 0.0) -> None:
         super().__init__(None, None, None, (), (), "")
@@ -38,14 +39,14 @@ class Value(MutexValue):
         self._head = struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
 
     def entry(self) -> bytes:
-        # The second number is the time at which a gauge was set, where the newest one counts; none of ours is so.
+        # The second number is the time when a gauge was set, for gauges whose newest value counts; we have none.
         return self._head + _NUMBERS.pack(self.get(), 0.0)
 
 
 class ValueFiles:
     """Makes and saves the values of one worker: one file for each type of metric, named after the worker's slot.
 
-    A successor in the slot goes on counting in these files, so counters never fall and files never pile up.
+    The next worker in the slot goes on counting in these files, so counters never fall and files never pile up.
     """
 
     def __init__(self, directory: Path, slot: int) -> None:
@@ -68,7 +69,7 @@ class ValueFiles:
         return self._files[path].setdefault(key, Value(key))
 
     def save(self) -> None:
-        """Write every value down. A failure is logged once, and its end."""
+        """Save every value; a failure is logged once, and so is its end."""
         errors: list[OSError] = []
         try:
             self._hold()
@@ -89,13 +90,13 @@ class ValueFiles:
     def collect(self) -> Any:
         """The metrics of all workers together."""
         while True:
-            # A file can disappear after it was found: in time nobody removes one.
+            # A file can disappear after it was found: then try again, until none does.
             with contextlib.suppress(FileNotFoundError):
                 names = glob.glob(f"{glob.escape(str(self._directory))}/*.db")
                 return MultiProcessCollector.merge([name for name in names if _readable(name)], accumulate=True)
 
     def _hold(self) -> None:
-        """Tell other services that the directory is used; it may be a new one since a cleaner removed the last."""
+        """Mark the directory as used, for other services; it may be a new one, if a cleaner removed the last."""
         if self._held is not None and not holds(self._held, self._directory):
             os.close(self._held)
             self._held = None
@@ -118,22 +119,22 @@ def _readable(name: str) -> bool:
     try:
         with open(name, "rb") as file:
             used = _HEADER.unpack(file.read(_HEADER.size))[0]
-        # The library takes a negative length for none, and an empty key for one; both would break it later.
+        # The library accepts a negative length as zero, and an empty key; both would break it later.
         return 0 <= used <= os.path.getsize(name) and all(key for key, *_ in MmapedDict.read_all_values_from_file(name))
     except OSError as error:
-        # Without a free descriptor nothing is known of the file: to leave it out would make its counts disappear.
+        # Without a free descriptor the file cannot be checked, and leaving it out would make its counts disappear.
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise
         return False
-    except Exception:  # Whatever a torn file makes the library raise, it is the same to us.
+    except Exception:  # A damaged file can make the library raise anything.
         return False
 
 
 def _write(path: Path, entries: bytes) -> None:
     """Write a file so that a reader never sees half of it.
 
-    The same keys take the same bytes: new numbers go over the old ones in place, which works on a full disk too. With
-    other keys, or when it is missing, the file is written beside the old one and replaces it as a whole.
+    The same keys take the same space: new numbers overwrite the old ones in place, which works on a full disk too. With
+    other keys, or if the file is missing, a new file is written next to it and then replaces it as a whole.
     """
     content = _HEADER.pack(_HEADER.size + len(entries)) + entries
     with contextlib.suppress(FileNotFoundError), open(path, "r+b", buffering=0) as file:
@@ -143,3 +144,14 @@ def _write(path: Path, entries: bytes) -> None:
     new = path.with_suffix(".new")
     new.write_bytes(content)
     new.replace(path)
+
+
+def share_between_workers(directory: Path, slot: int) -> None:
+    """Save this process's values in files that every worker can read; to be called before the first metric is made."""
+    values.ValueClass = ValueFiles(directory, slot)
+
+
+def forget_worker(directory: Path, slot: int) -> None:
+    """Remove a dead worker from the gauges of living workers; its counters stay."""
+    for name in directory.glob(f"gauge_live*_{slot}.db"):
+        name.unlink(missing_ok=True)
