@@ -1,4 +1,4 @@
-"""hey's report of `make load` and `make soak` as a table, a picture and JSON, with what the service took for it.
+"""hey's report of `make load` and `make soak` as a table, a picture and JSON, with the resources that the service used.
 
 `python -m bench.load COMMAND...` runs the command, which is hey, against the service whose id is in SERVICE_PID. With
 PUBLISH=1 the result replaces the published one, if it is of the whole command.
@@ -18,9 +18,9 @@ from bench.report import RESULTS, SMOKE, keep
 from bench.tables import load_table
 
 SETTLE_SECONDS = 1.0
-# hey keeps the statuses and latencies of so many answers and forgets the rest.
+# hey keeps the statuses and latencies of this many answers and forgets the rest.
 MOST_ANSWERS = 1_000_000
-# Anything else is no measurement to be published.
+# Only these commands are measurements that may be published.
 ENOUGH = {"load": ["hey", "-n", "10000", "-c", "300"], "soak": ["hey", "-z", "60s", "-c", "300"]}
 SUMMARY = {
     "requests per s": r"Requests/sec:\s+([\d.]+)",
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def remarks(command: list[str], answers: int) -> Iterator[str]:
-    """What to know of hey to read its report."""
+    """What one must know about hey to read its report."""
     if answers >= MOST_ANSWERS:
         yield f"mind: statuses and latencies are those of the first {MOST_ANSWERS:,} answers; hey keeps no more"
     if "-n" in command:
@@ -70,14 +70,14 @@ def remarks(command: list[str], answers: int) -> Iterator[str]:
 
 
 def settle(service: Watched) -> None:
-    """Wait until the last worker has started: the first one answers a moment before."""
+    """Wait until the last worker has started: the first one answers earlier."""
     known = -1
     while known != (known := len(service.pids())):
         time.sleep(SETTLE_SECONDS)
 
 
 def state(service: Watched) -> dict[str, float]:
-    """What the service has at this moment."""
+    """The processes, memory, files and CPU time of the service at this moment."""
     return {
         "processes": len(service.pids()),
         "PSS MB": round(service.memory_mb(), 1),
@@ -88,7 +88,7 @@ def state(service: Watched) -> dict[str, float]:
 
 
 def read(report: str) -> dict[str, Any]:
-    """hey's report of one run; what it does not say, because nothing was answered, is None."""
+    """Read hey's report of one run; what is missing in it, because nothing was answered, is None."""
     errors = report.partition("Error distribution:")[2]
     summary = {name: _number(name, pattern, report) for name, pattern in SUMMARY.items()}
     histogram = report.partition("Response time histogram:")[2].partition("Latency distribution:")[0]

@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, system, versions; and what may disturb it."""
+"""What a measurement ran on: processor, system, versions; and what may disturb it."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ PROGRAMS = {
     "cc": ("cc", "--version"), "node": ("node", "--version"), "redis-server": ("redis-server", "--version"),
 }  # fmt: skip
 QUIET_LOAD = 0.3
-# What a process needs beside its connections.
+# The files that a process needs beside its connections.
 SPARE_FILES = 200
 
 
@@ -34,7 +34,7 @@ def facts() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that takes part and is here."""
+    """The versions of all programs that take part and are installed."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 
 
 def disturbance() -> str | None:
-    """A warning where figures would not be worth keeping."""
+    """A warning if the figures would not be worth keeping."""
     if len(CORES) < 2:
         return "only one core: servers and the load generator share it, so compare ratios only"
     load = os.getloadavg()[0]
@@ -57,7 +57,7 @@ def disturbance() -> str | None:
 
 
 def raise_open_files() -> int:
-    """As many file descriptors as the system lets us have; children inherit it."""
+    """Raise the limit of file descriptors as far as the system allows; children inherit it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most

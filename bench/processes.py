@@ -39,7 +39,7 @@ class Cpu:
 
 
 class Watched:
-    """A process, whoever has started it, with everything that it started."""
+    """Any running process, with everything that it started."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -54,7 +54,7 @@ class Watched:
         return found
 
     def cpu(self) -> Cpu:
-        """What all of them have used since their start, with those of their children that have ended."""
+        """The CPU time of all of them since their start, including their children that have ended."""
         user = system = 0
         for pid in self.pids():
             with contextlib.suppress(OSError):
@@ -64,7 +64,7 @@ class Watched:
         return Cpu(user / TICKS_PER_SECOND, system / TICKS_PER_SECOND)
 
     def precise_cpu(self) -> float:
-        """Seconds that their living threads have run, by the scheduler; `cpu` counts in hundredths of a second."""
+        """Seconds that their living threads have run, from the scheduler; `cpu` counts in hundredths of a second."""
         nanoseconds = 0
         for pid in self.pids():
             for each in PROC.glob(f"{pid}/task/*/schedstat"):
@@ -73,7 +73,7 @@ class Watched:
         return nanoseconds / 1e9
 
     def memory_mb(self, kind: str = "Pss") -> float:
-        """Resident memory; shared pages are split between those that share them (Pss), or counted in each (Rss)."""
+        """Resident memory; shared pages are split between their processes (Pss), or counted in each (Rss)."""
         kilobytes = 0
         for pid in self.pids():
             with contextlib.suppress(OSError):
@@ -94,7 +94,7 @@ class Running(Watched):
         self.process = process
 
     def stop(self) -> None:
-        """End it as its operator would; whatever has not gone by then is killed, one id at a time."""
+        """Stop it as its operator would; what has not ended after that is killed, one id at a time."""
         pids = self.pids()
         self.process.terminate()
         try:
@@ -109,7 +109,7 @@ class Running(Watched):
 
 @contextlib.contextmanager
 def running(words: list[str], core: int | None, directory: Path, **variables: str) -> Iterator[Running]:
-    """Start a server in a directory, what it says going to a file there; stop it at the end."""
+    """Start a server in a directory, with its output in a file there; stop it at the end."""
     log = directory / "log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -134,14 +134,14 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def compiled(source: Path, directory: Path) -> str:
-    """A C program made of one file, put into a directory."""
+    """Compile a C program of one file into a directory; returns its path."""
     program = str(directory / source.stem)
     subprocess.run(["cc", "-O2", "-o", program, str(source)], check=True)
     return program
 
 
 def free_port() -> int:
-    """A port below those that the system hands to outgoing connections, one of which could take it meanwhile."""
+    """A free port below those of outgoing connections, so that no such connection can take it meanwhile."""
     while True:
         port = random.randrange(12_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -163,11 +163,11 @@ def answer_of(url: str, server: Running, directory: Path) -> tuple[dict[str, str
 
 
 def stop_on_signal() -> None:
-    """Let what was started be stopped also where this program is told to end."""
+    """Make sure that started processes are stopped when this program gets a signal to end."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def missing(*programs: str) -> list[str]:
-    """Those of the programs that this machine does not have."""
+    """The programs that this machine does not have."""
     return [program for program in programs if shutil.which(program) is None]

@@ -1,6 +1,6 @@
-"""From results to documentation: bench/results/NAME.json, the parts between markers in docs/*.md, pictures.
+"""From results to documentation: bench/results/NAME.json, the parts between markers in docs/*.md, and pictures.
 
-`python -m bench.report` writes them anew from the results that are kept.
+`python -m bench.report` rewrites the documentation from the saved results.
 """
 
 import json
@@ -17,19 +17,19 @@ from bench.tables import (
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("results")
 SMOKE = ROOT / "build" / "bench"
-# Where results are shown that are not of performance.
+# The pages of results that are not about performance.
 PAGES = {
     "fleet": "scaling.md", "agreement": "agreement.md", "drills": "reliability.md", "drills-soak": "reliability.md",
     "protections": "reliability.md",
 }  # fmt: skip
-# The parts of bench.connections that compare how connections are kept.
+# The parts of bench.connections in the picture, which compare how connections are kept.
 PICTURED = ("close", "ten", "http10", "http10_keep")
-# Those of bench.push that compare what a message costs.
+# The parts of bench.push that compare the cost of a message.
 PUSHED = ("ten_thousand", "thousand", "flat")
 
 
 def save(name: str, result: Result, enough: bool) -> None:
-    """Keep a result and document it; one that is too short to be quoted goes to build/bench, documents too."""
+    """Save a result and document it; if it is too short to be quoted, both go to build/bench."""
     results = RESULTS if enough else SMOKE
     keep(name, result, results)
     document(name, result, ROOT / "docs" if enough else results)
@@ -59,7 +59,7 @@ def document(name: str, result: Result, docs: Path) -> None:
 
 
 def between_markers(text: str, name: str, inside: str) -> str:
-    """The text with everything between the markers of a name replaced; markers that are missing come at the end."""
+    """The text with everything between the markers of a name replaced; missing markers are added at the end."""
     begin, end = f"<!-- {name}: begin, written by `python -m bench.report` -->", f"<!-- {name}: end -->"
     if begin not in text:
         text += f"\n{begin}\n{end}\n"
@@ -90,7 +90,7 @@ def _parts_picture(title: str, result: Result, names: Collection[str]) -> str:
 
 
 def streams_picture(result: Result) -> str:
-    """How soon each exchange's price is in the last worker's answer, in nearly all cases."""
+    """How soon each exchange's price is in the last worker's answer, in nearly all cases, as a picture."""
     titles = {"embedded": "one replica, embedded store", "redis": "three replicas over Redis"}
     shown = {
         titles[part["name"]]: [
@@ -108,7 +108,7 @@ def _costs(rows: Iterable[Result]) -> list[Bar]:
 
 
 def growth_picture(result: Result) -> str:
-    """A panel for each picture that an axis asks for: a title, and which measures are its lines."""
+    """A panel for each picture of an axis, which has a title and the measures that are its lines."""
     charts = [
         (
             f"{words}, by {axis['name']}",
@@ -142,7 +142,7 @@ def fleet_picture(result: Result) -> str:
     return panels("A fleet in virtual time", f"seed {result['seed']}", charts)
 
 
-# How each result is shown: as tables, and as a picture where that tells more.
+# How each result is shown: as tables, and as a picture where that is more helpful.
 SHOWN: dict[str, tuple[Callable[[Result], str], Callable[[Result], str] | None]] = {
     "peers": (peers_tables, peers_picture),
     "growth": (growth_tables, growth_picture),

@@ -16,7 +16,7 @@ from tests.browser import chromium, visiting
 
 WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 1010}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 790}, "is_mobile": True, "color_scheme": "dark"}
-# More would be too much for who reads README on the way.
+# Larger files would be too slow for readers of README on a mobile network.
 MOST_BYTES = 150_000
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 async def take(words: argparse.Namespace) -> None:
-    """The page as it is, on a phone in the dark, and when no source has answered for too long."""
+    """Take the normal page, the page on a phone in dark mode, and the page when no source has answered for too long."""
     await asyncio.sleep(words.seconds)
     async with chromium() as browser:
         await shoot(browser, words.address, words.directory / "page.png", "fresh", **WIDE)
@@ -42,7 +42,7 @@ async def take(words: argparse.Namespace) -> None:
 
 
 async def shoot(browser: Browser, address: str, file: Path, state: str, **context: Any) -> None:
-    """One picture, taken when the pair is in this state and its sources are shown."""
+    """Take one picture, when the pair is in this state and its sources are shown."""
     async with visiting(browser, address, **context) as visit:
         await visit.until("() => document.querySelectorAll('tbody tr').length > 1")
         if state == "fresh":

@@ -21,15 +21,15 @@ from fastprice.market import source_urls
 # An exchange answers in about this time.
 EXCHANGE_SECONDS = 0.1
 ETH = ("eth-usdt",)
-# What our own look at Redis adds to its counts.
+# The commands with which we look at Redis ourselves.
 OWN_COMMANDS = ("cmdstat_info", "cmdstat_ping")
 SERVED = "fastprice_http_requests_total{"
-# The same in the files of single workers.
+# The same metric in the files of single workers.
 SERVED_KEY = '"fastprice_http_requests_total"'
 
 
 def settings(port: int, market: str, directory: Path, **more: str) -> dict[str, str]:
-    """The environment of a service on a simulated exchange, keeping everything in `directory`."""
+    """The environment of a service on a simulated exchange, which keeps everything in `directory`."""
     return {"HOST": "127.0.0.1", "PORT": str(port), "STORE_DIR": str(directory / "store")} | source_urls(market) | more
 
 
@@ -45,22 +45,22 @@ def running_market(directory: Path, pairs: Sequence[str] = ETH, latency: float =
 
 
 def market_calls(market: str) -> int:
-    """How many requests the exchange has had since its start."""
+    """How many requests the exchange has received since its start."""
     with urllib.request.urlopen(f"{market}/calls", timeout=10) as response:
         total: int = json.load(response)["total"]
         return total
 
 
 def fresh_prices(service: str) -> int:
-    """How many pairs have a price, and a fresh one."""
+    """How many pairs have a fresh price."""
     with urllib.request.urlopen(f"{service}/api/v1/prices", timeout=30) as response:
         return sum(not price["stale"] for price in json.load(response)["prices"])
 
 
 class Counter:
-    """How many answers a service of one worker has sent: its own count, exact at the moment it is asked.
+    """How many answers a service of one worker has sent: its own count, exact at the moment of the request.
 
-    Asks on a connection of its own, opened before the load, so that it never waits to be accepted.
+    It uses its own connection, opened before the load, so that it never waits to be accepted.
     """
 
     def __init__(self, service: str) -> None:
@@ -74,7 +74,7 @@ class Counter:
 
 
 def served_by_each(workers: Sequence[int]) -> list[float]:
-    """How many answers each worker has counted and saved, in any order; that is up to a second behind."""
+    """How many answers each worker has counted and saved, in any order; the counts are up to a second old."""
     return [
         sum(number for key, number, *_ in MmapedDict.read_all_values_from_file(str(file)) if SERVED_KEY in key)
         for file in sorted(metrics_directory(workers[0]).glob("counter_*.db"))
@@ -82,20 +82,20 @@ def served_by_each(workers: Sequence[int]) -> list[float]:
 
 
 def metrics_directory(worker: int) -> Path:
-    """Every worker keeps its directory of metrics open."""
+    """The directory of metrics, which every worker keeps open."""
     targets = (Path(os.readlink(link)) for link in (PROC / str(worker) / "fd").iterdir())
     return next(target for target in targets if target.name.startswith("fastprice-metrics-"))
 
 
 def redis_operations(redis: Redis) -> int:
-    """How many commands others have sent to a Redis since its start."""
+    """How many commands other clients have sent to a Redis since its start."""
     commands: dict[str, Any] = redis.info("commandstats")
     return sum(int(numbers["calls"]) for name, numbers in commands.items() if name not in OWN_COMMANDS)
 
 
 @contextmanager
 def running_redis(directory: Path) -> Iterator[tuple[str, Redis]]:
-    """A redis-server that keeps nothing; yields its URL and a client of it."""
+    """A redis-server without persistence; yields its URL and a client of it."""
     port = free_port()
     words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     with running(words, GENERATOR_CORE, directory), Redis(port=port) as client:

@@ -1,4 +1,4 @@
-"""Which process has which connection, read from /proc."""
+"""Which process has which connection, according to /proc."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def clients_of(port: int, pids: Iterable[int]) -> list[int]:
 
 
 def waiting_bytes(port: int) -> int:
-    """What has been sent at a port, or to it, and was not yet read."""
+    """How many bytes were sent from or to a port and are not yet read."""
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(
         int(queue, 16)

@@ -1,4 +1,4 @@
-"""Plain pictures of results: horizontal bars, and lines over a scale of powers; nothing but text is written."""
+"""Plain SVG pictures of results: horizontal bars, and lines over a logarithmic scale."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ STYLE = """<style>
 </style>"""
 WIDTH, LABEL_WIDTH, BAR, GAP = 860, 290, 20, 10
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 400, 210, 50
-# A label, a length, the words behind the bar, and whether it is one of ours.
+# A label, a length, the text after the bar, and whether the bar is one of ours.
 Bar = tuple[str, float, str, bool]
 
 
@@ -22,7 +22,7 @@ def bars(title: str, note: str, rows: Sequence[Bar]) -> str:
 
 
 def groups(title: str, note: str, rows_by_heading: Mapping[str, Sequence[Bar]]) -> str:
-    """Bars of one scale under headings; an empty heading takes no room."""
+    """Bars of one scale under headings; an empty heading takes no space."""
     lengths = [length for rows in rows_by_heading.values() for _, length, _, _ in rows]
     scale = (WIDTH - LABEL_WIDTH - 130) / (max(lengths, default=0) or 1)
     parts = [_text(20, 28, title, "title"), _text(20, 48, note, "note")]
@@ -42,7 +42,7 @@ def groups(title: str, note: str, rows_by_heading: Mapping[str, Sequence[Bar]]) 
 
 
 def panels(title: str, note: str, charts: Sequence[tuple[str, Mapping[str, Sequence[tuple[float, float]]]]]) -> str:
-    """Line charts two by two, each a title and its lines by name; x on a scale of powers, y from 0."""
+    """Line charts in two columns, each a title and its lines by name; x on a logarithmic scale, y from 0."""
     parts = [_text(20, 28, title, "title"), _text(20, 48, note, "note")]
     for number, (words, lines) in enumerate(charts):
         left, top = 20 + number % 2 * (PANEL_WIDTH + 30), 70 + number // 2 * (PANEL_HEIGHT + 50)

@@ -1,17 +1,17 @@
-"""Results as tables of Markdown, aligned, so that the terminal and the documentation show the same."""
+"""Results as aligned Markdown tables, so that the terminal and the documentation show the same."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Result = Mapping[str, Any]
 MEASURES = {"cpu_us": "CPU time per request", "p99_ms": "99th percentile of latency"}
-# So many letters of what was seen: it may be a whole answer.
+# How many characters of what was seen are shown: it may be a whole answer.
 SEEN = 80
 TARGETS_HEAD = ("ours / theirs, side by side", "of", "ratio", "target", "")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """The first column to the left, all others to the right."""
+    """A table with the first column aligned to the left, all others to the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -52,7 +52,7 @@ def _peer(row: Mapping[str, Any], floor: float | None) -> list[str]:
 
 
 def connections_tables(result: Result, beside: str = "nginx") -> str:
-    """One table for each part, in the order in which its servers are named, and one of all targets."""
+    """One table for each part, with its servers in their order, and one of all targets."""
     parts, targets = [_machine(result), f"Medians of {result['rounds']} rounds of {result['seconds']:g} s."], []
     for part in result["parts"]:
         skipped = [f"Skipped: {label} (no {', '.join(names)} here)." for label, names in part["skipped"].items()]
@@ -64,7 +64,7 @@ def connections_tables(result: Result, beside: str = "nginx") -> str:
 
 
 def _part(part: Mapping[str, Any], beside: str) -> str:
-    """Costs have their range next to them, and how many times those of `beside` they are, if it was measured too."""
+    """Costs are shown with their range, and with their ratio to those of `beside`, if it was measured too."""
     measures = dict(part["measures"])
     theirs = next((row["cpu_us"] for row in part["rows"] if row["name"] == beside and "cpu_us" in measures), None)
     head, rows = ["", *measures.values()], []
@@ -91,7 +91,7 @@ def _labels(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 def _targets(
     targets: Iterable[Mapping[str, Any]], labels: Mapping[str, str], measures: Mapping[str, str]
 ) -> list[tuple[str, ...]]:
-    """A row for each target; one of ours alone is a figure and no ratio."""
+    """A row for each target; a target without a peer is a figure and not a ratio."""
     return [
         (
             " / ".join(labels[name] for name in (row["ours"], row["theirs"]) if name),
@@ -105,7 +105,7 @@ def _targets(
 
 
 def growth_tables(result: Result) -> str:
-    """One table for each thing that grew; a column for each measure."""
+    """One table for each axis of growth; a column for each measure."""
     parts = [_machine(result), f"Medians of {result['rounds']} rounds of {result['seconds']:g} s.", *result["notes"]]
     for axis in result["axes"]:
         head = [axis["name"], *axis["measures"].values()]
@@ -130,7 +130,7 @@ def load_table(result: Result) -> str:
 
 
 def failures_tables(result: Result) -> str:
-    """One table for each failure; beside a figure what it may be, where that is promised."""
+    """One table for each failure; a figure is shown with its limit, if one is promised."""
     parts = [_machine(result), *result["notes"]]
     for measured in result["measured"]:
         parts += [measured["about"], _figures(measured["rows"])]
@@ -142,7 +142,7 @@ def _figures(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def streams_tables(result: Result) -> str:
-    """Latencies with one row for each exchange, and figures with what they may be."""
+    """Latencies with one row for each exchange, and figures with their limits."""
     parts = [_machine(result), *result["notes"]]
     for part in result["parts"]:
         parts += [part["about"], _latencies(part["exchanges"]) if "exchanges" in part else _figures(part["rows"])]

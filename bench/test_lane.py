@@ -29,7 +29,7 @@ def lane() -> Lane:
 
 @pytest.fixture
 def ask(lane: Lane) -> Iterator[Callable[[bytes], None]]:
-    """Asks on a connection that takes everything: a datagram socket whose peer lets the kernel drop what comes."""
+    """Sends requests on a connection that accepts all data: a datagram socket whose peer lets the kernel drop it."""
     with socket.socket(type=socket.SOCK_DGRAM) as peer, socket.socket(type=socket.SOCK_DGRAM) as connection:
         peer.bind(("127.0.0.1", 0))
         connection.connect(peer.getsockname())
@@ -69,7 +69,7 @@ def test_lane_miss(benchmark: BenchmarkFixture, ask: Callable[[bytes], None], la
 
 
 def only(lane: Lane, kind: int) -> int:
-    """How many answers of this kind there were; none of another kind."""
+    """How many answers of this kind there were; checks that there were none of another kind."""
     (counts,) = lane.counts.values()
     assert sum(counts) == counts[kind]
     return counts[kind]

@@ -1,4 +1,4 @@
-"""Micro-benchmarks of every step on a price's way; `make bench` runs them."""
+"""Micro-benchmarks of every step of a price through the service; `make bench` runs them."""
 
 import asyncio
 import shutil
@@ -128,7 +128,7 @@ def test_asgi_price(benchmark: BenchmarkFixture, loop: asyncio.Runner, condition
 
 
 def round_trips(store: PriceStore) -> Callable[[], Coroutine[Any, Any, None]]:
-    """What a leader does in each interval: it writes a round under its claim, and reads it in its next turn."""
+    """A leader's store calls in each interval: it writes a round under its claim, and reads it in its next turn."""
     at = iter(range(CLOCK.wall_ms(), CLOCK.wall_ms() + 10**9))
 
     async def round_trip() -> None:

@@ -31,7 +31,7 @@ def event(latest: LatestPrice[Any]) -> Message:
 
 @pytest.fixture
 def descriptor() -> Iterator[int]:
-    """A datagram socket takes everything: its peer lets the kernel drop what comes."""
+    """A datagram socket, which accepts all data: its peer lets the kernel drop what arrives."""
     with socket.socket(type=socket.SOCK_DGRAM) as peer, socket.socket(type=socket.SOCK_DGRAM) as connection:
         peer.bind(("127.0.0.1", 0))
         connection.connect(peer.getsockname())

@@ -10,15 +10,15 @@ from bench.processes import GENERATOR_CORE, environment, pinned
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
 CONNECTIONS = 300
-# wrk calls slower answers timeouts; the default of 2 s is short for 10,000 connections on one core.
+# wrk counts slower answers as timeouts; its default of 2 s is short for 10,000 connections on one core.
 TIMEOUT_SECONDS = 10
-# After the end wrk may still wait for its connections.
+# How long wrk may still wait for its connections after the end.
 PATIENCE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run saw; `failed` are socket errors and timeouts, `not_2xx` answers of another status.
+    """The result of one run; `failed` are socket errors and timeouts, `not_2xx` answers of another status.
 
     `opened` is how many connections were opened, where the generator counts them.
     """
@@ -61,7 +61,7 @@ def start(
 
 
 def read(generator: "subprocess.Popen[str]", seconds: int) -> Load:
-    """Wait for the end of wrk, or of another generator that says the same, and take its measure."""
+    """Wait for the end of wrk, or of another generator with the same output, and read its result."""
     try:
         said, _ = generator.communicate(timeout=seconds + PATIENCE_SECONDS)
     finally:
@@ -70,7 +70,7 @@ def read(generator: "subprocess.Popen[str]", seconds: int) -> Load:
 
 
 def understood(said: str) -> Load:
-    """The measure in what a generator has said; RuntimeError where there is none."""
+    """Read the result from a generator's output; RuntimeError if there is none."""
     for line in said.splitlines():
         if line.startswith("measured "):
             return Load(**json.loads(line.removeprefix("measured ")))

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# reload.sh: let the nginx that runs take over docker/nginx, its settings and its certificates as they are now.
+# reload.sh: make the running nginx use the present docker/nginx, settings and certificates.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 nginx=$(docker compose -f docker-compose.scale.yml ps --quiet nginx)
 [ -n "$nginx" ] || { echo "no nginx runs; make scale starts one" >&2; exit 1; }
-# With the files that it was made of, of which there may be more than one.
+# With the compose files that the container was made from; there may be more than one.
 COMPOSE_FILE=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.project.config_files"}}' "$nginx")
 export COMPOSE_FILE COMPOSE_PATH_SEPARATOR=,
-# A container keeps the environment that it was made with, so what a new one would get is handed over.
+# A container keeps the environment of its creation, so the environment that a new one would get is passed on.
 given=$(docker compose run --rm --no-deps --no-TTY --entrypoint env nginx)
 settings=()
 while read -r line; do settings+=(--env "$line"); done <<<"$given"

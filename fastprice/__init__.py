@@ -13,9 +13,9 @@ The way of a price: exchange bytes -> Quote -> store (L2) -> Snapshot (its rende
 The layers, each importing only those before it:
 
     domain          what a price is
-    application     what we do with it and how we survive
-    infrastructure  one module per outside thing
-    interface       how HTTP sees us
+    application     what the service does with prices, and how it survives failures
+    infrastructure  one module per external system
+    interface       the service as seen over HTTP
     server          processes and sockets
 
 `bootstrap` wires them, `settings` reads the environment, `cli` is the command line, `market` a simulated exchange.

@@ -1,4 +1,4 @@
-"""Addresses of others: which ones are no exchange's, and through which proxy the rest is reached."""
+"""Which URLs are private, and so not those of an exchange, and through which proxy the others are reached."""
 
 import errno
 import ipaddress
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# Names that no public resolver knows: reserved for private networks, or what containers and clusters use.
+# Names that no public resolver knows: reserved for private networks, or used by containers and clusters.
 PRIVATE_DOMAINS = (".localhost", ".localdomain", ".local", ".internal", ".svc", ".lan", ".test", ".home.arpa")
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -19,7 +19,7 @@ LISTEN_ADVICE = {
 
 
 def is_private(url: str) -> bool:
-    """Whether a URL names this machine or its network, as far as its text tells: no name is looked up."""
+    """Whether a URL names this machine or its network, judged by its text alone: no name is resolved."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     if address := _ip(host):
         return not address.is_global
@@ -28,13 +28,13 @@ def is_private(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies by scheme of the URL to be asked, and the hosts that are asked without one, as in NO_PROXY."""
+    """The proxies by the scheme of the requested URL, and the hosts that need none, as in NO_PROXY."""
 
     by_scheme: Mapping[str, str]
     but_for: str
 
     def find(self, url: str) -> str | None:
-        """The proxy for a URL. None for private ones: an outer proxy would look for them in its own network."""
+        """The proxy for a URL; None for private ones, which an external proxy would look for in its own network."""
         parts = urlsplit(url)
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
         proxy = self.by_scheme.get(scheme)
@@ -46,12 +46,12 @@ class Proxies:
 
 
 def host_and_port(url: str) -> str:
-    """All of a proxy's URL that may be shown."""
+    """The part of a proxy's URL that may be shown."""
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _covers(word: str, host: str, port: int) -> bool:
-    """Whether a word of NO_PROXY means a host: `*`, a name and all below it, an address, a network; or with a port."""
+    """Whether a word of NO_PROXY covers a host: `*`, a name and its subdomains, an address, a network; or with port."""
     name, colon, digits = word.rpartition(":")
     if colon and digits.isdecimal() and (":" not in name or name.endswith("]")):
         if int(digits) != port:
@@ -70,7 +70,7 @@ def _ip(host: str) -> IpAddress | None:
         address = ipaddress.ip_address(host)
     except ValueError:
         try:
-            # Also what resolvers take besides: 127.1, 0x7f000001, 2130706433.
+            # Also the other forms that resolvers accept: 127.1, 0x7f000001, 2130706433.
             return ipaddress.ip_address(socket.inet_aton(host))
         except (OSError, ValueError):
             return None
@@ -78,12 +78,12 @@ def _ip(host: str) -> IpAddress | None:
 
 
 def listening_at(host: str, port: int) -> str:
-    """An address to listen at, as servers take it."""
+    """An address to listen on, in the form that servers accept."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def cannot_listen(host: str, port: int, name: str = "PORT") -> str | None:
-    """Why nobody can listen there, and what to do; found out before gunicorn would after five seconds.
+    """Why it is impossible to listen there, and what to do; gunicorn would find out only after five seconds.
 
     `name` is the variable that the port was read from.
     """

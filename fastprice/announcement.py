@@ -1,4 +1,4 @@
-"""What the log says first: what is served and where, and what nobody may overlook."""
+"""The first lines of the log: what is served and where, and what must not be overlooked."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ logger = logging.getLogger("fastprice")
 
 
 def announce(settings: Settings, addresses: list[str]) -> None:
-    """Say what is served, and what nobody may overlook: simulated prices, ways through proxies, mistyped variables."""
+    """Log what is served, and what must not be overlooked: simulated prices, proxies in use, mistyped variables."""
     over = f"{settings.workers} workers over {'Redis' if settings.redis_url else 'the embedded store'}"
     own = f" ({addresses.pop()} is for monitoring)" if settings.metrics_port else ""
     where, sources = ", ".join(addresses) + own, ", ".join(settings.sources)

@@ -54,18 +54,18 @@ from fastprice.server.descriptors import highest_of_clients
 from fastprice.server.lane import Lane
 from fastprice.settings import Settings
 
-# What runs beside the requests for as long as a worker lives.
+# What runs beside the requests until the worker ends.
 Loop = Callable[[], Coroutine[Any, Any, None]]
 logger = logging.getLogger("fastprice")
 
 USER_AGENT = f"fastprice/{__version__}"
 FLUSH_SECONDS = 1.0
-# After how many flushes the memory is looked at anew.
+# After how many flushes the memory is measured again.
 MEMORY_FLUSHES = 10
 # How long a thread that reads an exchange's whole market, 15 ms for a megabyte, may keep the event loop waiting each
-# time that there is something to do. Python's own 5 ms would be felt by every client.
+# time the loop has something to do. Every client would notice Python's default of 5 ms.
 SWITCH_SECONDS = 0.0005
-# How much of the descriptors that clients may have is for subscribers at most: those who poll need some too.
+# The share of the clients' file descriptors that subscribers may have at most: clients that poll need some too.
 SUBSCRIBERS_SHARE = 0.8
 # Room for the embedded store and the metrics of some dozens of workers.
 NEEDED_BYTES = 4 << 20
@@ -74,13 +74,13 @@ NEEDED_BYTES = 4 << 20
 def build(settings: Settings, memory: Path, slot: int = 0, service: str = "") -> Starlette:
     """One worker's whole service; what needs an event loop or a network is opened in the application's lifespan.
 
-    `memory` is the directory that the master found for all workers: if each looked for itself, they could find two.
-    `service` names the processes that write one log together; of these, the one in slot 0 tells how prices age.
+    `memory` is the directory that the master found for all workers: if each searched on its own, they could find two.
+    `service` names the processes that write one log together; of these, the one in slot 0 logs how prices age.
     """
     clock = SystemClock()
     metrics = _metrics(settings)
     events = tell_all([metrics, StateLog(tells_freshness=slot == 0)])
-    # The name says to an operator who looks at a claim which process it is; the rest makes it unlike any other.
+    # Host and process id tell an operator who looks at a claim which process holds it; the rest makes the name unique.
     holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
     session = opened_session(settings)
     store, redis_state = _store(settings, memory, holder, service, clock, events)
@@ -118,7 +118,7 @@ def _most_subscribers(settings: Settings) -> int:
 
 
 def _metrics(settings: Settings) -> Metrics:
-    """The metrics, with what is known before anything has happened."""
+    """The metrics, with the values that are known at the start."""
     metrics = Metrics(__version__)
     wanted = min(settings.min_sources, len(settings.sources))
     stores = ("redis", "embedded") if settings.redis_url else ("embedded",)
@@ -138,9 +138,9 @@ async def _lifespan(
     loops: Iterable[Loop],
     app: Starlette,
 ) -> AsyncIterator[Mapping[str, Any]]:
-    """From a worker's start to its end; the server finds the lane, the streams and the port of its own in its state.
+    """The lifespan of a worker; the server finds the lane, the streams and the port for metrics in its state.
 
-    Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings along.
+    Nothing in here waits for Redis or an exchange: a worker that cannot start would take its siblings down with it.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     async with session:
@@ -184,7 +184,7 @@ async def _scrape(
 
 
 def opened_session(settings: Settings) -> Session:
-    """The connections to exchanges, by way of the proxies that are set."""
+    """The connections to exchanges, through the proxies that are set."""
     return Session(USER_AGENT, settings.proxies.find)
 
 
@@ -196,19 +196,19 @@ async def ask_everyone(settings: Settings, pairs: Sequence[Pair]) -> dict[Pair, 
 
 
 def _sources(settings: Settings, session: Session, clock: Clock, events: Events) -> list[ExchangeSource]:
-    """The exchanges, bare: each at its own address, or where `<SOURCE>_URL` says."""
+    """The exchanges without streams: each at its own address, or at that of `<SOURCE>_URL`."""
     urls = {name: settings.source_urls.get(name, EXCHANGES[name].base_url) for name in settings.sources}
     common = settings.fetch_timeout, session, clock, events
     return [ExchangeSource(EXCHANGES[name], url, *common) for name, url in urls.items()]
 
 
 def _live_url(url: str) -> str:
-    """The same place by WebSocket."""
+    """The WebSocket URL of the same address."""
     return f"ws{url.removeprefix('http')}"
 
 
 def live_sources(settings: Settings, session: Session, clock: Clock, events: Events) -> list[PriceSource]:
-    """The exchanges, those that have one with their live feed; where that is switched off, bare."""
+    """The exchanges, each with its live feed if it has one and streams are not switched off."""
     sources: list[PriceSource] = []
     lag_ms = settings.age_limits.fresh_ms + MAX_SKEW_MS
     for source in _sources(settings, session, clock, events):
@@ -227,9 +227,9 @@ def live_sources(settings: Settings, session: Session, clock: Clock, events: Eve
 def _store(
     settings: Settings, memory: Path, holder: str, service: str, clock: Clock, events: Events
 ) -> tuple[PriceStore, Callable[[], str]]:
-    """The embedded store, or Redis with the embedded store to fall back on; and how Redis is.
+    """The embedded store, or Redis with the embedded store to fall back on; and a function that returns Redis's state.
 
-    The embedded store is where the workers of this machine meet: one place per user and per way of making prices.
+    The workers of this machine share the embedded store: there is one per user and per way of making prices.
     """
     way, place = _way_of_prices(settings), Path(settings.store_dir or memory / f"fastprice-{os.getuid()}")
     path = place / f"{settings.cache_prefix}-{way}" / "store.db"
@@ -244,10 +244,10 @@ def _store(
 
 
 def _way_of_prices(settings: Settings) -> str:
-    """Stands for everything that decides which prices are served.
+    """A hash of everything that decides which prices are served.
 
-    Two services that differ in it, as a demo and the real thing do, must never share a price; and a leader stores the
-    pairs that it knows in place of all that was stored before.
+    Two services that differ in it, such as a demo and a real one, must never share a price; and a leader replaces
+    everything that was stored before with the pairs that it knows.
     """
     pairs = sorted(pair.slug for pair in settings.pairs)
     belief = [settings.max_deviation, settings.price_mode, settings.cross_check_deviation]
@@ -257,7 +257,7 @@ def _way_of_prices(settings: Settings) -> str:
 
 
 def memory_directory() -> Path:
-    """A directory with room, in memory where there is one; OSError says why nothing can be written anywhere."""
+    """A directory with room, in memory if there is one; raises OSError with the reason if none can be written to."""
     shm = Path("/dev/shm")
     try:
         return _with_room(shm)
@@ -275,9 +275,9 @@ def _with_room(directory: Path) -> Path:
 
 
 def tell_all(observers: list[Events]) -> Events:
-    """Tells every observer of every event; one that raises never surfaces in the work that it observes.
+    """Calls every observer with every event; an observer's exception never reaches the work that it observes.
 
-    The first failure of an observer over a kind of event is logged, and no other: events come many times a second.
+    Only an observer's first failure with each kind of event is logged: events come many times a second.
     """
     failed: set[tuple[Events, type[Event]]] = set()
 

@@ -1,4 +1,4 @@
-"""Every setting as a person sees it: what it is now, and where that came from; and names that are nearly settings."""
+"""Every setting for a person to read, with its value and where that came from; and names that are nearly settings."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ NAMES = (*DEFAULTS, "MARKET_URL", *URLS, *STREAM_URLS, *PROXIES)
 def rows(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Name, value and origin of every setting; what may be a secret is masked."""
     for name in NAMES:
-        # As other programs do it, a proxy in lower case goes first.
+        # As in other programs, a proxy variable in lower case takes precedence.
         given = environ.get(name.lower(), "").strip() if name in PROXIES else ""
         given = given or environ.get(name, "").strip()
         yield name, masked(name, given or DEFAULTS.get(name, "")), "environment" if given else "default"
 
 
 def masked(name: str, text: str) -> str:
-    """A URL without what may be a password or a token: its scheme, host and port, and how much is left out."""
+    """A URL without what may be a password or a token: its scheme, host and port, and `***` for what is left out."""
     if not name.endswith(("_URL", "_PROXY")) or name == "NO_PROXY" or not text:
         return text
     parts = urlsplit(text if "://" in text else f"//{text}")
@@ -40,7 +40,7 @@ def masked(name: str, text: str) -> str:
 
 
 def nearly(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Variables that no setting has, and the setting whose name is so like theirs that it may be meant."""
+    """Variables that belong to no setting, each with the setting of a similar name that may be meant."""
     for name in sorted(environ):
         if name not in NAMES and (meant := get_close_matches(name, NAMES, 1, ALIKE)):
             yield name, meant[0]

@@ -16,24 +16,24 @@ from fastprice.infrastructure.clock import SystemClock
 from fastprice.interface.watch_table import Row, middle_of, plain_line, plain_middle, table
 from fastprice.settings import Settings
 
-# A person sees no more than that.
+# A person does not see faster changes.
 REDRAW_SECONDS = 0.1
 # How long a change is marked.
 MARKED_SECONDS = 1.0
-# How long `--once` waits for those who have not answered.
+# How long `--once` waits for sources that have not answered.
 ONCE_SECONDS = 5.0
 HIDE_CURSOR, SHOW_CURSOR, ERASE_LINE, ERASE_BELOW = "\x1b[?25l", "\x1b[?25h", "\x1b[2K", "\x1b[J"
 
 
 class Marks:
-    """`before` is what stood where a price has changed a moment ago."""
+    """`before` has the previous price of each place where the price changed a moment ago."""
 
     def __init__(self) -> None:
         self.before: dict[tuple[str, Pair], str] = {}
         self._seen: dict[tuple[str, Pair], tuple[str, float]] = {}
 
     def see(self, key: tuple[str, Pair], price: str, now: float) -> None:
-        """A price is shown now; a change is marked for a second."""
+        """Record that a price is shown now; a change is marked for a second."""
         seen, since = self._seen.get(key, (price, now))
         if price != seen or key not in self._seen:
             if price != seen:
@@ -44,7 +44,7 @@ class Marks:
 
 
 async def watch(settings: Settings, pairs: Sequence[Pair], once: bool) -> bool:
-    """Show prices until interrupted, or once; whether any source had one."""
+    """Show prices until interrupted, or once; return whether any source had one."""
     clock, stop = SystemClock(), asyncio.Event()
     async with opened_session(settings) as session:
         sources = live_sources(settings, session, clock, lambda event: None)
@@ -52,7 +52,7 @@ async def watch(settings: Settings, pairs: Sequence[Pair], once: bool) -> bool:
 
         def end() -> None:
             stop.set()
-            watching.news.set()  # Whoever waits for news has to wake up.
+            watching.news.set()  # Wakes the loop that waits for news.
 
         for name in signal.SIGINT, signal.SIGTERM:
             asyncio.get_running_loop().add_signal_handler(name, end)
@@ -65,7 +65,7 @@ async def watch(settings: Settings, pairs: Sequence[Pair], once: bool) -> bool:
             else:
                 await _print(watching, clock, stop)
         except BrokenPipeError:
-            # Who read us has gone; the interpreter's last flush would complain of it once more.
+            # The reader of our output has gone; the interpreter's last flush would complain about that once more.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         finally:
             running.cancel()
@@ -74,7 +74,7 @@ async def watch(settings: Settings, pairs: Sequence[Pair], once: bool) -> bool:
 
 
 async def _show_once(watching: Watching, clock: Clock, stop: asyncio.Event) -> None:
-    """One table, when every source has said something of every pair, or time is up."""
+    """Print the tables once, when every source has answered for every pair or time is up."""
     needed = len(watching.sources) * len(watching.pairs)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ONCE_SECONDS):
@@ -87,7 +87,7 @@ async def _show_once(watching: Watching, clock: Clock, stop: asyncio.Event) -> N
 
 
 async def _print(watching: Watching, clock: Clock, stop: asyncio.Event) -> None:
-    """A line for each change, and for each change of the median."""
+    """Print a line for each change, and for each change of the median."""
     shown: dict[tuple[str, Pair], Quote] = {}
     middles: dict[Pair, str] = {}
     while not stop.is_set():
@@ -107,7 +107,7 @@ async def _print(watching: Watching, clock: Clock, stop: asyncio.Event) -> None:
 
 
 async def _draw(watching: Watching, clock: Clock, stop: asyncio.Event) -> None:
-    """The tables, drawn again in the same place."""
+    """Draw the tables again and again in the same place."""
     height, marks = 0, Marks()
     sys.stdout.write(HIDE_CURSOR)
     try:
@@ -120,7 +120,7 @@ async def _draw(watching: Watching, clock: Clock, stop: asyncio.Event) -> None:
                 rows = _rows(watching, pair, marks.before)
                 marks.see((MEDIAN, pair), middle_of(rows, clock.wall_ms()).price, clock.monotonic())
                 lines += [*table(pair, rows, clock.wall_ms(), size.columns, marks.before.get((MEDIAN, pair), "")), ""]
-            # What does not fit on the screen could not be drawn over.
+            # Lines that do not fit on the screen could not be drawn over.
             if len(lines) >= size.lines:
                 lines = [*lines[: size.lines - 2], f"{len(lines) - size.lines + 2} more lines"]
             up = f"\x1b[{height}A" if height else ""

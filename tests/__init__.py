@@ -1,1 +1,1 @@
-"""Tests: `unit` with fakes at the ports and a clock that only the test moves, `integration` over real sockets."""
+"""Tests: `unit` uses fakes at the ports and a clock that only the test moves, `integration` uses real sockets."""

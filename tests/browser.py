@@ -1,4 +1,4 @@
-"""Debian's Chromium for tests: a page in it, and what it complained about, asked for and could not do."""
+"""Debian's Chromium for tests: opens a page and records its complaints, its requests and its accessibility problems."""
 
 import contextlib
 import os
@@ -14,14 +14,14 @@ from tests.service import PATIENCE
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "no Chromium is installed: `make chromium` installs it"
-# As root it refuses to start with a sandbox, and in a container there is little shared memory.
+# As root, Chromium refuses to start with a sandbox, and a container has little shared memory.
 OPTIONS = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 WATCH = "document.addEventListener('securitypolicyviolation', (event) => console.error('CSP', event.violatedDirective))"
 
 
 @dataclass
 class Visit:
-    """A page that somebody has opened; `complaints` are errors and warnings of its console and of its scripts."""
+    """An open page; `complaints` are the errors and warnings of its console and its scripts."""
 
     page: Page
     address: str
@@ -29,26 +29,26 @@ class Visit:
     asked: list[str] = field(default_factory=list)
 
     async def until(self, expression: str, *arguments: Any) -> None:
-        """Wait until this JavaScript is true."""
+        """Wait until this JavaScript expression is true."""
         await self.page.wait_for_function(expression, arg=list(arguments), timeout=PATIENCE * 1000)
 
     async def until_state(self, state: str, slug: str = "eth-usdt") -> None:
         await self.page.wait_for_selector(f'[data-pair="{slug}"][data-state="{state}"]', timeout=PATIENCE * 1000)
 
     async def until_link(self, state: str) -> None:
-        """How the page stands to the service: connecting, live, polling or lost."""
+        """Wait for a state of the page's link to the service: connecting, live, polling or lost."""
         await self.page.wait_for_selector(f'.link[data-link="{state}"]', timeout=PATIENCE * 1000)
 
     async def text(self, selector: str) -> str:
         return (await self.page.inner_text(selector)).strip()
 
     async def style(self, selector: str, name: str) -> str:
-        """A computed property of the first such element."""
+        """A computed property of the first element that matches."""
         script = "([selector, name]) => getComputedStyle(document.querySelector(selector))[name]"
         return str(await self.page.evaluate(script, [selector, name]))
 
     async def barriers(self) -> list[str]:
-        """What keeps people out, as axe sees it, but for what it calls minor or moderate."""
+        """The accessibility violations that axe reports, except those that it rates minor or moderate."""
         found = (await Axe().run(self.page)).response["violations"]
         return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("serious", "critical")]
 
@@ -69,7 +69,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @contextlib.asynccontextmanager
 async def visiting(browser: Browser, address: str, **context: Any) -> AsyncIterator[Visit]:
-    """Open a page in a new profile; `context` are playwright's words for width, language, colours and the like."""
+    """Open a page in a new profile; `context` are playwright's options for width, language, colours and so on."""
     profile = await browser.new_context(**context)
     try:
         page = await profile.new_page()

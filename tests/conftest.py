@@ -1,4 +1,4 @@
-"""Fixtures that every test may ask for: fakes, a real Redis, a simulated exchange; each cleans up after itself."""
+"""Fixtures for every test: fakes, a real Redis, a simulated exchange; each cleans up after itself."""
 
 import contextlib
 import shutil
@@ -16,7 +16,7 @@ from bench.processes import free_port as free_port
 from fastprice.market import Market
 from tests.fakes import FakeClock, RecordingEvents
 
-# For an hour of nothing else: `pytest tests/unit/test_bad_input.py --hypothesis-profile thorough`.
+# For an hour of these tests alone: `pytest tests/unit/test_bad_input.py --hypothesis-profile thorough`.
 settings.register_profile("thorough", max_examples=20_000, deadline=None)
 
 
@@ -46,7 +46,7 @@ async def market() -> AsyncIterator[Market]:
 
 @dataclass
 class RedisServer:
-    """A redis-server of our own on a free port; kill it, stop it and start it at will."""
+    """A redis-server on a free port, for this test alone; the test can kill, stop and start it at will."""
 
     directory: Path
     port: int
@@ -58,7 +58,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self, *options: str, file: Path | None = None) -> None:
-        """Start it with these options, or as a Sentinel with the file of one."""
+        """Start it with these options, or as a Sentinel with this configuration file."""
         program = shutil.which(self.program)
         assert program, "redis-server is missing: `make redis-server` installs it"
         kind = [str(file), "--sentinel"] if file else ["--save", "", "--appendonly", "no"]
@@ -82,7 +82,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when the process listens; it says itself why it does not, by ending."""
+    """Return when the process listens; fail if it ends before that."""
     while process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return

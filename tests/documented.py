@@ -1,4 +1,4 @@
-"""The exchanges' documented answers, what is in them, and where."""
+"""The exchanges' documented answers, the values in them, and the paths to these values."""
 
 import json
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ Path = tuple[str | int, ...]
 
 
 class Documented(NamedTuple):
-    """An answer about ETH/USDT in one form: path and query, body, and the path to each member that a quote is made of.
+    """An answer about ETH/USDT in one form: target, body, values, and the path to each member that a quote is made of.
 
-    `amounts` are the quote's price, bid, ask, volume, high, low and open; `paths` lead to them, () where there are none.
-    With `symbol_at` and `list_at` () the body names no symbol, and has no list of rows.
+    `amounts` are the quote's price, bid, ask, volume, high, low and open; `paths` lead to them, () for a missing one.
+    If `symbol_at` or `list_at` is (), the body names no symbol or has no list of rows.
     """
 
     target: str
@@ -42,7 +42,7 @@ class Documented(NamedTuple):
 
 
 def under(path: Path, *names: str) -> tuple[Path, ...]:
-    """Paths to members below a path; "" for one that there is not."""
+    """Paths to members below a path; "" stands for a missing member."""
     return tuple((*path, name) if name else () for name in names)
 
 
@@ -159,7 +159,7 @@ SINGLE = {
     ),
 }  # fmt: skip
 
-# About several pairs, of which the documented row is the first.
+# Answers about several pairs; the first row is the documented one.
 SEVERAL = {
     "binance": Documented(
         "/api/v3/ticker/24hr?symbols=%5B%22ETHUSDT%22,%22BTCUSDT%22%5D&symbolStatus=TRADING", f"[{BINANCE}]",
@@ -208,7 +208,7 @@ def answers(
     key: str, body: str | bytes, status: int = 200, headers: Mapping[str, str] | None = None,
     pairs: tuple[Pair, ...] = (ETH,),
 ) -> Mapping[Pair, Any]:  # fmt: skip
-    """What a reply says of each pair; raises what it says of the whole call."""
+    """What a reply says about each pair; raises the error if the reply refuses the whole call."""
     name, form = form_of(key)
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     return read_form(EXCHANGES[name], form, pairs, Reply(status, headers or {}, raw, NOW_MS))
@@ -232,14 +232,14 @@ def changed(said: Documented, *changes: tuple[Path, Any]) -> str:
 
 
 def without(said: Documented, path: Path) -> str:
-    """The documented body without the member at a path, and without those behind it in a list."""
+    """The documented body without the member at a path; in a list, the members after it are removed as well."""
     body = json.loads(said.body)
     last = path[-1]
     del container(body, path)[last if isinstance(last, str) else slice(last, None)]
     return json.dumps(body)
 
 
-# How each exchange names BTC/USDT beside ETH/USDT in a reply about many.
+# The name of each exchange for BTC/USDT in a reply that also has ETH/USDT.
 BTC_NAMES = {
     "binance": "BTCUSDT", "kraken": "XBTUSDT", "okx": "BTC-USDT", "bitget": "BTCUSDT", "gate": "BTC_USDT",
     "bybit": "BTCUSDT", "bitstamp": "BTC/USDT", "kucoin": "BTC-USDT", "htx": "btcusdt",
@@ -247,7 +247,7 @@ BTC_NAMES = {
 
 
 def with_rows(key: str, *texts: str) -> str:
-    """The documented body about many with other rows in place of its own: JSON, or for Kraken members of an object."""
+    """The documented body about many pairs with other rows: JSON texts, or for Kraken members of an object."""
     said, name = EVERY[key], key.split()[0]
     mark = "@rows@"
     if name == "kraken":
@@ -258,7 +258,7 @@ def with_rows(key: str, *texts: str) -> str:
 
 
 def row(key: str, symbol: str | None = None, **changes: Any) -> str:
-    """A row of a reply about many, as JSON; `price=...` and the like change its members."""
+    """A row of a reply about many pairs, as JSON; `price=...` and the like change its members."""
     said, name = EVERY[key], key.split()[0]
     body = json.loads(said.body)
     own = ("result", "ETHUSDT") if name == "kraken" else (*said.list_at, 0)

@@ -1,4 +1,4 @@
-"""What the exchanges' live feeds say by their documents, and what it means: about ETH/USDT, whatever pair they print."""
+"""Documented messages of the exchanges' live feeds, and their meaning; the pair in them is changed to ETH/USDT."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ Book = tuple[str | None, str | None]
 
 
 class Told(NamedTuple):
-    """A frame with one row: its symbol, and what it says of it, and what orders it."""
+    """A frame with one row: its channel and symbol, the values in it, and the key that orders it."""
 
     frame: str
     channel: str
@@ -23,7 +23,7 @@ class Told(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What a Reject says, with the class of its error in place of the error."""
+    """The fields of a Reject, with the class of its error in place of the error."""
 
     error: type[SourceError]
     topics: tuple[Topic, ...] = ()
@@ -90,7 +90,7 @@ ROWS = {
                    Day("105.08", "2300", "1792", "1800"), 1695702438018, 1695702438018),
 }  # fmt: skip
 
-# What subscribes to ETH/USDT and BTC/USDT, as the first requests of a connection at 2021-01-25 02:36:40 UTC.
+# The requests that subscribe to ETH/USDT and BTC/USDT, sent first on a connection at 2021-01-25 02:36:40 UTC.
 SUBSCRIBES = {
     "binance": ['{"method":"SUBSCRIBE","params":["ethusdt@ticker","btcusdt@ticker"],"id":1}'],
     "okx": [
@@ -139,7 +139,7 @@ KUCOIN_ERROR = '{"id":"1","type":"error","code":%d,"data":"%s"}'
 COINBASE_ERROR = '{"type":"error","message":"Failed to subscribe","reason":"%s"}'
 BYBIT_TOPICS = Topic("tickers", "XUSDT"), Topic("orderbook.1", "XUSDT")
 
-# What else is said, and what it means.
+# All other messages, and their meaning.
 ANSWERS: list[tuple[str, str, Meaning]] = [
     ("binance", '{"result":null,"id":1}', [Ack((), "1")]),
     ("binance", '{"error":{"code":2,"msg":"Invalid request: invalid stream"},"id":1}', [Refused(SourceRefused, (), "1")]),

@@ -1,4 +1,4 @@
-"""Tiny stand-ins at the ports: each keeps what it was told and does what the test set, and none of them waits."""
+"""Small fakes at the ports: each records its calls and does what the test set, and none of them waits."""
 
 import asyncio
 import heapq
@@ -18,7 +18,7 @@ START_MS = 1_753_300_000_000
 
 
 def a_quote(price: str = "3120.45", at_ms: int = START_MS, source: str = "binance", **other: Any) -> Quote:
-    """A valid quote; whatever the test does not care about is filled in."""
+    """A valid quote; fields that the test does not set get defaults."""
     fields: dict[str, Any] = {
         "pair": ETH, "bid": None, "ask": None, "volume_24h": None, "high_24h": None, "low_24h": None, "open_24h": None,
         "source_time_ms": None,
@@ -43,7 +43,7 @@ class FakeClock:
         return self.now
 
     def step_wall(self, seconds: float) -> None:
-        """Set the wall clock alone, as an operator or NTP does."""
+        """Set only the wall clock, as an operator or NTP does."""
         self.wall_offset_ms += round(seconds * 1000)
 
     async def sleep(self, seconds: float) -> None:
@@ -63,7 +63,7 @@ class FakeClock:
             due, _, waker = heapq.heappop(self._sleepers)
             if waker.done():
                 continue
-            self.now = max(self.now, due)  # It is past due where a test set the time ahead.
+            self.now = max(self.now, due)  # The clock is already later if a test set it ahead.
             waker.set_result(None)
             await settle()
         self.now = end
@@ -71,7 +71,7 @@ class FakeClock:
 
 
 class SlowClock(FakeClock):
-    """A reading of the wall clock is followed by a pause of `tick` seconds, as when the process is stopped just then."""
+    """After each reading of the wall clock `tick` seconds pass, as if the process were stopped at that moment."""
 
     tick = 0.0
 
@@ -82,7 +82,7 @@ class SlowClock(FakeClock):
 
 
 async def settle() -> None:
-    """Let everything that can run without time passing run."""
+    """Run everything that can run while the clock stands still."""
     for _ in range(50):
         await asyncio.sleep(0)
 
@@ -104,9 +104,9 @@ AMPLE = Limit(1000.0, 1000.0)
 
 
 class FakeSource:
-    """A PriceSource of one call for all pairs; gives its `answers` one after the other, the last one for ever.
+    """A PriceSource of one call for all pairs; gives its `answers` one after the other, the last one forever.
 
-    An answer is a price for every pair, a SourceError of the whole call, or a dict that says what it is for each pair.
+    An answer is a price for every pair, a SourceError for the whole call, or a dict with an answer for each pair.
     With `gate` set, a call waits for it: `source.gate = asyncio.Event()`. `asked` keeps the pairs of every call.
     """
 
@@ -156,7 +156,7 @@ def kinds(events: Iterable[Event]) -> list[str]:
 
 
 class FakeStream:
-    """A PriceStream that says what the test lets it say; `asked` keeps what it was told to do."""
+    """A PriceStream that says what the test sets; `asked` records the calls that were made to it."""
 
     source_time = SourceTime.PRICE
 
@@ -172,7 +172,7 @@ class FakeStream:
         self.is_open, self._news, self.refuse = True, news, refused
 
     def say(self, price: str | None = None, pair: Pair = ETH, **other: Any) -> None:
-        """It reads a message now; `book`, `day`, `time_ms` and `read_at_ms` where the test cares."""
+        """The stream reads a message now; the test may set `book`, `day`, `time_ms` and `read_at_ms`."""
         fields = {"book": None, "day": None, "time_ms": None, "read_at_ms": self._clock.wall_ms()} | other
         self._said.append(Update(pair, price, **fields))
         self._news()

@@ -1,4 +1,4 @@
-"""Bytes that nobody should send: documented ones with something spoilt, and large ones that are slow to read."""
+"""Bytes that nobody should send: damaged versions of documented ones, and large ones that are slow to read."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# Every scalar of a JSON text, the names of members too.
+# Every scalar of a JSON text, and the names of members.
 SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null')
 TOKENS = [
     b"NaN", b"-Infinity", b"1e999", b"-1", b"0", b'"0"', b"1e-999", b"9" * 5_000, b'"' + b"9" * 5_000 + b'"', b"true", b"null",
@@ -19,7 +19,7 @@ TOKENS = [
 
 @st.composite
 def spoilt(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
-    """One of the bodies with some scalars replaced, and perhaps with other bytes somewhere, or its end missing."""
+    """One of the bodies with some scalars replaced; perhaps also with other bytes inserted, or without its end."""
     body = draw(st.sampled_from(bodies))
     for _ in range(draw(st.integers(0, 3))):
         found = [match.span() for match in SCALAR.finditer(body[:10_000])]
@@ -38,7 +38,7 @@ def filled(unit: bytes, size: int, begin: bytes = b"", end: bytes = b"") -> byte
 
 
 def large(size: int) -> Iterator[tuple[str, bytes]]:
-    """Bodies of that many bytes, each of another kind that takes long to read if anything does."""
+    """Bodies of this size, each of a kind that could take long to read."""
     for unit in b"9", b"[", b'{"a":', b"\xff", b" ", b"your ", b'"', b"\\":
         yield f"nothing but {unit!r}", filled(unit, size)
     for unit in b"1,", b"[],", b"{},", b'"",', b"[[1]],":

@@ -1,4 +1,4 @@
-"""What the tests of the simulated exchanges share: what each is asked for one pair, and a clock that they set."""
+"""What the tests of the simulated exchanges share: the request to each of them for one pair, and a settable clock."""
 
 NOW_MS = 1_753_300_000_123
 # The path and query that ask for ETH/USDT alone.
@@ -17,7 +17,7 @@ SINGLE = {
 
 
 class WallClock:
-    """Wall time in milliseconds that moves when told."""
+    """Wall time in milliseconds that only the test moves."""
 
     def __init__(self) -> None:
         self.ms = NOW_MS

@@ -1,4 +1,4 @@
-"""A client of the simulated exchanges' streams, which knows what to say to each and takes what comes."""
+"""A client of the simulated exchanges' streams, which speaks the dialect of each exchange."""
 
 import asyncio
 import itertools
@@ -17,9 +17,9 @@ PATHS = {
     "binance": "/ws", "okx": "/ws/v5/public", "coinbase": "/", "kraken": "/v2", "bybit": "/v5/public/spot",
     "kucoin": "/endpoint", "gate": "/ws/v4/", "bitstamp": "/", "bitget": "/v2/ws/public",
 }  # fmt: skip
-# These say something to every new connection.
+# These send a message on every new connection.
 GREETERS = {"kraken", "kucoin"}
-# How many messages a subscribe is answered with: an acknowledgement, and the present state.
+# Channels whose answer to a subscribe is two messages: an acknowledgement, and the present state.
 SNAPSHOTS = {
     ("okx", "tickers"), ("okx", "bbo-tbt"), ("coinbase", "ticker"), ("coinbase", "ticker_batch"),
     ("coinbase", "matches"), ("kraken", "ticker"), ("bybit", "tickers"), ("bybit", "orderbook.1"),
@@ -28,7 +28,7 @@ SNAPSHOTS = {
 
 
 def say_subscribe(name: str, channel: str, pairs: list[str] | None = None, undo: bool = False) -> Any:
-    """What subscribes to a channel of pairs like ETH/USDT, or ends that."""
+    """The message that subscribes to a channel of pairs like ETH/USDT, or unsubscribes from it."""
     names = [pair.split("/") for pair in pairs or ["ETH/USDT"]]
     dashed, joined, verb = ["-".join(two) for two in names], ["".join(two) for two in names], "un" * undo + "subscribe"
     match name:
@@ -66,14 +66,14 @@ class Talk:
         await self.socket.send_str(body if isinstance(body, str) else json.dumps(body))
 
     async def read(self, seconds: float = 5) -> Any:
-        """The next message; JSON numbers digit for digit."""
+        """The next message; JSON numbers keep every digit."""
         message = await self.socket.receive(seconds)
         assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
         return message.data if message.data == "pong" else json.loads(message.data, parse_float=Decimal)
 
 
 async def subscribe(talk: Talk, channel: str, pairs: list[str] | None = None) -> None:
-    """Until it is confirmed, and the present state has come where it does."""
+    """Subscribe, wait for the confirmation, and read the present state if the channel sends it."""
     await talk.send(say_subscribe(talk.name, channel, pairs))
     await talk.read()
     if (talk.name, channel) in SNAPSHOTS:
@@ -81,7 +81,7 @@ async def subscribe(talk: Talk, channel: str, pairs: list[str] | None = None) ->
 
 
 class Talks:
-    """Connections to a market; `now` is what its clock may be made to say."""
+    """Connections to a market; a test can set the market's clock through `now`."""
 
     def __init__(self, market: Market, session: aiohttp.ClientSession) -> None:
         self.market, self.session = market, session

@@ -69,7 +69,7 @@ class MemoryStore:
         return True
 
     def _holder(self, name: str = LEADER) -> str | None:
-        """A claim that ends later than one made now would is left from before the clock was set back."""
+        """A claim that lasts longer than a new one would was made before the clock was set back, and does not count."""
         holder, until_ms, lasts_ms = self.shelf.claims.get(name, ("", 0, 0))
         left_ms = until_ms - self._clock.wall_ms()
         return holder if 0 < left_ms <= lasts_ms + MAX_SKEW_MS else None

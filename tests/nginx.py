@@ -1,4 +1,4 @@
-"""docker/nginx as a real nginx for tests, between raw clients and scripted replicas with a name server of their own."""
+"""A real nginx with the configuration of docker/nginx for tests, with scripted replicas and a name server behind it."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.service import PATIENCE, polling
 SOURCE = Path(__file__).parents[1] / "docker" / "nginx"
 PRICE = "/api/v1/prices/eth-usdt"
 
-# Whom nginx waits for, and for how long: by default a refused client has 5 s to end what it sends.
+# Shorter timeouts than in production; by default a refused client has 5 s to finish sending.
 QUICKER = {
     "client_header_timeout 5s;": "client_header_timeout 1s;",
     "client_body_timeout 5s;": "client_body_timeout 5s; lingering_timeout 100ms;",
@@ -27,15 +27,15 @@ QUICKER = {
 
 
 def answer(status: str = "200 OK", cache_control: str = "public, max-age=4", body: str = "{}") -> bytes:
-    """A replica's message."""
+    """A replica's answer."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nCache-Control: {cache_control}\r\n"
     return f"{head}ETag: \"1\"\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
 @dataclass
 class Replica:
-    """Remembers every head that it is sent, and says the same to all, or what a function gives for each; `silent` is how
-    many it answers not at all."""
+    """Records every head that it gets, and sends the same answer to all, or one that a function gives; `silent` is the
+    number of next requests that it leaves unanswered."""
 
     host: str
     says: bytes | Callable[[], bytes] = field(default_factory=answer)
@@ -63,7 +63,7 @@ class Replica:
 
 
 class Names(asyncio.DatagramProtocol):
-    """A name server that gives every name these addresses, for ten minutes, as Docker's does."""
+    """A name server that answers every query with these addresses, valid for ten minutes, as Docker's does."""
 
     def __init__(self) -> None:
         self.addresses: list[str] = []
@@ -88,7 +88,7 @@ class Reply:
 
 @dataclass
 class Front:
-    """A running nginx; what it stands before is in `replicas`, by address."""
+    """A running nginx; `replicas` holds the replicas behind it, by address."""
 
     port: int
     status_port: int
@@ -107,7 +107,7 @@ class Front:
         return replica
 
     async def reload(self, **environ: str) -> tuple[int, str]:
-        """Take over what the source and these settings say: the exit code of that, and what it told."""
+        """Apply the source and these settings: the exit code of start.sh, and its output."""
         process = await asyncio.create_subprocess_exec(
             "sh", str(self.source / "start.sh"), "reload", env={**self.environ, **environ},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -116,7 +116,7 @@ class Front:
         return process.returncode or 0, told.decode()
 
     async def send(self, message: bytes, port: int = 0) -> bytes:
-        """All that comes back for these bytes until the connection is closed, or reset."""
+        """All bytes that come back for this message until the connection is closed or reset."""
         said = bytearray()
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
@@ -148,13 +148,13 @@ class Front:
 
 
 def readable(header: str, reply: Reply) -> bool:
-    """May a script of another origin read this header?"""
+    """Whether a script of another origin may read this header."""
     exposed = reply.headers.get("access-control-expose-headers", "").lower().split(", ")
     return reply.headers.get("access-control-allow-origin") == "*" and header in exposed
 
 
 def unchunked(reply: Reply) -> bytes:
-    """The body of an answer, which nginx sends in chunks where it does not know the length."""
+    """The body of an answer, which nginx sends in chunks if it does not know the length."""
     if reply.headers.get("transfer-encoding") != "chunked":
         return reply.body
     body, rest = b"", reply.body
@@ -164,18 +164,18 @@ def unchunked(reply: Reply) -> bytes:
 
 
 def _text(quicker: bool) -> str:
-    """The configuration as it is, but for its patience."""
+    """The configuration as it is, except for its timeouts."""
     text = (SOURCE / "nginx.conf").read_text()
     if quicker:
         for old, new in QUICKER.items():
             assert old in text
             text = text.replace(old, new)
-    return "user root;\n" + text if os.geteuid() == 0 else text  # It never is root in its container.
+    return "user root;\n" + text if os.geteuid() == 0 else text  # In its container nginx never runs as root.
 
 
 @contextlib.asynccontextmanager
 async def fronted(directory: Path, replicas: int = 1, *, quicker: bool = False, **environ: str) -> AsyncIterator[Front]:
-    """nginx as its container starts it, before so many replicas."""
+    """nginx as its container starts it, in front of this many replicas."""
     assert shutil.which("nginx", path=_path()), "nginx is missing: `make nginx` installs it"
     source = shutil.copytree(SOURCE, directory / "source")
     port, status_port, replica_port = free_port(), free_port(), free_port()

@@ -1,4 +1,4 @@
-"""Real groups of Redis servers on free ports, as production runs them: one that Sentinels watch, and a Cluster.
+"""Real groups of Redis servers on free ports, as production runs them: one with Sentinels, and a Cluster.
 
 Tests and drills start them; every server of a group can be killed, stopped, and started again.
 """
@@ -17,21 +17,21 @@ from redis.crc import key_slot
 
 from tests.conftest import RedisServer, free_port
 
-# After so long in silence a server counts as down: well above what a busy machine keeps one waiting.
+# After this long without an answer a server counts as down: well above the delays of a busy machine.
 DOWN_AFTER_MS = 1_000
 PATIENCE_SECONDS = 60.0
-# Sentinels take their time, a second or more for each step; these are the same steps, ten times as fast.
+# By default Sentinels take a second or more for each step; these are the same steps, ten times as fast.
 SENTINEL_PERIODS = {"info-period": 200, "ask-period": 100, "publish-period": 200, "election-timeout": 1_000}
-# After so long an attempt to hand over in order has ended.
+# After this long an attempt to hand over in order has ended.
 HAND_OVER_SECONDS = 6.0
-# The ports of a Cluster's own talk lie so far above those of its clients.
+# A Cluster node's port for the other nodes is this much higher than its port for clients.
 BUS = 10_000
-# A replica is of use at once: by default a primary waits five seconds for more replicas before the first is filled.
+# A replica is usable at once: by default a primary waits five seconds for more replicas before it fills the first.
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
 
 class Group:
-    """Some servers that know of each other; `url` names them all."""
+    """Servers that know each other; `url` names them all."""
 
     url: str
 
@@ -42,33 +42,33 @@ class Group:
         raise NotImplementedError
 
     def start_again(self, server: RedisServer) -> None:
-        """After its death: it follows the primary, if there is another one now."""
+        """Start a server again after it died: it follows the primary, if there is another one now."""
         raise NotImplementedError
 
     def hand_over(self, primary: RedisServer) -> None:
-        """What an operator does before maintenance: nothing fails, and another server leads."""
+        """Move the lead to another server in order, as an operator does before maintenance: nothing fails."""
         raise NotImplementedError
 
     def primary(self) -> RedisServer:
-        """The one that holds the prices now, once there is one."""
+        """The server that holds the prices now; waits until there is one."""
         wait_until(lambda: self.found() is not None, "there is no primary")
         primary = self.found()
         assert primary is not None
         return primary
 
     def found(self) -> RedisServer | None:
-        """The primary, if anybody knows one now."""
+        """The primary, if any server knows one now."""
         raise NotImplementedError
 
     def fail_over(self, how: Callable[[RedisServer], object] | None = None) -> RedisServer:
-        """Let something befall the primary, its death unless told otherwise; the new one, once it leads."""
+        """Make the primary fail, by default by killing it; returns the new one once it leads."""
         old = self.primary()
         (how or RedisServer.stop)(old)
         wait_until(lambda: self.found() not in (None, old), "no other server took over")
         return self.primary()
 
     def _handed_over(self, old: RedisServer, ask: Callable[[], str]) -> None:
-        """Ask for it until another server leads: soon after another election an attempt may end without the votes."""
+        """Ask for it until another server leads: soon after an election an attempt may end without enough votes."""
 
         def another_leads() -> bool:
             end = time.monotonic() + (HAND_OVER_SECONDS if ask().startswith("OK") else 0)
@@ -79,7 +79,7 @@ class Group:
         wait_until(another_leads, "no other server takes over in order")
 
     def listeners(self) -> int:
-        """How many subscriptions to the news of a service there are at servers that answer."""
+        """The number of subscriptions to updates of the service, over all servers that answer."""
         count = 0
         for server in self.servers:
             for channel in asked(server, "PUBSUB", "CHANNELS", "fastprice:*").split():
@@ -110,7 +110,7 @@ class SentinelGroup(Group):
         first, second = self.servers
         first.start(*self._options)
         self._start_as_replica(second, first)
-        # Sentinels let no server take over that was never filled.
+        # Sentinels do not promote a replica that was never filled.
         wait_until(lambda: "master_link_status:up" in asked(second, "INFO", "replication"), "the replica is not filled")
         for number, sentinel in enumerate(self.sentinels):
             self._start_sentinel(sentinel, number)
@@ -156,7 +156,7 @@ class SentinelGroup(Group):
 
 
 class ClusterGroup(Group):
-    """Three primaries with a replica each; the one that holds `key` is meant by the primary."""
+    """Three primaries with a replica each; "the primary" is the one that holds `key`."""
 
     def __init__(self, directory: Path, *options: str, key: str = "prices", program: str = "redis-server") -> None:
         self.key = key
@@ -174,7 +174,7 @@ class ClusterGroup(Group):
         wait_until(lambda: all(map(self._is_whole, self.servers)), "the Cluster is not whole")
 
     def start_again(self, server: RedisServer) -> None:
-        """What it knows of the others is in a file."""
+        """The server reads what it knows of the others from a file."""
         server.start("--cluster-config-file", f"nodes-{server.port}.conf", *self._options)
 
     def hand_over(self, primary: RedisServer) -> None:
@@ -184,13 +184,13 @@ class ClusterGroup(Group):
         self._handed_over(primary, partial(asked, server, "CLUSTER", "FAILOVER"))
 
     def found(self) -> RedisServer | None:
-        """Of those that think they hold the key, the one whose word is the newest."""
+        """Of the servers that claim to hold the key, the one whose claim is the newest."""
         epochs = {server.port: self._epoch(server) for server in self.servers}
         newest = max(self.servers, key=lambda server: epochs[server.port])
         return newest if epochs[newest.port] else None
 
     def _epoch(self, server: RedisServer) -> int:
-        """How new the server's word is that it holds the key; 0 where it says nothing of the kind."""
+        """The epoch of the server's claim that it holds the key; 0 if it does not claim it."""
         slot = key_slot(self.key.encode())
         for line in asked(server, "CLUSTER", "NODES").splitlines():
             _, _, flags, _, _, _, epoch, _, *ranges = line.split()
@@ -206,7 +206,7 @@ class ClusterGroup(Group):
 
 @contextlib.contextmanager
 def running_group(group: AnyGroup) -> Iterator[AnyGroup]:
-    """Start it, and stop it in the end."""
+    """Start the group, and stop it at the end."""
     try:
         group.start()
         yield group
@@ -227,7 +227,7 @@ def address(server: RedisServer) -> str:
 
 
 def asked(server: RedisServer, *words: object) -> str:
-    """What redis-cli prints; nothing where there is no answer in time."""
+    """What redis-cli prints; nothing if there is no answer in time."""
     program = ["redis-cli", "-p", str(server.port)]
     with contextlib.suppress(subprocess.TimeoutExpired):
         return subprocess.run([*program, *map(str, words)], capture_output=True, timeout=0.5, text=True).stdout
@@ -235,7 +235,7 @@ def asked(server: RedisServer, *words: object) -> str:
 
 
 def pause(server: RedisServer) -> None:
-    """It keeps its connections and answers nobody."""
+    """Stop the server's process: it keeps its connections but answers no one."""
     assert server.process is not None
     os.kill(server.process.pid, signal.SIGSTOP)
 

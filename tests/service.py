@@ -1,4 +1,4 @@
-"""`fastprice serve` as a real process tree for tests: on a free port, in its own directories, against a given market."""
+"""`fastprice serve` as a real process tree for tests: on a free port, in its own directories, with a given market."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from fastprice.market import Market, source_urls
 from tests.conftest import free_port
 
 PRICE = "/api/v1/prices/eth-usdt"
-# How long anything may take on the busiest machine before a test gives up: a limit, never a measure.
+# How long anything may take on the busiest machine before a test gives up: a limit, never a measurement.
 PATIENCE = 60.0
 
 
@@ -85,7 +85,7 @@ class Service:
         return [int(pid) for pid in path.read_text().split()]
 
     def metrics_directory(self) -> Path:
-        """Where the workers share their metrics: the master keeps it open."""
+        """The directory in which the workers share their metrics: the master keeps it open."""
         for file in Path(f"/proc/{self.process.pid}/fd").iterdir():
             if "fastprice-metrics-" in (name := os.readlink(file)):
                 return Path(name)
@@ -99,7 +99,7 @@ class Service:
         raise AssertionError(f"there are {self.workers()}; the log:\n" + "".join(self.log))
 
     async def until_all_serve(self, count: int) -> list[int]:
-        """The workers, once so many have started to serve: a process is there before that."""
+        """The workers, once this many have started to serve: a process exists before it serves."""
         def serving(answer: Answer) -> float:
             found = re.findall(r"^fastprice_workers\{.*\} (.*)$", answer.body.decode(), re.M)
             return sum(map(float, found))
@@ -108,14 +108,14 @@ class Service:
         return await self.until_workers(count)
 
     async def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Send SIGTERM; returns the exit code."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         return await asyncio.wait_for(self.process.wait(), PATIENCE)
 
 
 def polling() -> Any:
-    """Turns until the test's patience ends."""
+    """Yields until the test's patience ends."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         yield
@@ -125,12 +125,12 @@ def polling() -> Any:
 async def running(
     market: Market, directory: Path, inside: Sequence[str] = (), host: str = "127.0.0.1", **environ: Any
 ) -> AsyncIterator[Service]:
-    """Start the service with quick intervals and two workers, unless `environ` says otherwise; stop it in the end.
+    """Start the service with short intervals and two workers, unless `environ` says otherwise; stop it at the end.
 
-    Nobody is asked whether it agrees with the first source, so that tests can count who is asked.
+    Cross-checks are off, so that tests can count the calls to each source.
 
-    `inside` is a command that starts it in other namespaces, `host` where it listens there; its port is any free one
-    unless PORT is given.
+    `inside` is a command that starts it in other namespaces, `host` the address it listens on there; its port is any
+    free one unless PORT is given.
     """
     port = environ.get("PORT") or free_port()
     settings = {

@@ -68,7 +68,7 @@ TOY = replace(EXCHANGES["okx"], name="okx", stream=STREAM)
 
 
 class ToyServer:
-    """Speaks the toy's stream on a free port; `connections` are those that are open, `frames` what clients sent."""
+    """Serves the toy's stream on a free port; `connections` are the open ones, `frames` are all that clients sent."""
 
     def __init__(self) -> None:
         self.connections: list[web.WebSocketResponse] = []
@@ -91,12 +91,12 @@ class ToyServer:
         await self._runner.cleanup()
 
     async def say(self, symbol: str, price: str, order: int, **other: Any) -> None:
-        """Tell the newest connection's client a price."""
+        """Send a price on the newest connection."""
         message = {"channel": "ticker", "symbol": symbol, "price": price, "order": order} | other
         await self.connections[-1].send_json(message)
 
     def asked(self, op: str) -> list[str]:
-        """The topics of all requests of a kind, in their order."""
+        """The topics of all requests of this kind, in order."""
         return [topic for frame in self.frames if isinstance(frame, dict) and frame["op"] == op for topic in frame["topics"]]
 
     def reset(self) -> None:

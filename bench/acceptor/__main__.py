@@ -13,9 +13,9 @@ from bench.report import save
 from bench.tables import connections_tables
 
 PARTS: tuple[Part, ...] = (*come_and_go.PARTS, *bursts.PARTS, *signals.PARTS, *sharing.PARTS)
-# All of it takes about ten minutes then. What must never happen is counted in every round.
+# With these rounds the whole run takes about ten minutes. What must never happen is counted in every round.
 ENOUGH_ROUNDS = 3
-# A loss in one round of three is no median: of these the sum is told.
+# A median would hide a loss in one round of three: for these measures the sum is shown.
 SUMS = ("opened", *signals.COUNTED, "overflows", "errors")
 
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def summed(part: dict[str, Any]) -> dict[str, Any]:
-    """A part with the sums of all rounds, in its rows and its targets, in place of the medians of what is counted."""
+    """A part whose rows and targets have the sums of all rounds in place of the medians, for the measures in SUMS."""
     sums = {row["name"]: {name: sum(one[name] for one in row["each"]) for name in SUMS if name in row}
             for row in part["rows"]}  # fmt: skip
     for row in part["rows"]:

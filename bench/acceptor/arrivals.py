@@ -1,4 +1,4 @@
-"""Connections that come at a steady rate, whatever becomes of them."""
+"""New connections at a steady rate, regardless of what happens to them."""
 
 import json
 import subprocess
@@ -16,13 +16,13 @@ PATIENCE_SECONDS = 30
 
 
 class Arrivals:
-    """Connections that are coming."""
+    """A running stream of new connections."""
 
     def __init__(self, process: "subprocess.Popen[str]", seconds: int) -> None:
         self._process, self._seconds = process, seconds
 
     def all(self) -> Measure:
-        """What has become of them: waits for the end; RuntimeError where nothing was measured."""
+        """Wait for the end, and return what happened to the connections; RuntimeError if nothing was measured."""
         said, _ = self._process.communicate(timeout=self._seconds + PATIENCE_SECONDS)
         if not said.startswith("measured "):
             raise RuntimeError(f"no connections came: {said}")
@@ -32,7 +32,7 @@ class Arrivals:
 
 @contextmanager
 def arrivals(subject: Subject, per_second: int, seconds: int) -> Iterator[Arrivals]:
-    """Let so many come each second, each of which asks once and is closed by the service."""
+    """Open `per_second` connections each second; each sends one request and is closed by the service."""
     directory = subject.place.directory
     (directory / "request").write_bytes(client.request(PATH, "GET", "1.1", "Connection: close"))
     program = [compiled(SOURCE, directory), str(subject.place.port), str(directory / "request"), str(per_second)]

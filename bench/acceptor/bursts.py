@@ -1,4 +1,4 @@
-"""Ten thousand connections at once, and whether the kernel's queue of those that wait was ever full."""
+"""Ten thousand connections at once, and whether the kernel's queue of waiting connections was ever full."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ OVERFLOWS = ("ListenOverflows", "ListenDrops")
 
 
 def overflows() -> int:
-    """How many connections all listening sockets of this machine have had no room for."""
+    """How many connections found no room in the queues of all listening sockets of this machine."""
     names, values = [line.split() for line in NETSTAT.read_text().splitlines() if line.startswith("TcpExt:")]
     counts = dict(zip(names, values, strict=True))
     return max(int(counts[name]) for name in OVERFLOWS)
 
 
 def burst(subject: Subject, seconds: int) -> Measure:
-    """How long the connections are kept does not matter here: they end when all are answered."""
+    """Open all connections at once; `seconds` does not matter here: the connections end when all are answered."""
     settle(subject.server)
     client.run(subject, client.request(), WARM_UP_SECONDS, FEW)
     before = overflows()

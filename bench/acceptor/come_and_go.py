@@ -1,4 +1,4 @@
-"""Connections that come and go, in each of the ways in which a worker has them: nothing of them may stay behind."""
+"""Connections that come and go, in each of the ways in which a worker handles them: they must leave nothing behind."""
 
 import time
 from collections.abc import Callable
@@ -17,15 +17,15 @@ WORKERS, AT_ONCE, ENOUGH = 4, 100, 70_000
 SETTLE_SECONDS, PATIENCE_SECONDS = 2.0, 10.0
 MOST_MB = 4.0
 CLOSE = "Connection: close"
-# What is not plain takes the ordinary way, whatever it asks for.
+# A request that is not plain takes the ordinary way, whatever it requests.
 UNUSUAL = "Content-Length: 0"
 
 
 def coming(asked: bytes, each: int = 0) -> Callable[[Subject, int], Measure]:
-    """Let enough of them come, and as many again: what the first ones make a worker keep, it needs only once."""
+    """Open ENOUGH connections, and as many again: what a worker keeps after the first ones, it needs only once."""
 
     def enough(subject: Subject, seconds: int) -> Measure:
-        """In runs of so many seconds; p99 is that of the worst run."""
+        """Open them in runs of `seconds`; p99 is that of the worst run."""
         loads: list[Load] = []
         while sum(load.opened for load in loads) < ENOUGH:
             loads.append(client.run(subject, asked, seconds, AT_ONCE, each))
@@ -51,7 +51,7 @@ def coming(asked: bytes, each: int = 0) -> Callable[[Subject, int], Measure]:
 
 
 def _files(server: Running, before: int) -> int:
-    """How many are open when those of the last connections are closed, or after a while."""
+    """How many descriptors are open when those of the last connections are closed, or after a while."""
     until = time.monotonic() + PATIENCE_SECONDS
     while (count := server.open_files()) > before and time.monotonic() < until:
         time.sleep(0.1)

@@ -1,6 +1,6 @@
-"""The service, noting each connection that it accepts: a client cannot tell whether one that was reset was accepted.
+"""The service, counting each connection that it accepts: a client does not know whether a reset one was accepted.
 
-A worker that is killed could not say how many they were, so each is a byte in a file that all of them share.
+A killed worker cannot report its count, so each connection is one byte in a file that all workers share.
 """
 
 import os
@@ -16,7 +16,7 @@ SUFFIX = ".accepted"
 
 
 def accepted(place: Place) -> int:
-    """How many a service that runs there has accepted so far."""
+    """How many connections the service at `place` has accepted so far."""
     return (place.memory / f"store{SUFFIX}").stat().st_size
 
 

@@ -1,4 +1,4 @@
-"""The service without standing back: whichever worker is the first to come takes what is in the shared queue."""
+"""The service without sharing by load: whichever worker comes first takes the connections in the shared queue."""
 
 import math
 
@@ -8,7 +8,7 @@ from fastprice.server.siblings import Siblings
 
 
 class Strangers(Siblings):
-    """Workers that know nothing of each other."""
+    """Workers that do not know each other's load."""
 
     def fewest(self, slot: int, now: float) -> float:
         return math.inf

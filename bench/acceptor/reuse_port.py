@@ -13,7 +13,7 @@ from fastprice.server.worker import FastpriceWorker
 
 
 class ByItself(FastpriceWorker):
-    """A worker that listens at the port of its master, and at no other worker's socket."""
+    """A worker with its own listening socket on the port of its master."""
 
     sockets: Any
 
@@ -27,7 +27,7 @@ def _own(shared: Any) -> socket.socket:
     own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     own.bind(shared.getsockname())
     own.listen(BACKLOG)
-    with contextlib.suppress(OSError):  # Another worker has done it: the socket that all have would get a share too.
+    with contextlib.suppress(OSError):  # Another worker was first. The shared socket must not get a share.
         shared.shutdown(socket.SHUT_RD)
     return own
 

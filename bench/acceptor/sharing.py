@@ -1,4 +1,4 @@
-"""How the workers of a service come to share connections: three ways, how evenly, and what a stopped worker costs."""
+"""Three ways in which workers share connections: how evenly they do, and what a stopped worker costs."""
 
 import os
 import signal
@@ -19,9 +19,9 @@ from bench.service import served_by_each
 from bench.sockets import owners_of
 
 WORKERS, CONNECTIONS, BURST, AT_ONCE = 8, 1_000, 50, 100
-# After the last worker was forked, until it serves; and until each has saved its count.
+# Time from the fork of the last worker until it serves; also until each worker has saved its count.
 SETTLE_SECONDS = 2.0
-# Whoever has no answer by then gets none.
+# A client without an answer by then will get none.
 PATIENCE_SECONDS = 3
 CLOSE = client.request(PATH, "GET", "1.1", "Connection: close")
 
@@ -45,7 +45,7 @@ def shares(subject: Subject, seconds: int) -> Measure:
 
 @contextmanager
 def _kept(subject: Subject) -> Iterator[None]:
-    """Connections that come one after the other, ask once, and stay."""
+    """Connections that are opened one after the other, send one request, and stay."""
     with ExitStack() as stack:
         for _ in range(CONNECTIONS):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", subject.place.port)))
@@ -55,7 +55,7 @@ def _kept(subject: Subject) -> Iterator[None]:
 
 
 def _bursts(subject: Subject) -> int:
-    """Connections that come many at once, ask once and are closed, again and again."""
+    """Repeated bursts of connections that send one request each and are closed; returns the errors."""
     errors = 0
     for _ in range(CONNECTIONS // BURST):
         with client.crowd(subject, CLOSE, BURST, PATIENCE_SECONDS) as load:
@@ -64,7 +64,7 @@ def _bursts(subject: Subject) -> int:
 
 
 def _lost_to(subject: Subject, worker: int) -> int:
-    """How many of those that come while a worker is stopped get no answer."""
+    """How many of the connections that come while a worker is stopped get no answer."""
     os.kill(worker, signal.SIGSTOP)
     try:
         with client.crowd(subject, client.request(), CONNECTIONS, PATIENCE_SECONDS) as load:
@@ -79,7 +79,7 @@ def _counts(workers: Sequence[int]) -> list[float]:
 
 
 def _extremes(kind: str, each: Sequence[float]) -> Measure:
-    """The most and the least of a worker; the least counts as 1 at least, so that there is a ratio."""
+    """The most and the least of any worker, and their ratio, for which the least counts as at least 1."""
     most, least = max(each), min(each)
     return {f"{kind}_most": most, f"{kind}_least": least, f"{kind}_ratio": most / max(least, 1)}
 

@@ -1,4 +1,4 @@
-"""Workers that end while connections come all the time: what is accepted is answered, except by one that is killed."""
+"""Workers that stop while connections come all the time: each accepted one is answered, unless its worker is killed."""
 
 import os
 import signal
@@ -15,10 +15,10 @@ from bench.peers.targets import Target
 from bench.processes import Running
 
 WORKERS, PER_SECOND = 4, 5_000
-# From the first connection to the signal, and from one signal to the next or to the last connection.
+# Time from the first connection to the signal, and from one signal to the next or to the last connection.
 BEFORE_SECONDS, AFTER_SECONDS = 1.0, 3.0
 SETTLE_SECONDS, KILLS = 2.0, 3
-# What may become of a connection that is not answered.
+# What may happen to a connection that is not answered.
 REFUSED, RESET, ENDED, CUT, SILENT = UNANSWERED = ("refused", "reset", "ended", "cut", "silent")
 COUNTED = ("accepted", "answered", "lost", *UNANSWERED)
 
@@ -32,14 +32,14 @@ def reloaded(server: Running) -> None:
 
 
 def one_killed(server: Running) -> None:
-    """The oldest worker of the master."""
+    """Kill the oldest worker of the master."""
     os.kill(server.pids()[1], signal.SIGKILL)
 
 
 def under_arrivals(
     act: Callable[[Running], None], times: int, broken: tuple[str, ...]
 ) -> Callable[[Subject, int], Measure]:
-    """Do it so many times; `broken` is what then counts as an error, beside wrong answers."""
+    """Do `act` so many times; `broken` names what counts as an error, beside wrong answers."""
 
     def measure(subject: Subject, seconds: int) -> Measure:
         settle(subject.server)

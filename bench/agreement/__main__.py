@@ -18,9 +18,9 @@ from fastprice.settings import Settings
 
 MINUTES, REAL_MINUTES, SEED = 30.0, 10.0, "agreement"
 QUICK_PLAYS, QUICK_MINUTES, QUICK_LIE_SECONDS = 3, 4.0, 2.0
-# What a cross-check every ten rounds and the checks of surprises may cost.
+# The calls that a cross-check every ten rounds and the checks of surprising prices may cost.
 MOST_CALLS_PER_ROUND = 1.15
-# True moves are to be served within so many rounds, and the time of their calls.
+# True moves must be served within this many rounds, plus the time of their calls.
 ROUNDS_TO_FOLLOW = 2
 
 
@@ -29,7 +29,7 @@ def settings(mode: str, **more: str) -> Settings:
 
 
 def seen(play: Play, mode: str, seed: str, seconds: float, **more: str) -> Seen:
-    """Let one play run in virtual time; `more` are further settings."""
+    """Run one play in virtual time; `more` are further settings."""
 
     async def main() -> Seen:
         return await played(play, settings(mode, **more), seed, seconds, VirtualClock(Process("worker", 0), 0.0))
@@ -38,11 +38,11 @@ def seen(play: Play, mode: str, seed: str, seconds: float, **more: str) -> Seen:
 
 
 def findings(row: Seen, interval: float) -> list[str]:
-    """What is promised of such a play and was not kept."""
+    """The promises that a play has broken."""
     found = []
     if row["wrong"] > row["allowed"]:
         found.append(f"a wrong price was served for {row['wrong']:.1f} s, allowed are {row['allowed']:.1f} s")
-    # A liar that stays where the price was is found out as any other.
+    # A liar that keeps sending the old price is detected like any other.
     if row["late"] > (row["allowed"] if row["liars"] and row["allowed"] else ROUNDS_TO_FOLLOW * interval):
         found.append(f"a true move was served {row['late']:.1f} s late")
     if row["mode"] == "failover" and row["calls_per_round"] > MOST_CALLS_PER_ROUND:
@@ -67,7 +67,7 @@ def main(words: Sequence[str] | None = None) -> int:
     print(agreement_table(rows))
     stop_on_signal()
     real = judged(1.0, given.seed, QUICK_LIE_SECONDS) if given.quick else judged(REAL_MINUTES * 60, given.seed)
-    # A look may be taken on a busy machine, where answers come late.
+    # A quick check may run on a busy machine, where answers come late.
     failed += 0 if given.quick else sum(row["wrong"] > row["allowed"] for row in real)
     print(lies_table(real))
     result = {"seed": given.seed, "minutes": seconds / 60, "plays": rows, "real_minutes": REAL_MINUTES, "real": real}

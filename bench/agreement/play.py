@@ -1,4 +1,4 @@
-"""One play: sources, some of which lie, one worker that asks them, and an oracle that looks at what it serves."""
+"""One play: sources, some of which lie, one worker that calls them, and an oracle that judges what it serves."""
 
 import asyncio
 from collections import Counter
@@ -18,9 +18,9 @@ LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Which sources lie, by their number in order, what the whole market does, and for how long it is watched.
+    """Which sources lie, by their position in the order of sources, and what the whole market does.
 
-    `spells` is how many cross-check intervals a wrong price may be served at most in failover mode.
+    `spells` is for how many cross-check intervals a wrong price may be served in failover mode.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Play:
 class Seen(TypedDict):
     """What the oracle saw. Times in seconds; `wrong` is from the first moment with a wrong price to the last one.
 
-    `late` is how long after a true move the last price from before it was served.
+    `late` is how long after a true move a price from before the move was still served.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Alone:
 
 
 class Oracle:
-    """Looks at every price that is served, and knows what it should be."""
+    """Checks every price that is served against the true price."""
 
     def __init__(self, truth: Truth, play: Play, share: float) -> None:
         self._truth, self._play, self._share = truth, play, share
@@ -85,7 +85,7 @@ class Oracle:
         self.wrong = self.late = self.oldest = 0.0
 
     def look(self, snapshot: Snapshot | None, now: float, age: float) -> None:
-        """Judge what is served at a second of the play: a price is held against the truth at the time of its fetch."""
+        """Judge what is served at a second of the play: a price is compared with the truth at the time of its fetch."""
         if snapshot is None:
             return
         self.oldest = max(self.oldest, age)
@@ -99,7 +99,7 @@ class Oracle:
 
 
 async def played(play: Play, settings: Settings, seed: str, seconds: float, clock: Clock) -> Seen:
-    """Let a worker with these settings run through a play."""
+    """Run a worker with these settings through a play."""
     truth, store, told = Truth(f"{seed}/{play.name}", seconds, play.jumps), Alone(), list[Event]()
     asked = sources(settings.sources, play.lies, truth, clock, seed)
     made = engine(settings, asked, store, Snapshot, "worker", clock, told.append)
@@ -111,7 +111,7 @@ async def played(play: Play, settings: Settings, seed: str, seconds: float, cloc
         await asyncio.sleep(LOOK_SECONDS)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    rounds = 1 + seconds / settings.refresh_interval  # One begins with the play, and one at its end.
+    rounds = 1 + seconds / settings.refresh_interval  # One round at the start of the play, and one at its end.
     distrusted = Counter(event.source for event in told if isinstance(event, SourceDistrusted))
     distrusted.subtract(Counter(event.source for event in told if isinstance(event, SourceTrusted)))
     failover = settings.price_mode == "failover"

@@ -3,12 +3,12 @@
 from bench.agreement.play import Play
 from bench.agreement.truth import Lie, alternating, drifting, frozen, of_another_pair, off_by
 
-# When lies begin: in the middle of an interval between two checks.
+# When lies begin, in seconds: in the middle of an interval between two checks.
 LATER = 123.4
 
 
 def plays(later: float = LATER) -> list[Play]:
-    """What one or two of the sources may do, most of it from the second `later` on."""
+    """What one or two of the sources may do, in most plays from second `later` on."""
     kinds = [off_by(0.006, later), off_by(0.04, later), off_by(0.4, later), frozen(later), drifting(later),
              of_another_pair(later), alternating(later)]  # fmt: skip
     one = [Play(f"the first {lie.name}", {0: lie}) for lie in kinds]
@@ -28,7 +28,7 @@ def plays(later: float = LATER) -> list[Play]:
 
 
 def median_plays(later: float = LATER) -> list[Play]:
-    """The same, and as many liars as a median of nine bears."""
+    """The same plays, and one with as many liars as a median of nine sources tolerates."""
     return [*plays(later), _together("four of nine off by 4.0%, together", off_by(0.04, later), 4)]
 
 

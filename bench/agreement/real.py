@@ -1,4 +1,4 @@
-"""The same lies with real processes: a simulated exchange, a service of each mode, and an oracle that asks them all."""
+"""The same lies with real processes: a simulated exchange, a service of each mode, and an oracle that polls both."""
 
 import asyncio
 import sys
@@ -22,15 +22,15 @@ PAIR = "eth-usdt"
 LIE_SECONDS, LOOK_SECONDS = 30.0, 0.05
 # After a lie the liars are honest until they are trusted again, but no longer than this.
 MOST_HONEST_SECONDS = 90.0
-# Shorter than by default, so that liars are soon trusted again, and lie to a service that believes them.
+# Shorter than the default, so that liars are soon trusted again, and lie to a service that believes them.
 CHECK_SECONDS = 2.0
-# What clocks, the way of a price and the steps of the simulated walk may add to the share that counts as wrong.
+# What clocks, the delay of a price and the steps of the simulated walk may add to the share that counts as wrong.
 ALLOWANCE = 0.002
-# Truths are kept for as long as a price may be old.
+# True prices are kept for as long as a served price may be old.
 KEPT = round(20 / LOOK_SECONDS)
-# Drift is told faster than in virtual time, where a lie lasts half an hour.
+# The drift is faster than in virtual time, where a lie lasts half an hour.
 DRIFT_PER_SECOND = 0.0005
-# By what a lie multiplies the true price, so many seconds after its begin.
+# The factor by which each lie multiplies the true price, given the seconds since the lie began.
 LIES: dict[str, Callable[[float], float]] = {
     "off by 0.8 %": lambda seconds: 1.008,
     "off by 4 %": lambda seconds: 0.96,
@@ -42,7 +42,7 @@ LIES: dict[str, Callable[[float], float]] = {
 
 
 class Judged(TypedDict):
-    """What one service did while one lie was told; `wrong` is from the first wrong price to the last, in seconds."""
+    """What one service did during one lie; `wrong` is from the first wrong price to the last, in seconds."""
 
     mode: str
     lie: str
@@ -53,7 +53,7 @@ class Judged(TypedDict):
 
 @dataclass(slots=True)
 class Watched:
-    """One service under the oracle's eyes."""
+    """One service that the oracle watches."""
 
     mode: str
     url: str
@@ -68,7 +68,7 @@ class Watched:
         self.wrong_from, self.looks = None, 0
 
     def judge(self, price: dict[str, Any]) -> None:
-        """A price is right if it was the true one at some moment around its fetch."""
+        """Judge a price: it is right if it was the true one at some moment around its fetch."""
         self.looks += 1
         made, said = price["fetched_at_ms"], float(price["price"])
         near = [truth for at_ms, truth in self.truths if made - 1_500 <= at_ms <= made + 500]
@@ -82,7 +82,7 @@ class Watched:
 
 
 class Market:
-    """The simulated exchange as a person works it."""
+    """The simulated exchange, controlled over HTTP."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session, self._url = session, url
@@ -102,7 +102,7 @@ class Market:
 
 
 def judged(seconds: float, seed: str, lie_seconds: float = LIE_SECONDS) -> list[Judged]:
-    """Let sources lie for so long, one lie after the other, and judge a service of each mode."""
+    """Let sources lie for `seconds`, one lie after the other, and judge a service of each mode."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         market, services = stack.enter_context(running_market(directory)), list[Watched]()
@@ -152,7 +152,7 @@ async def _judge(
 
 
 async def _trusted_again(session: aiohttp.ClientSession, services: list[Watched], end: float) -> None:
-    """Wait until no service distrusts anybody, or until `end`."""
+    """Wait until no service distrusts any source, or until `end`."""
     for service in services:
         while time.monotonic() < end:
             async with session.get(f"{service.url}/sources") as response:

@@ -13,13 +13,13 @@ from fastprice.domain.quote import Pair, Quote, SourceTime
 PAIR, OTHER = Pair("ETH", "USDT"), Pair("BTC", "USDT")
 OPENING = {PAIR: 3120.45, OTHER: 65000.0}
 STEP_SECONDS = 0.1
-# The price moves by so much within a second, by its standard deviation: some 2 % an hour.
+# The standard deviation of the price's move within a second, which is some 2 % an hour.
 PER_SECOND = 0.0003
-# No two honest sources are further apart: each is off by half of it at most.
+# The largest share between two honest sources: each is off by half of it at most.
 APART = 0.0004
 LATENCY = 0.05, 0.15
 
-# A share that a liar puts on the true price at a second of the play, given its share at its last answer.
+# The share that a liar adds to the true price at a second of the play, given its share at its last answer.
 Bend = Callable[[float, float], float]
 
 
@@ -43,7 +43,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Lie:
-    """What one source does from a second on: `price` gives what it says, of the truth and the number of its answers."""
+    """What one source does from a second on; `price` computes what it says from the truth and its answer's number."""
 
     name: str
     since: float
@@ -78,7 +78,7 @@ def alternating(since: float) -> Lie:
 
 @dataclass(slots=True)
 class Source:
-    """A PriceSource that says the truth, give or take a little, until its lie begins."""
+    """A PriceSource that tells almost exactly the truth until its lie begins."""
 
     name: str
     truth: Truth
@@ -114,7 +114,7 @@ class Source:
 def sources(
     names: Sequence[str], lies: Mapping[int, Lie], truth: Truth, clock: Clock, seed: str
 ) -> list[Source]:
-    """One source for each name; `lies` says by number which of them lie."""
+    """One source for each name; `lies` says which of them lie, by their number."""
     began = clock.monotonic()
     return [
         Source(name, truth, clock, Random(f"{seed}/{name}"), began, lies.get(number))

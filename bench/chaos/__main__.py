@@ -18,7 +18,7 @@ from bench.chaos.ledger import Ledger
 from bench.chaos.troubles import Plan
 from bench.processes import missing, stop_on_signal
 
-# For how long there is trouble in one episode; the calm before and after it takes about half as long.
+# How long the troubles of one episode last; the calm before and after them takes about half as long.
 TROUBLE_SECONDS = 60.0
 CLIENTS = (honest, honest, honest, honest, honest, hostile)
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 async def episode(seed: int, seconds: float, ledger: Ledger) -> None:
-    """A world of its own: two services over one Redis, and one over the embedded store."""
+    """One episode with its own world: two services over one Redis, and one over the embedded store."""
     directory = Path(tempfile.mkdtemp(prefix="fastprice-chaos-"))
     shared = Group("redis", directory, seed, ledger, RedisServer())
     alone = Group("embedded", directory, seed, ledger)

@@ -1,4 +1,4 @@
-"""What must be true again when every trouble is over, and how a service leaves."""
+"""What must be true again when all troubles are over, and how a service stops."""
 
 import asyncio
 import re
@@ -11,35 +11,35 @@ from bench.chaos.fleet import PAIRS, WORKERS, Group, Service
 from bench.chaos.oracle import INTERVAL
 from bench.chaos.wire import PRICES, Ask, Line
 
-# Longer than a breaker stays open, a dead caller's claim lasts and stalled sources are asked last, all together.
+# Longer than three times added up: a breaker is open, a dead caller's claim lasts, stalled sources are called last.
 RECOVERY_SECONDS, PAUSE_SECONDS = 40.0, 0.2
-# So many connections that each worker has one, and so many intervals in which calls are counted.
+# Enough connections that each worker gets one; and the number of intervals in which calls are counted.
 CONNECTIONS, INTERVALS = 8, 4
 MORE_FILES, MORE_MB = 12, 64
 
 
 class Calm:
-    """What a group's workers hold before the troubles, to be compared with what they hold after."""
+    """Compares the descriptors and memory of a group's workers before and after the troubles."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
         self._files, self._memory = _most(group, open_files), _most(group, memory_mb)
 
     async def settle(self) -> None:
-        """Everything is fresh in every worker, and the exchange has one caller."""
+        """Wait until everything is fresh in every worker, and the exchange has one caller."""
         for service in self._group.services:
             await self._until(partial(self._missing, service), service.name, "not fresh again")
         await self._until(self._callers, self._group.name, "not one caller again")
 
     async def leave(self) -> None:
-        """What clients took is given back; then all leave, and have logged no defect."""
+        """Wait until descriptors and memory are released; then stop all services and check their logs for defects."""
         await self._until(self._kept, self._group.name, "descriptors or memory not given back")
         await asyncio.gather(*(service.stop() for service in self._group.services))
         for service in self._group.services:
             service.examine_log(undisturbed=self._group.undisturbed)
 
     async def _until(self, lacking: Callable[[], Awaitable[str]], place: str, kind: str) -> None:
-        """Wait until nothing is lacking any more."""
+        """Wait until `lacking` returns an empty string."""
         end = time.monotonic() + RECOVERY_SECONDS
         while lacks := await lacking():
             if time.monotonic() > end:
@@ -57,7 +57,7 @@ class Calm:
                 for answer in (*prices, readiness):
                     if answer.status != 200 or answer is not readiness and answer.json["stale"]:
                         return f"{answer.status} {answer.body.decode()}; {readiness.body.decode()}"
-                # Who leaves while Redis is still lost cannot say any more that it is back.
+                # A worker that stops while Redis is still lost can no longer log that it is back.
                 if self._group.redis and readiness.json["redis"] != "up":
                     return readiness.body.decode()
         except OSError as error:
@@ -78,7 +78,7 @@ class Calm:
 
 
 def _most(group: Group, measure: Callable[[Path], int]) -> int:
-    """The most that any worker has."""
+    """The highest value of any worker."""
     return max((measure(Path(f"/proc/{pid}")) for service in group.services for pid in service.workers), default=0)
 
 

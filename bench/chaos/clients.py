@@ -1,4 +1,4 @@
-"""Clients that ask all the time: well-behaved ones, whose every answer is judged, and those that only want to hurt."""
+"""Clients that send requests all the time: well-behaved ones, whose every answer is judged, and hostile ones."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from bench.chaos.wire import PRICES, Ask, Line, any_ask, wall_ms
 
 PAUSES = (0.0, 0.01, 0.03, 0.1)
 KEPT, MOST_PIPELINED, SHARE_PIPELINED = (1, 5, 200), 12, 0.15
-# What a greedy client asks for on each connection, and how many connections make a crowd.
+# Bytes of requests that a greedy client sends per connection, its most connections, and the connections of a crowd.
 GREEDY_BYTES, GREEDY, CROWD = 256 * 1024, 12, 600
 PLAIN = Ask(f"{PRICES}/{PAIRS[0]}").data
 HALF_HEADS = (b"", b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 20_000, PLAIN[:-1])
@@ -23,7 +23,7 @@ GARBAGE = (
 
 
 async def honest(group: Group, service: Service, rng: random.Random) -> None:
-    """Ask for ever, on connections that are kept for a while, one by one or several in one write."""
+    """Send requests forever, on connections that are kept for a while, one by one or several in one write."""
     etags: dict[str, str] = {}
     while True:
         asks: list[Ask] = []
@@ -40,7 +40,7 @@ async def honest(group: Group, service: Service, rng: random.Random) -> None:
                             etags[ask.pair] = answer.headers.get("etag", '"none"')
                     await asyncio.sleep(rng.choice(PAUSES))
         except OSError as error:
-            # The trouble that broke it may be noted a moment later.
+            # The trouble that broke the connection may be noted a moment later.
             await asyncio.sleep(0.2)
             excused = service.is_upset or group.ledger.busy or service.is_crowded and line is not None and line.is_kept
             if not excused:
@@ -48,7 +48,7 @@ async def honest(group: Group, service: Service, rng: random.Random) -> None:
 
 
 async def hostile(group: Group, service: Service, rng: random.Random) -> None:
-    """One bad manner after the other."""
+    """Misbehave in one way after the other."""
     while True:
         await asyncio.sleep(rng.uniform(0.1, 2))
         manner = rng.choices((_talks_garbage, _half_asks, _asks_for_too_much, _crowds), (6, 3, 2, 1))[0]
@@ -95,6 +95,6 @@ async def _line(service: Service, stack: contextlib.AsyncExitStack) -> Line:
 
 
 async def _stay(service: Service, rng: random.Random) -> None:
-    """For some seconds, or until the service is to leave: whoever holds on then would make it wait."""
+    """Stay for some seconds, or until the service is about to stop: a client that stays longer would delay the stop."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(service.leaving.wait(), rng.uniform(0.5, 5))

@@ -1,4 +1,4 @@
-"""An exchange that notes what it says, and which of its lies nobody could have seen through."""
+"""An exchange that records what it says, and which of its lies the service could not have detected."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -15,16 +15,16 @@ from fastprice.market.lies import OF_PAIRS
 from fastprice.market.tick import Tick
 
 LATENCY_SECONDS = 0.01
-# How old the stamps are that the fault `old` makes.
+# The age of the time stamps that the fault `old` sends.
 OLD_SECONDS = 3600.0
-# What some do not always, or never, say; whose stamp is of the reply or, an hour late at most, of a trade.
+# Sources that do not always send a volume; send no time; send the reply's time; or a trade's, up to an hour old.
 RARE_VOLUME, NO_TIME, OF_REPLY, OF_TRADE = ("kucoin",), ("kraken", "gate"), ("bybit", "htx"), ("coinbase",)
 UNSTAMPED = NO_TIME + OF_REPLY
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What stood beside a price that may be believed, when it was said, and whether it was a lie all the same."""
+    """What was sent with a price that may be believed, when it was sent, and whether it was a lie nevertheless."""
 
     bid: str | None
     ask: str | None
@@ -35,7 +35,7 @@ class Said:
 
 
 class NotingExchange(Market):
-    """Every source; `max_lag_ms` is how far off by its own stamp a price may be that is believed."""
+    """All sources; a price may be believed if its own time stamp is off by at most `max_lag_ms`."""
 
     def __init__(
         self, pairs: tuple[str, ...], seed: int, max_lag_ms: float, now_ms: Callable[[], int] = wall_ms
@@ -45,15 +45,15 @@ class NotingExchange(Market):
         self._said: defaultdict[tuple[str, str, str], list[Said]] = defaultdict(list)
 
     def said(self, source: str, symbol: str, price: str) -> list[Said]:
-        """Each time that a source said this price of a pair, and could be believed."""
+        """Each time that a source sent this price of a pair, and could be believed."""
         return self._said[source, symbol, price]
 
     def note(self, call: Call) -> None:
-        """Remember what is about to be said, if anybody may believe it."""
+        """Record what is about to be sent, if it may be believed."""
         for tick in call.ticks if call.form.price_key else ():
             spared = _is_spared(call, tick)
             said = Said(tick.bid, tick.ask, tick.volume, call.time_ms, call.time_ms)
-            # A stamp that is of the prices is of the last whole moment at which they are renewed.
+            # A time stamp of the prices is that of their last renewal.
             every_ms = 1 if call.exchange.name in OF_REPLY else call.form.every_ms
             self._note(call.exchange.name, tick, said, "" if spared else call.fault, call.switch, every_ms)
 
@@ -87,13 +87,13 @@ class NotingExchange(Market):
 
 
 def _is_spared(call: Call, tick: Tick) -> bool:
-    """Whether the truth is said of a pair all the same."""
+    """Whether the true price of a pair is sent in spite of the fault."""
     if call.fault == "bad_utf8":
-        return not call.alone  # A letter that cannot be read spoils no other row of many.
+        return not call.alone  # Invalid UTF-8 damages no other row of a batch.
     if call.fault == "unknown_symbol":
-        # Whatever it does not know, Bitstamp answers with all that it has.
+        # Bitstamp answers a request for an unknown pair with all its pairs.
         return call.exchange.name == "bitstamp" and call.form.names_symbol
-    # A lie is of those pairs alone that it concerns; any other fault is of the whole reply.
+    # A lie affects only the pairs that it concerns; any other fault affects the whole reply.
     return call.fault in OF_PAIRS and not call.switch.concerns(tick.pair)
 
 

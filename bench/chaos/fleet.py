@@ -26,11 +26,11 @@ from bench.service import settings
 
 PAIRS = ("eth-usdt", "btc-usdt", "shib-usdt")
 WORKERS, GRACEFUL_TIMEOUT = 2, 10
-# What a busy machine may add to a start or a stop.
+# How much longer a start or a stop may take on a busy machine.
 MARGIN_SECONDS, START_SECONDS = 10.0, 40.0
-# Fewer descriptors than one of our hostile clients opens connections.
+# Fewer descriptors than the connections that one of our hostile clients opens.
 OPEN_FILES = 256
-# Streams have a chaos and a ledger of their own, in bench.streamfaults.
+# Streams have their own chaos tests, in bench.streamfaults.
 SETTINGS = {
     "STREAMS": "0",
     "WORKERS": str(WORKERS), "PAIRS": ",".join(PAIRS), "REFRESH_INTERVAL": f"{INTERVAL}", "CACHE_TTL": f"{CACHE_TTL}",
@@ -74,11 +74,11 @@ class Service(Standing):
 
     @property
     def _is_barred(self) -> bool:
-        """Whether a start is refused, and rightly so, over something that is no directory."""
+        """Whether a start is rightly refused because the store's path is not a directory."""
         return self._store.exists() and not self._store.is_dir()
 
     async def spawn(self) -> None:
-        """Start, and wait for nothing; what it says is added to its log."""
+        """Start without waiting; the output is appended to the service's log."""
         self.upset()
         self.forget()
         self.leaving.clear()
@@ -92,7 +92,7 @@ class Service(Standing):
             )  # fmt: skip
 
     async def start(self) -> None:
-        """Start and wait until it lives."""
+        """Start, and wait until the service answers."""
         await self.spawn()
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -100,22 +100,22 @@ class Service(Standing):
                 await self.get("/health/liveness")
                 return
             if self.process.returncode is not None and self._is_barred:
-                await self.spawn()  # That befell it while it started.
+                await self.spawn()  # The directory was replaced during the start.
             await asyncio.sleep(0.05)
         self._ledger.find(self.name, "does not start", self.log()[-600:])
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, most: float = GRACEFUL_TIMEOUT + 2) -> None:
-        """End it by a signal to its master, within `most` seconds on a machine that is not busy."""
+        """Stop the service by a signal to its master, within `most` seconds on a machine that is not busy."""
         self.upset()
         self.leaving.set()
         began, workers = time.monotonic(), self.workers
         if self.process.returncode is not None:
-            return  # That it did not start, or ended by itself, is a finding already.
+            return  # That it did not start, or ended on its own, is a finding already.
         self.process.send_signal(number)
         try:
             async with asyncio.timeout(most + MARGIN_SECONDS):
                 code = await self.process.wait()
-                # After a kill -9 they find out by themselves.
+                # After kill -9 of the master, workers notice on their own that it is gone.
                 while any(_lives(pid) for pid in workers):
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -146,9 +146,9 @@ class Service(Standing):
         return (self.directory / "log").read_text(errors="replace")
 
     def examine_log(self, undisturbed: bool, expected: str = "") -> None:
-        """Find defects; and that losses and returns of Redis are told in turn where nothing but Redis was troubled.
+        """Find defects; if only Redis had troubles, also check that its losses and returns are logged alternately.
 
-        One whose line or cause has what is `expected` in it is none.
+        A log line that matches `expected`, or whose cause does, is no defect.
         """
         lines = self.log().splitlines()
         for number, line in enumerate(lines):
@@ -163,7 +163,7 @@ class Service(Standing):
 
 
 class RedisServer:
-    """A redis-server on a port of its own that keeps nothing."""
+    """A redis-server on its own port, without persistence."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -177,14 +177,14 @@ class RedisServer:
             await asyncio.sleep(0.05)
 
     async def do(self, *words: Any) -> Any:
-        """What a command gives, None where it fails."""
+        """The result of a command, None if it fails."""
         try:
             return await asyncio.to_thread(self._client.execute_command, *words)
         except (RedisError, OSError):
             return None
 
     async def act(self, commands: str) -> None:
-        """Several commands, or signals to the server, or its start; separated by semicolons."""
+        """Run commands, send signals to the server, or start it; several are separated by semicolons."""
         for command in filter(None, commands.split("; ")):
             if command == "start":
                 await self.start()
@@ -204,7 +204,7 @@ class RedisServer:
 
 
 class Group:
-    """Services that share an exchange and, where there is a Redis, a store."""
+    """Services that share an exchange and, if there is a Redis, a store."""
 
     def __init__(self, name: str, directory: Path, seed: int, ledger: Ledger, redis: RedisServer | None = None) -> None:
         self.name, self.redis, self.ledger = name, redis, ledger
@@ -227,7 +227,7 @@ class Group:
         return Service(name, self._directory, self.exchange.url, self.ledger, **variables)
 
     async def close(self) -> None:
-        """Whatever still runs is killed: to stop it properly is the calm's task."""
+        """Kill whatever still runs; `Calm` is responsible for stopping it properly."""
         for service in self.services:
             await service.kill()
         if self.redis:

@@ -1,4 +1,4 @@
-"""What is on at the moment, and what was found: a line per finding, with all that is needed to see it again."""
+"""The active troubles and the findings: a line per finding, with all that is needed to reproduce it."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 
-# Of one kind of finding at one place only so many are told; all are counted.
+# How many findings of one kind at one place are printed, and their length; all findings are counted.
 TOLD_PER_KIND, DETAIL = 2, 700
-# Where our own event loop was delayed for longer than this of late, nothing that was late is anybody's fault.
+# If our own event loop was recently delayed for longer than this, lateness is not a finding.
 BUSY_SECONDS, PULSE_SECONDS, PULSES = 1.0, 0.1, 150
 
 
@@ -18,7 +18,7 @@ class Ledger:
     def __init__(self, seed: int) -> None:
         self.found: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
-        # Of all prices that anybody was given, the age of the oldest one.
+        # The age of the oldest price that any client received.
         self.oldest_ms = 0.0
         self._seed = seed
         self._began = time.monotonic()
@@ -27,7 +27,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def on(self, what: str) -> Iterator[None]:
-        """Note a trouble for as long as it lasts."""
+        """Record a trouble as active for as long as it lasts."""
         self._on.append(what)
         self.counts["troubles"] += 1
         try:
@@ -36,7 +36,7 @@ class Ledger:
             self._on.remove(what)
 
     def find(self, place: str, kind: str, detail: str = "") -> None:
-        """Note that something is not as it is promised."""
+        """Record that something is not as promised."""
         self.found[f"{place}: {kind}"] += 1
         if self.found[f"{place}: {kind}"] <= TOLD_PER_KIND:
             when, on = f"seed {self._seed}, {time.monotonic() - self._began:.1f} s", ", ".join(self._on) or "nothing"
@@ -44,11 +44,11 @@ class Ledger:
 
     @property
     def busy(self) -> bool:
-        """Whether this machine has kept us waiting so long that a limit of time proves nothing."""
+        """Whether this machine was so busy that exceeding a time limit proves nothing."""
         return max(self._delays, default=0.0) > BUSY_SECONDS
 
     async def pulse(self) -> None:
-        """Measure for ever how late we are."""
+        """Measure forever how late our event loop is."""
         while True:
             due = time.monotonic() + PULSE_SECONDS
             await asyncio.sleep(PULSE_SECONDS)

@@ -1,7 +1,7 @@
-"""What is promised of every answer, held against what the exchange really said.
+"""What is promised of every answer, checked against what the exchange really said.
 
-The limits of age need no allowance for a busy machine: a worker answers after it was asked and before we have the
-answer, so what it says of an age must be true at one of those two moments.
+The age limits need no allowance for a busy machine: a worker answers after we sent the request and before we have the
+answer, so what it says about an age must be true at one of those two moments.
 """
 
 import math
@@ -19,13 +19,13 @@ from bench.chaos.wire import PRICES, Answer, Ask, Line, wall_ms
 INTERVAL, CACHE_TTL, MAX_STALE, FETCH_TIMEOUT = 0.25, 1.5, 8.0, 0.4
 # Clocks are read in whole milliseconds, at several places.
 ROUNDING_MS = 5
-# Who starts without a price may take a jump for the truth, for as long as it lasts.
+# A worker that starts without a price may take a jump for the truth, for as long as the jump lasts.
 FORGETFUL_SECONDS = 10.0
-# After a trouble with its processes a service may for so long have no price, or break a connection.
+# For this long after a trouble with its processes, a service may have no price, or break a connection.
 UPSET_SECONDS = 10.0
-# A crowd stays for some seconds.
+# How long a crowd of connections stays.
 CROWDED_SECONDS = 8.0
-# A missing price is a finding where some source has been honest for so long.
+# A missing price is a finding if some source has been honest for this long.
 HONEST_SECONDS = MAX_STALE + 4.0
 JUMP = "a jump was believed"
 PROBLEM_KEYS = {"type", "title", "status", "code", "detail"}
@@ -45,13 +45,13 @@ class Standing:
     crowded_until: float = -math.inf
 
     def upset(self) -> None:
-        """A process of it is troubled: it starts with what is in the store, if that is well."""
+        """One of its processes has a trouble: a new one starts with what is in the store, if the store is well."""
         self.upset_at = time.monotonic()
         if self.upset_at - self.robbed_at < UPSET_SECONDS:
             self.forget()
 
     def robbed(self) -> None:
-        """Its store is troubled: workers know what they know, but who starts finds nothing."""
+        """Its store has a trouble: running workers keep their prices, but a worker that starts finds none."""
         self.robbed_at = time.monotonic()
         if self.is_upset:
             self.forget()
@@ -60,7 +60,7 @@ class Standing:
         self.forgot_at = time.monotonic()
 
     def crowded(self) -> None:
-        """It has to close idle connections, and a question may cross that on its way."""
+        """The service has to close idle connections, and a request may already be on its way."""
         self.crowded_until = time.monotonic() + CROWDED_SECONDS
 
     @property
@@ -89,17 +89,17 @@ class Oracle:
         self._paths: dict[str, Any] = {}
 
     def learn(self, description: dict[str, Any]) -> None:
-        """Take from /openapi.json what may be answered."""
+        """Learn from /openapi.json which answers are allowed."""
         code = description["components"]["schemas"]["Problem"]["properties"]["code"]
         self._codes = code.get("x-extensible-enum") or code["enum"]
         self._paths = description["paths"]
 
     def restarted(self, service: Standing) -> None:
-        """Its counters begin from nothing."""
+        """The service's counters start from zero."""
         self._counters.pop(service.name, None)
 
     def judge(self, service: Standing, line: Line, ask: Ask | None, answer: Answer) -> None:
-        """Hold one answer to everything that is promised of it; `ask` is None for what was no request."""
+        """Check one answer against everything that is promised; `ask` is None if what was sent is no request."""
         self._ledger.counts[f"answers {answer.status}"] += 1
         try:
             for kind in self._faults(service, line, ask, answer):
@@ -121,7 +121,7 @@ class Oracle:
             for row in answer.json["sources"]:
                 quote = row["last_quote"]
                 faults += ["a source that does not exist"] if row["source"] not in self._exchange.calls else []
-                # What a source says is shown, whether it is believed or not.
+                # The last quote of a source is shown, whether it is believed or not.
                 faults += [one for one in self._of_truth(service, quote) if one != JUMP] if quote else []
         elif answer.body:
             orjson.loads(answer.body)
@@ -138,7 +138,7 @@ class Oracle:
         body = answer.body or self._bodies.get(etag)
         faults = ["304 for another ETag"] if answer.status == 304 and etag != ask.etag else []
         if not body:
-            return faults  # A HEAD whose body nobody has been given yet.
+            return faults  # A HEAD or 304 whose body no client has received yet.
         if self._bodies.setdefault(etag, body) != body or self._etags.setdefault(body, etag) != etag:
             faults.append("ETag and body are not one to one")
         prices = [orjson.loads(body)] if ask.pair else orjson.loads(body)["prices"]
@@ -174,7 +174,7 @@ class Oracle:
         matching = [said for said in told if _matches(said, price)]
         if not matching:
             return [f"never said by {price['source']}"]
-        # A worker that holds no price has nothing to hold a jump against.
+        # A worker that holds no price has nothing to compare a jump with.
         knew = time.monotonic() - (wall_ms() - matching[0].at_ms) / 1000 - service.forgot_at > FORGETFUL_SECONDS
         return [JUMP] if knew and all(said.jumped for said in matching) else []
 
@@ -213,7 +213,7 @@ class Oracle:
         counters = {name: float(text) for name, text in found.items() if name.partition("{")[0].endswith(COUNTERS)}
         told_ms, before = self._counters.get(service.name, (0, counters))
         if answer.sent_ms <= told_ms:
-            return []  # Of two scrapes at once neither is the later one.
+            return []  # Of two overlapping scrapes, neither is the later one.
         self._counters[service.name] = answer.received_ms, counters
         fallen = [name for name, value in before.items() if counters.get(name, -1.0) < value * (1 - 1e-9)]
         faults = [f"counters fell, first {fallen[0].partition('{')[0]}"] if fallen else []

@@ -1,4 +1,4 @@
-"""The seeded plan of an episode: what is switched off, and on again, where and for how long."""
+"""The seeded plan of an episode: what is broken and repaired, where, and for how long."""
 
 import asyncio
 import contextlib
@@ -20,19 +20,19 @@ from fastprice.market.floor import MEANINGS
 from fastprice.settings import Settings
 
 LONGEST_SECONDS = 6.0
-# After these a source is rightly left alone for long: they befall only some, or an episode would end in silence.
+# After these the service rightly leaves a source alone for long, so only some get them: else none would be left.
 LASTING, EXPENDABLE = ("blocked", "geo", "unknown_symbol", "wrong_symbol", "halted"), 3
-# For how many seconds these tell everybody to stay away.
+# With these faults, `seconds` is how long the source tells clients to stay away.
 RESTING = ("rate_limited", "banned")
 SOURCES = Settings.from_env({}).sources
 SECONDS, FACTORS = (0.1, 0.3, 1.0, 3.0, 50.0), (0.5, 1.2, 3.0)
-# Shares of episodes in which a source is never at fault, signals are sent, Redis is troubled, and the embedded store
-# of those that have a Redis too.
+# Shares of episodes in which one source never has a fault, signals are sent, Redis has troubles, and the embedded
+# stores of services with a Redis have troubles too.
 ANCHORED, SIGNALLED, REDIS_TROUBLED, BOTH_TROUBLED = 0.7, 0.7, 0.7, 0.3
 TO_WORKERS = ("KILL", "KILL", "KILL", "TERM", "STOP", "STOP", "QUIT", "INT", "HUP", "ABRT", "USR1", "USR2", "WINCH")
 TO_MASTERS = ("HUP", "HUP", "TTIN TTOU", "TTOU TTIN", "STOP", "USR1", "USR2", "WINCH")
 ENDINGS = ("TERM", "TERM", "INT", "QUIT", "KILL")
-# What befalls Redis, and what mends it.
+# Troubles of Redis: what causes each, and what repairs it.
 REDIS = {
     "killed": ("SIGKILL", "start"),
     "stopped": ("SIGSTOP", "SIGCONT"),
@@ -45,7 +45,7 @@ REDIS = {
     "paused": ("CLIENT PAUSE 1500 ALL", ""),
     "paused for writes": ("CLIENT PAUSE 2000 WRITE", ""),
 }
-# What a stranger may leave in one of our keys: no record at all, or one of ours with something that none of us writes.
+# What another program may leave in one of our keys: no record at all, or a record with something we never write.
 LITTER = (
     b"", b"null", b"[]", b"{}", b"\xff\xfe", b"[" * 3000, b"9" * 400, b'"\\ud800"', b"[2]", b"[2,1,[],[]]",
     b'[2,4000000000000,[["eth-usdt"]],["\\ud800"]]', b'[2,[["binance",4000000000000,"."]]]',
@@ -55,7 +55,7 @@ Trouble = Callable[[random.Random], Awaitable[None]]
 
 
 class Plan:
-    """The troubles of one group for some seconds; every sort has a stream of chance of its own."""
+    """The troubles of one group for some seconds; every kind of trouble has its own random generator."""
 
     def __init__(self, group: Group, seed: int, seconds: float) -> None:
         self._group = group
@@ -71,7 +71,7 @@ class Plan:
         group.undisturbed = not (self._signalled or self._store_too)
 
     async def run(self) -> None:
-        """Carry it out; when this returns, everything is switched on again."""
+        """Carry out the plan; when this returns, everything is repaired."""
         group, oracle = self._group, self._group.oracle
         if self._anchor:
             oracle.honest_since = time.monotonic()
@@ -99,10 +99,10 @@ class Plan:
         await asyncio.sleep(min(least + rng.uniform(0.0, LONGEST_SECONDS), left))
 
     async def _fault(self, rng: random.Random) -> None:
-        """One fault, at one or more of the sources that have none."""
+        """Set one fault at one or more of the sources that have none."""
         fault, count = rng.choice(list(MEANINGS)), rng.choice((1, 1, 3, len(SOURCES)))
         free = [name for name in self._sound if fault not in LASTING or name in self._expendable]
-        # Two that jump would agree, and rightly be believed; of one only the first to be asked matters.
+        # Two sources that jump would agree, and rightly be believed; for one, only the first to be called matters.
         names = sorted(free, key=SOURCES.index)[:1] if fault == "jump" else free[:count]
         if not names or fault == "jump" and self._jumping:
             return
@@ -119,7 +119,7 @@ class Plan:
         self._jumping &= fault != "jump"
 
     async def _blackout(self, rng: random.Random) -> None:
-        """Every source at once, until even the last price is too old."""
+        """Break all sources at once, until even the last price is too old."""
         self._everywhere = rng.choice(("hang", "refuse", "error", "html", "zero"))
         self._mend(self._sound)
         with self._group.ledger.on(f"{self._group.name}: {self._everywhere} everywhere"):
@@ -128,7 +128,7 @@ class Plan:
         self._mend(self._sound)
 
     def _mend(self, names: list[str]) -> None:
-        """These are as all are."""
+        """Reset these sources to the fault that all sources have, or to none."""
         for name in names:
             if self._everywhere:
                 self._group.exchange.set_fault(name, self._everywhere)
@@ -164,7 +164,7 @@ class Plan:
             await service.start()
 
     async def _short_life(self, neighbour: Service, rng: random.Random) -> None:
-        """A service that is to leave while it starts: nobody is connected, so it has nothing to finish."""
+        """Stop a service while it starts: no client is connected, so it has nothing to finish."""
         service = self._group.service(f"{neighbour.name}-short-{rng.getrandbits(32):x}")
         with self._group.ledger.on(f"{service.name}: TERM while it starts"):
             await service.spawn()
@@ -187,7 +187,7 @@ class Plan:
     async def _store_trouble(self, service: Service, rng: random.Random) -> None:
         trouble, store = rng.choice(STORE), service.directory / "store"
         with self._robbing(f"{service.name}: store {trouble.__name__[1:].replace('_', ' ')}", [service]):
-            # Its file may be gone, because somebody has just removed it or not made it again yet.
+            # The store's file may be missing, because it was just removed or not created again yet.
             with contextlib.suppress(OSError, sqlite3.Error, StopIteration):
                 mend = trouble(store, rng)
                 await self._last(rng)
@@ -195,7 +195,7 @@ class Plan:
 
     @contextlib.contextmanager
     def _robbing(self, what: str, services: list[Service]) -> Iterator[None]:
-        """A trouble with the store of these services."""
+        """Record a trouble with the store of these services while it lasts."""
         with self._group.ledger.on(what):
             for service in services:
                 service.robbed()
@@ -205,7 +205,7 @@ class Plan:
 
 
 async def _litter(redis: RedisServer, rng: random.Random) -> None:
-    """Write into our keys, and publish, what is no record of ours."""
+    """Write to our keys, and publish, data that are not valid records."""
     keys = sorted(await redis.do("KEYS", "fastprice:*") or ())
     for _ in range(rng.randrange(1, 40) if keys else 0):
         key = rng.choice(keys)
@@ -219,7 +219,7 @@ async def _litter(redis: RedisServer, rng: random.Random) -> None:
 
 
 def _forged(held: bytes, rng: random.Random) -> bytes:
-    """A record of ours with something in one place that none of us can have written."""
+    """A record with a value in one place that the service never writes."""
     try:
         record = row = json.loads(held)
         while isinstance(row[place := rng.randrange(len(row))], list) and row[place]:

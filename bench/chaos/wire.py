@@ -1,4 +1,4 @@
-"""Questions and answers over a bare connection, with the moments at which they were sent and received."""
+"""Requests and answers over a bare connection, with the times at which they were sent and received."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 PRICES = "/api/v1/prices"
-# A limit, never a measure: an answer that takes longer will not come.
+# A time limit, not a measurement: an answer that takes longer will not come.
 PATIENCE_SECONDS = 20.0
 MAX_AGES = ("0", "1", "200", "500", "1000", "3000", "86400000")
 NO_AGES = ("-1", "x", "1.5", "", "86400001")
@@ -23,7 +23,7 @@ def wall_ms() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request, and what may be answered; `pair` where one price is asked for."""
+    """A request, and which answers are allowed; `pair` is set if one price is requested."""
 
     path: str
     statuses: tuple[int, ...] = (200,)
@@ -58,9 +58,9 @@ class Answer:
 
 @dataclass(slots=True)
 class Line:
-    """A connection to one worker; `newest` is the fetched_at_ms it has shown of each pair.
+    """A connection to one worker; `newest` is the last fetched_at_ms that it has shown for each pair.
 
-    `is_kept`: it has answered before.
+    `is_kept`: the worker has answered on it before.
     """
 
     reader: asyncio.StreamReader
@@ -74,7 +74,7 @@ class Line:
             return cls(*await asyncio.open_connection(host, port, limit=1 << 22))
 
     async def ask(self, *asks: Ask) -> list[Answer]:
-        """Send all in one write and read the answers; OSError if one does not come."""
+        """Send all requests in one write and read the answers; OSError if one does not come."""
         sent_ms = wall_ms()
         self.writer.write(b"".join(ask.data for ask in asks))
         try:
@@ -98,7 +98,7 @@ class Line:
 
 
 def any_ask(rng: random.Random, pairs: tuple[str, ...], etags: dict[str, str]) -> Ask:
-    """One of all the questions that a client may have, a plain one most of the time."""
+    """One of all the requests that a client may send, a plain one most of the time."""
     pair, most_ms = rng.choice(pairs), rng.choice(MAX_AGES)
     path = f"{PRICES}/{pair}"
     asks = {

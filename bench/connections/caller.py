@@ -1,4 +1,4 @@
-"""A program as people write it: `python -m bench.connections.caller URL SECONDS` calls requests.get in a loop."""
+"""A typical client program: `python -m bench.connections.caller URL SECONDS` calls requests.get in a loop."""
 
 import json
 import sys

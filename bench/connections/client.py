@@ -1,4 +1,4 @@
-"""The load generator for what wrk cannot do: connections of so many requests, HTTP/1.0, HEAD, a crowd that stays."""
+"""The load generator for what wrk cannot do: a limit of requests per connection, HTTP/1.0, HEAD, a crowd that stays."""
 
 import subprocess
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ def request(path: str = PATH, method: str = "GET", version: str = "1.1", *header
 
 
 def run(subject: Subject, asked: bytes, seconds: int, connections: int, each: int = 0) -> wrk.Load:
-    """Ask for so many seconds; each connection is closed after `each` answers, or never."""
+    """Send requests for `seconds`; each connection is closed after `each` answers, or never."""
     with _started(subject, asked, str(connections), str(each), str(seconds)) as process:
         return wrk.read(process, seconds)
 
 
 @contextmanager
 def crowd(subject: Subject, asked: bytes, connections: int, seconds: int) -> Iterator[wrk.Load]:
-    """Open so many connections at once, each of which asks once and has so many seconds; they stay until the end."""
+    """Open connections at once; each sends one request, which may take `seconds`, and stays until the end."""
     with _started(subject, asked, str(connections), "0", str(seconds), "once") as process:
         assert process.stdout is not None
         yield wrk.understood(process.stdout.readline())

@@ -1,4 +1,4 @@
-"""Many connections: all opened at once, and kept while nobody asks."""
+"""Many connections: all opened at once, and kept without requests."""
 
 import time
 
@@ -10,13 +10,13 @@ from bench.peers.targets import Target
 from bench.sockets import owners_of
 
 CROWD, IDLE, FEW = 10_000, 5_000, 100
-# Whoever has no answer by then gets none.
+# A client without an answer by then will get none.
 PATIENCE_SECONDS = 10
 SETTLE_SECONDS = 1.0
 
 
 def at_once(subject: Subject, seconds: int) -> Measure:
-    """How long the connections are kept does not matter here: they end when all are answered."""
+    """Open all connections at once; `seconds` does not matter here: the connections end when all are answered."""
     _warm_up(subject)
 
     def run() -> wrk.Load:
@@ -27,9 +27,9 @@ def at_once(subject: Subject, seconds: int) -> Measure:
 
 
 def idle(subject: Subject, seconds: int) -> Measure:
-    """What the server's memory has grown by when the connections have asked once and are silent.
+    """By how much the server's memory has grown when each connection has sent one request and is silent.
 
-    One that the server has closed by then is an error: to hold fewer is no way to need less.
+    A connection that the server has closed by then is an error: holding fewer must not count as needing less.
     """
     _warm_up(subject)
     before = subject.server.memory_mb()

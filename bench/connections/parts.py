@@ -27,7 +27,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`title` names it in the table of targets, `about` says how it is measured; `files` is what a process opens."""
+    """`title` names it in the table of targets, `about` says how it is measured; a process opens `files` files."""
 
     name: str
     title: str
@@ -39,7 +39,7 @@ class Part:
 
 
 def beside_each_other(measure: Callable[[Subject, int], Measure], program: str, connection: str = "") -> list[Case]:
-    """The servers whose connections are compared; `program` is what loads them, `connection` what the floor says."""
+    """The servers whose connections are compared; `program` loads them, `connection` is the header of the floor."""
     peers = [replace(BY_NAME["floor"], start=floor(connection))]
     peers += [BY_NAME[name] for name in ("nginx", "lane", "lane_off", "granian", "uvicorn")]
     return [Case(needing(peer, program), measure) for peer in peers]
@@ -54,19 +54,19 @@ def our_service(name: str, label: str, start: Start, *programs: str, modules: tu
 
 
 def loaded(subject: Subject, run: Callable[[int], Load], seconds: int) -> Measure:
-    """Warm a server up, load it, account for it."""
+    """Warm a server up, load it, and account for the load."""
     run(WARM_UP_SECONDS)
     return accounted(subject, lambda: run(seconds))
 
 
 def accounted(subject: Subject, run: Callable[[], Load]) -> Measure:
-    """Wrong answers are counted and never stop the measurement."""
+    """Account for a load; wrong answers are counted and never stop the measurement."""
     measure = cost(subject.server, run)
     return measure | {"errors": measure["failed"] + measure["not_2xx"]}
 
 
 def chosen(parts: Sequence[Part], only: Sequence[str]) -> list[Part]:
-    """The named parts, or all where none is named; of each the named servers likewise."""
+    """The named parts, or all if none is named; the same for the servers of each part."""
     named = [part for part in parts if part.name in only] or list(parts)
     servers = {name for name in only if name not in {part.name for part in parts}}
     if not servers:
@@ -76,7 +76,7 @@ def chosen(parts: Sequence[Part], only: Sequence[str]) -> list[Part]:
 
 
 def measured(part: Part, measure: Callable[[Case], Measure], rounds: int, files: int) -> dict[str, Any]:
-    """A part with the medians of every server; what cannot be done here, or fails, is said, never silently left out."""
+    """A part with the medians of every server; what cannot be done here, or fails, is always reported."""
     print(f"{part.title} ...", flush=True)
     here, skipped = available([case.peer for case in part.cases])
     if part.files + machine.SPARE_FILES > files:
@@ -99,7 +99,7 @@ def measured(part: Part, measure: Callable[[Case], Measure], rounds: int, files:
 
 
 def _tried(case: Case, measure: Callable[[Case], Measure], failed: dict[str, str]) -> Measure:
-    """A measure, or none from a server that has failed, which is not tried again."""
+    """A measure, or an empty one from a server that has failed, which is not tried again."""
     if case.peer.label not in failed:
         try:
             return measure(case)

@@ -1,4 +1,4 @@
-"""The service as people meet it: eight workers on all cores, asked by the tools and the library that they know."""
+"""The service as people use it: eight workers on all cores, called by the tools and the library that they know."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ AB = {
 
 
 def of_ab(report: str) -> Load:
-    """ab's report; it says nothing of answers that are not 2xx where there are none."""
+    """Read ab's report, which does not mention non-2xx answers if there are none."""
     found = {name: re.search(pattern, report) for name, pattern in AB.items()}
     said = {name: float(match[1]) if match else 0.0 for name, match in found.items()}
     return Load(
@@ -38,7 +38,7 @@ def of_ab(report: str) -> Load:
 
 
 def of_hey(report: str) -> Load:
-    """hey's report as `make load` reads it."""
+    """Read hey's report as `make load` does."""
     said = load.read(report)
     summary = {name: value or 0.0 for name, value in said["summary"].items()}
     answers = said["statuses"]
@@ -49,7 +49,7 @@ def of_hey(report: str) -> Load:
 
 
 def told(words: tuple[str, ...], read: Callable[[str], Load]) -> Callable[[Subject, int], Measure]:
-    """Measure with a command that is given the URL; {seconds} among its words is how long to measure."""
+    """Measure with a command that gets the URL; {seconds} among its words is how long to measure."""
 
     def measure(subject: Subject, seconds: int) -> Measure:
         load.settle(subject.server)

@@ -1,4 +1,4 @@
-"""Connections that are soon closed: after every request, after ten, and as HTTP/1.0 has them."""
+"""Connections that are soon closed: after every request, after ten, and as with HTTP/1.0."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from bench.peers.targets import Target
 CONNECTIONS, TEN = 100, 10
 OLD = client.request(PATH, "GET", "1.0")
 OLD_KEPT = client.request(PATH, "GET", "1.0", "Connection: Keep-Alive")
-# With how many requests per connection: a server may close what it was asked to keep.
+# Also shows the requests per connection, because a server may close a connection that it was asked to keep.
 KEPT_COSTS = COSTS | {"per_connection": "requests per connection"}
 
 
@@ -22,7 +22,7 @@ def by_wrk(subject: Subject, seconds: int) -> Measure:
 
 
 def by_client(asked: bytes, each: int = 0) -> Callable[[Subject, int], Measure]:
-    """Measure with a request, on connections that are closed after `each` answers."""
+    """Measure one kind of request, on connections that are closed after `each` answers."""
 
     def measure(subject: Subject, seconds: int) -> Measure:
         loads: list[wrk.Load] = []

@@ -1,4 +1,4 @@
-"""How evenly connections come to eight workers: /proc says who has the kept ones, each worker counts the short ones."""
+"""How evenly eight workers get connections: /proc shows who has the kept ones, each worker counts the short ones."""
 
 import time
 from collections import Counter
@@ -17,7 +17,7 @@ from bench.sockets import owners_of
 
 WORKERS, CONNECTIONS = 8, 300
 WARM_UP_SECONDS, PATIENCE_SECONDS = 1, 10
-# After the last worker was forked, until it serves; and until each has saved its count.
+# Time from the fork of the last worker until it serves; also until each worker has saved its count.
 SETTLE_SECONDS = 2.0
 
 
@@ -26,7 +26,7 @@ def by_counts(subject: Subject, seconds: int) -> Measure:
 
 
 def by_cpu(subject: Subject, seconds: int) -> Measure:
-    """In milliseconds, for servers that do not count."""
+    """The spread in milliseconds of CPU, for servers that do not count requests."""
     return _spread(subject, seconds, lambda workers: [Watched(pid).cpu().total * 1000 for pid in workers])
 
 
@@ -51,7 +51,7 @@ def _short(subject: Subject, seconds: int) -> wrk.Load:
 
 
 def _extremes(kind: str, shares: Sequence[float]) -> Measure:
-    """The most and the least of a worker; the least counts as 1 at least, so that there is a ratio."""
+    """The most and the least of any worker, and their ratio, for which the least counts as at least 1."""
     most, least = max(shares), min(shares)
     return {f"{kind}_most": most, f"{kind}_least": least, f"{kind}_ratio": most / max(least, 1)}
 

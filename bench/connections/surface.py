@@ -1,4 +1,4 @@
-"""All that is not the price of one pair, on kept connections: beside that price, or beside a plain Starlette route."""
+"""All routes except the price of one pair, on kept connections, compared with that price or a plain Starlette route."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +11,7 @@ from bench.peers.rounds import Measure, Subject
 from bench.peers.targets import Target
 from bench.wrk import CONNECTIONS
 
-# Those that are to cost about as much as the price of one pair, and those that take the ordinary way.
+# Routes that must cost about as much as the price of one pair, and routes that take the ordinary way.
 LIKE_A_PRICE = {
     "prices": "GET /api/v1/prices",
     "pairs": "GET /api/v1/prices?pairs=eth-usdt",

@@ -1,7 +1,7 @@
-"""Failure drills: each promise held under load while something fails, by real processes and an oracle that knows.
+"""Failure drills: each promise is checked under load while something fails, with real processes and an oracle.
 
-A `Drill` says what is claimed, the load, the fault, and what may come of it. It plays on a `Scene`: services of
-bench.chaos.fleet beside an exchange that notes what it says, a Redis behind a wire, nginx in front. `clients` ask and
-subscribe all the while, and `judge` holds each answer and event against what the exchange has said. Whatever was seen
-goes into the drill's `Notes`, and from there into a row of docs/reliability.md.
+A `Drill` names the claim, the load, the fault, and what may result from it. It runs on a `Scene`: services of
+bench.chaos.fleet beside an exchange that records what it says, a Redis behind a `Wire`, nginx in front. `clients` send
+requests and subscribe all the time, and `judge` checks each answer and event against what the exchange has said. All
+results go into the drill's `Notes`, and from there into a row of docs/reliability.md.
 """

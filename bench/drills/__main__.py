@@ -25,7 +25,7 @@ DRILLS: tuple[Drill, ...] = (
 )  # fmt: skip
 ALL = (*DRILLS, soak.DRILL)
 USUAL = {drill.name for drill in DRILLS}
-# Rows as they come, so that a run that is cut off has not been for nothing.
+# Rows are saved as they come, so that an interrupted run is not lost.
 SO_FAR = SMOKE / "drills-so-far.json"
 
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def played(drill: Drill, size: float) -> dict[str, Any]:
-    """The row of one drill, whatever becomes of it."""
+    """Run one drill and return its row, even if the drill fails."""
     print(f"{drill.name}: {drill.fault} ...", flush=True)
     began, notes = time.monotonic(), Notes()
     if lacking := missing(*drill.needs):
@@ -71,7 +71,7 @@ def played(drill: Drill, size: float) -> dict[str, Any]:
 
 
 async def _guarded(drill: Drill, notes: Notes, size: float) -> None:
-    """A drill that fails is told of, and the others go on."""
+    """Record a drill that fails, so that the others go on."""
     try:
         async with asyncio.timeout(drill.most_seconds * max(1, size)):
             await drill.play(notes, size)

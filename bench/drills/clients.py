@@ -1,4 +1,4 @@
-"""The load of a drill: clients that ask for prices all the time, and subscribers, whose every answer is judged."""
+"""The load of a drill: clients that request prices all the time, and subscribers; every answer is judged."""
 
 import asyncio
 import contextlib
@@ -14,16 +14,16 @@ from bench.drills.drill import Notes
 from bench.drills.judge import Judge
 
 PAUSE_SECONDS, AGAIN_SECONDS = 0.02, 0.1
-# Kept connections are left now and then, so that workers that are new get their share.
+# Kept connections are closed now and then, so that new workers get their share.
 KEPT = 200
 LAST = b"0"
 
 
 class Door(Standing):
-    """Where clients knock: a service, or nginx in front of several, which `is_shared`.
+    """Where clients connect: a service, or nginx in front of several services (`is_shared`).
 
-    `may_refuse`: no exchange is honest, so 503 is an answer; `is_leaving`: new connections may be refused.
-    `times` are how many seconds each answer took, since somebody took them last.
+    `may_refuse`: no exchange is honest, so 503 is allowed; `is_leaving`: new connections may be refused.
+    `times` are the seconds that each answer took since `times` was last reset.
     """
 
     def __init__(self, name: str, port: int, host: str = "127.0.0.1", is_shared: bool = False) -> None:
@@ -34,7 +34,7 @@ class Door(Standing):
 
 
 async def ask_on(door: Door, judge: Judge, notes: Notes, number: int) -> None:
-    """Ask for ever, one pair after the other, on one connection after another."""
+    """Send requests forever, for one pair after the other, on one connection after another."""
     etags: dict[str, str] = {}
     pairs = itertools.islice(itertools.cycle(PAIRS), number, None)
     while True:
@@ -57,7 +57,7 @@ async def ask_on(door: Door, judge: Judge, notes: Notes, number: int) -> None:
 
 
 def _next_ask(pair: str, turn: int, etags: dict[str, str]) -> Ask:
-    """A plain question most of the time, and one with the last ETag."""
+    """A plain request most of the time, else one with the last ETag."""
     path = f"{PRICES}/{pair}"
     if turn % 4 == 3 and pair in etags:
         return Ask(path, MAYBE, pair, etag=etags[pair])
@@ -67,13 +67,13 @@ def _next_ask(pair: str, turn: int, etags: dict[str, str]) -> Ask:
 async def _ask(
     door: Door, judge: Judge, notes: Notes, line: Line, ask: Ask, etags: dict[str, str]
 ) -> bool:  # fmt: skip
-    """Ask once; whether the connection goes on."""
+    """Send one request; returns whether the connection stays open."""
     notes.requests += 1
     began = time.monotonic()
     answer, = await line.ask(ask)
     door.times.append(time.monotonic() - began)
     if door.is_shared:
-        line.newest.clear()  # The next one may come from another replica, a moment behind.
+        line.newest.clear()  # The next answer may come from another replica, which may be slightly behind.
     if answer.status >= 500 and not door.may_refuse:
         notes.lose(f"answered with {answer.status}")
     judge.judge(door, line, ask, answer)
@@ -83,7 +83,7 @@ async def _ask(
 
 
 async def subscribe(door: Door, judge: Judge, notes: Notes, number: int) -> None:
-    """Listen for ever to the stream of one pair; one that ends is opened anew."""
+    """Listen forever to the stream of one pair; a stream that ends is opened again."""
     pair, newest_ms, told_at = PAIRS[number % len(PAIRS)], 0, 0.0
     while True:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -91,17 +91,17 @@ async def subscribe(door: Door, judge: Judge, notes: Notes, number: int) -> None
                 if event.get("event") != b"price":
                     continue
                 if newest_ms and not judge.is_excused and not door.may_refuse and told_at:
-                    # So old had the price become that this subscriber knew.
+                    # This is how old the price of this subscriber had become.
                     notes.oldest_ms = max(notes.oldest_ms, wall_ms() - newest_ms)
                 newest_ms, told_at = judge.judge_event(door, event, 0 if judge.is_excused else newest_ms), wall_ms()
-        # What is in front of several replicas may go on with one that is a moment behind.
+        # nginx may continue with another replica, which may be slightly behind.
         newest_ms, told_at = 0, 0.0
         notes.seen["streams that ended and were opened anew"] += not door.is_leaving
         await asyncio.sleep(AGAIN_SECONDS)
 
 
 async def events(door: Door, path: str) -> AsyncIterator[dict[str, Any]]:
-    """The events of a stream until it ends; OSError where it is refused or breaks."""
+    """The events of a stream until it ends; OSError if it is refused or breaks."""
     line = await Line.to(door.port, door.host)
     with contextlib.closing(line):
         line.writer.write(Ask(path, headers=("Accept: text/event-stream",)).data)

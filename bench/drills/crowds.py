@@ -1,4 +1,4 @@
-"""Many clients: ten thousand at once, more questions than can be answered, and a million about what does not exist."""
+"""Many clients: ten thousand at once, more requests than can be answered, and a million for unknown pairs."""
 
 import asyncio
 import random
@@ -21,14 +21,14 @@ from bench.push.soak import Soaked, soaked
 
 LOAD = "24 clients and 6 subscribers; 2 workers"
 UNKNOWN, BATCH, LINES = 1_000_000, 200, 8
-# What a scrape may have at most: every name that clients make up would be one more.
+# The most samples of a scrape, and MB of growth: every name that clients make up would be one more sample.
 MOST_SAMPLES, MORE_BY_UNKNOWN_MB = 1500, 16
-# Overload: so many times the requests that are answered at most.
+# Overload: TIMES the peak rate of requests is sent, and the share GOODPUT of the peak must still be answered.
 TIMES, GOODPUT, PEAK_SECONDS, OVERLOADERS, PIPELINED = 3, 0.9, 4.0, 30, 40
 
 
 async def unknown_pairs(notes: Notes, size: float) -> None:
-    """A million names that nobody has heard of: no call, no label, no memory."""
+    """A million unknown pairs cost no call, no label and no memory."""
     async with scene(notes) as stage:
         before = stage.memory_mb()
         each = max(1, round(UNKNOWN * size / BATCH / LINES))
@@ -57,7 +57,7 @@ def _made_up(number: int, batches: int) -> Iterator[bytes]:
 
 
 async def overload(notes: Notes, size: float) -> None:
-    """Three times the requests that can be answered: what is answered stays nine tenths of the peak."""
+    """Under three times the requests that can be answered, the answers stay at nine tenths of the peak."""
     async with scene(notes, workers=1, askers=2) as stage:
         seconds, door = PEAK_SECONDS * max(size, 0.3), stage.doors[0]
         peak = await _offered(stage, seconds, None)
@@ -71,7 +71,7 @@ async def overload(notes: Notes, size: float) -> None:
 
 
 async def _offered(stage: Scene, seconds: float, per_second: float | None) -> float:
-    """Answers per second: to clients that wait for them, or to clients that ask so often and do not wait."""
+    """Answers per second: to clients that wait for them, or to clients that send at a rate and do not wait."""
     floods = [await Flood.to(stage.service, 200) for _ in range(OVERLOADERS)]
     every = None if per_second is None else PIPELINED * OVERLOADERS / per_second
     batch = PLAIN * PIPELINED
@@ -82,7 +82,7 @@ async def _offered(stage: Scene, seconds: float, per_second: float | None) -> fl
 
 
 async def crowd(notes: Notes, size: float) -> None:
-    """Ten thousand connections at once, each of which asks."""
+    """Ten thousand connections at once, each of which sends a request."""
     measure = await asyncio.to_thread(_burst, bursts.case(4))
     notes.requests, notes.lost = CROWD, round(measure["errors"])
     notes.seen[f"p99 {measure['p99_ms']:.0f} ms, slowest {measure['slowest_ms']:.0f} ms"] += 1
@@ -95,7 +95,7 @@ def _burst(case: Case) -> dict[str, float]:
 
 
 async def crowd_of_subscribers(notes: Notes, size: float) -> None:
-    """Ten thousand that read, and a thousand that never do."""
+    """Ten thousand subscribers that read, and a thousand that never read."""
     readers = CROWD if size >= 1 else GROUP
     row = await asyncio.to_thread(_subscribed, readers, 12 * size)
     notes.events, notes.lost = round(row["events"]), round(row["lost"])
@@ -114,8 +114,8 @@ def _subscribed(readers: int, seconds: float) -> Soaked:
 DRILLS = (
     Drill("unknown-pairs", "made-up pairs cost no call, no memory and no series of metrics", f"{LOAD}; 8 connections",
           "a million unknown pairs", unknown_pairs, Allowed(), "test_http.py", (23,)),
-    Drill("overload", "three times too much: as much is answered as without, and polite clients too",
-          f"{OVERLOADERS} connections that ask {PIPELINED} times in each write, 2 clients",
+    Drill("overload", "at three times the load as much is answered as without it, and polite clients too",
+          f"{OVERLOADERS} connections with {PIPELINED} requests in each write, 2 clients",
           "three times the requests that a worker can answer", overload, Allowed(), "test_lane.py", (25,)),
     Drill("crowd", "10,000 connections at once are all answered", "10,000 connections; 4 workers",
           "all opened by one client at the same moment", crowd, Allowed(), "test_acceptor.py", needs=("cc",)),

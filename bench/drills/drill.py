@@ -1,4 +1,4 @@
-"""What a drill is: a claim, a load, a fault, what may come of it; and the row that comes of it."""
+"""What a drill is: a claim, a load, a fault, the allowed effects; and the row of its results."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from typing import Any
 from bench.chaos.oracle import CACHE_TTL, MAX_STALE
 
 FRESH_MS, STALE_MS = round(CACHE_TTL * 1000), round(MAX_STALE * 1000)
-# What of one kind is told in a row.
+# How many entries of one kind a row shows.
 TOLD = 5
 
 
@@ -28,27 +28,27 @@ class Notes:
     seen: Counter[str] = field(default_factory=Counter)
     amiss: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
-    # Where logs are, for as long as nobody knows whether the claim is kept.
+    # Where the logs are, until it is known whether the claim is kept.
     places: list[Path] = field(default_factory=list)
 
     def lose(self, how: str) -> None:
-        """A request got no answer that serves anybody."""
+        """Count a request that got no useful answer."""
         self.lost += 1
         self.seen[f"{how}, after {time.monotonic() - self.began:.0f} s"] += 1
 
     def expect(self, holds: bool, otherwise: str) -> None:
-        """Something that has to be; where it is not, that is amiss."""
+        """Record `otherwise` as amiss unless `holds` is true."""
         if not holds:
             self.amiss.append(otherwise)
 
     def healed(self, seconds: float) -> None:
-        """It took so long until all was well again; the longest time counts."""
+        """Record how long it took until all was well again; the longest time counts."""
         self.recovered = max(seconds, self.recovered or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The most that may come of a fault. `share` of the requests, or `lost` of them, may go unanswered."""
+    """The most harm that a fault may do. `share` of the requests, or `lost` of them, may go unanswered."""
 
     lost: int = 0
     share: float = 0.0
@@ -56,7 +56,7 @@ class Allowed:
     recovered: float = 5.0
 
     def broken_by(self, notes: Notes) -> list[str]:
-        """What is more than this allows."""
+        """What exceeds these limits."""
         most = max(self.lost, math.ceil(notes.requests * self.share))
         broken = {
             f"{notes.lost} lost, {most} may be": notes.lost > most,
@@ -71,9 +71,9 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """`proves` are numbers of docs/reliability.md's claims; `short` is the test of `make test` that is the same, small.
+    """`proves` are the numbers of claims in docs/reliability.md; `short` is the small version of it in `make test`.
 
-    `play(notes, size)` does it; `size` is 1 for the whole, and less for a look whether it works.
+    `play(notes, size)` runs it; `size` is 1 for the whole drill, and less for a check that it works.
     """
 
     name: str
@@ -84,15 +84,15 @@ class Drill:
     allowed: Allowed
     short: str
     proves: tuple[int, ...] = ()
-    # A limit, never a measure: whatever takes longer hangs.
+    # A time limit, not a measurement: a drill that takes longer hangs.
     most_seconds: float = 240.0
     needs: tuple[str, ...] = ()
-    # Its size is set by minutes.
+    # The drill's size is set in minutes.
     is_combined: bool = False
 
 
 def row(drill: Drill, notes: Notes, began: float) -> dict[str, Any]:
-    """What is kept of a drill."""
+    """The results of a drill as they are saved."""
     amiss = [*notes.amiss, *drill.allowed.broken_by(notes)]
     return {
         "name": drill.name,

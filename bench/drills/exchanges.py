@@ -13,19 +13,19 @@ from fastprice.market.streams import STREAM_MEANINGS
 
 LOAD = "24 clients and 6 subscribers; 2 workers"
 FIRST = "binance"
-# All sources that make the same jump agree, and are rightly believed; so are those that stand still together.
+# Sources that all make the same jump agree, and are rightly believed; so are sources that all freeze together.
 BELIEVED = ("jump", "frozen")
-# What is served of these until a poll finds it out is judged by `streams-mixed`, which sees every poll.
+# What is served with these faults until a poll detects it is judged by `streams-mixed`, which sees every poll.
 JUDGED_ELSEWHERE = ("lie", "frozen", "old_keys")
 LIE_SECONDS, STREAM_FAULT_SECONDS = 1.0, 1.5
 # A busy machine adds something to any latency; a request that waited for an exchange would be seconds late.
 MEDIAN_RATIO, MEDIAN_MORE_SECONDS, LONGEST_SECONDS = 2.0, 0.01, 1.0
-# A probe is one round, with its attempts; and what the first probe may add to one call per interval.
+# The most calls of a probe, which is one round with its attempts; and of an interval, with what the first probe adds.
 MOST_ATTEMPTS, MOST_SHARE = 6, 1.3
 
 
 async def slow(notes: Notes, size: float) -> None:
-    """The first source answers after 10 s, or never, or goes on for ever."""
+    """The first source answers after 10 s, or never, or its answer never ends."""
     async with scene(notes) as stage:
         door = stage.doors[0]
         await asyncio.sleep(4 * size)
@@ -61,7 +61,7 @@ async def gone(notes: Notes, size: float) -> None:
 
 
 async def lies(notes: Notes, size: float) -> None:
-    """Every source says the same wrong thing: nothing of it may be served or kept."""
+    """Every source says the same wrong thing: none of it may be served or kept."""
     quick = {"BREAKER_RESET": "0.3", "BREAKER_FAIL_MAX": "1000"}
     async with scene(notes, environ=quick) as stage:
         before, faults = stage.memory_mb(), [one for one in MEANINGS if one not in (*BELIEVED, *LASTING)]
@@ -81,7 +81,7 @@ async def lies(notes: Notes, size: float) -> None:
 
 
 async def jumps(notes: Notes, size: float) -> None:
-    """One source that is far off: nobody else says so, and nobody is served that."""
+    """One source is far off: no other source agrees, so its price is not served."""
     async with scene(notes) as stage:
         for factor in (1.5, 0.5, 1.06):
             stage.exchange.set_fault(FIRST, "jump", factor=factor)
@@ -91,7 +91,7 @@ async def jumps(notes: Notes, size: float) -> None:
 
 
 async def banned(notes: Notes, size: float) -> None:
-    """Who says when to come back is not asked before."""
+    """A source that says when to come back is not called before that."""
     async with scene(notes) as stage:
         for name, fault in {FIRST: "rate_limited", "okx": "banned"}.items():
             stage.exchange.set_fault(name, fault, 600.0)
@@ -105,7 +105,7 @@ async def banned(notes: Notes, size: float) -> None:
 
 
 async def failing(notes: Notes, size: float) -> None:
-    """Its breaker opens; then one probe per BREAKER_RESET, which is thirty intervals, as with the defaults."""
+    """The breaker opens; then there is one probe per BREAKER_RESET, which is thirty intervals, as with the defaults."""
     async with scene(notes, environ={"BREAKER_RESET": f"{30 * INTERVAL}"}) as stage:
         stage.exchange.set_fault(FIRST, "error")
         await asyncio.sleep(3)
@@ -135,18 +135,18 @@ DRILLS = (
     Drill("exchange-slow", "a slow exchange makes no answer slow", LOAD,
           "the first source answers after 10 s, never, or a byte at a time", slow, Allowed(oldest_ms=2 * FRESH_MS),
           "test_service.py", (5,)),
-    Drill("exchange-gone", "without any exchange prices grow stale, then 503; nothing older, and no wrong age", LOAD,
+    Drill("exchange-gone", "without any exchange prices become stale, then 503: nothing older, and no wrong age", LOAD,
           "every exchange refuses until after MAX_STALE", gone, Allowed(oldest_ms=STALE_MS, recovered=8),
           "test_http.py", (6, 7)),
-    Drill("exchange-lies", "what cannot be true is neither served nor kept", LOAD,
-          "every source at once says each of the wrong things that we know", lies, Allowed(oldest_ms=STALE_MS),
+    Drill("exchange-lies", "impossible prices are neither served nor stored", LOAD,
+          "every source at once sends each wrong answer that we know", lies, Allowed(oldest_ms=STALE_MS),
           "test_exchange_errors.py", (19,)),
     Drill("exchange-jumps", "a jump that no second source sees is not served", LOAD,
           "the first source says 1.5, 0.5 and 1.06 times the price", jumps, Allowed(), "test_failover.py", (19,)),
-    Drill("exchange-bans", "a source that says when to come back is not asked before", LOAD,
+    Drill("exchange-bans", "a source that says when to come back is not called before", LOAD,
           "429 with Retry-After", banned, Allowed(), "test_fleet.py", (18,)),
-    Drill("exchange-fails", "a source that fails is let alone but for probes; the others are not asked more", LOAD,
+    Drill("exchange-fails", "a failing source gets only probes, and the others are not called more often", LOAD,
           "the first source answers 500", failing, Allowed(), "test_circuit_breaker.py", (16, 17)),
-    Drill("streams", "a stream at fault costs no price", f"{LOAD}, with the exchanges' streams",
+    Drill("streams", "a faulty stream costs no price", f"{LOAD}, with the exchanges' streams",
           "each fault of a stream, one after the other", streams, Allowed(), "test_stream_faults.py", (19,)),
 )  # fmt: skip

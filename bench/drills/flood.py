@@ -1,4 +1,4 @@
-"""Connections that ask more than our other clients could judge: answers are only counted, by how they begin."""
+"""Connections with more requests than our other clients could judge: answers are only counted, by their status line."""
 
 import asyncio
 import contextlib
@@ -27,13 +27,13 @@ class Flood(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         data = self._tail + data
-        # Too short for a whole one, so that nothing is counted twice.
+        # The tail is too short for a whole status line, so that nothing is counted twice.
         self._tail = data[1 - len(self._wanted) :]
         self.right += data.count(self._wanted)
         self._news.set()
 
     async def ask(self, batch: bytes, count: int) -> None:
-        """Send so many questions in one write, and wait for their answers."""
+        """Send a batch of `count` requests in one write, and wait for their answers."""
         assert self.transport
         self.transport.write(batch)
         wanted = self.right + count
@@ -42,23 +42,23 @@ class Flood(asyncio.Protocol):
             await self._news.wait()
 
     async def ask_all(self, batches: Iterator[bytes], count: int) -> None:
-        """Ask one batch after the other until there is none."""
+        """Send one batch after the other until there is none left."""
         for batch in batches:
             await self.ask(batch, count)
 
     async def ask_every(self, batch: bytes, seconds: float) -> None:
-        """Ask so often for ever, whatever is answered."""
+        """Send a batch every `seconds`, forever, without waiting for answers."""
         assert self.transport
         due = time.monotonic()
         while True:
             due += seconds
             await asyncio.sleep(max(due - time.monotonic(), 0))
-            # What the kernel does not take is not asked: a client has only so much room as well.
+            # What the kernel does not accept is not sent: a client has limited buffers as well.
             if self.transport.get_write_buffer_size() < len(batch):
                 self.transport.write(batch)
 
     async def within(self, seconds: float, batch: bytes, count: int, every: float | None = None) -> int:
-        """How many answers come in so many seconds of asking; `every` so many seconds, or after each answer."""
+        """How many answers come within `seconds`; a batch is sent `every` so many seconds, or after the last answer."""
         before = self.right
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

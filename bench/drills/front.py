@@ -1,4 +1,4 @@
-"""nginx of docker/ before the services of a scene, which are told it by name, as in the compose file."""
+"""The nginx of docker/ in front of the services of a scene, which it finds by name, as in the compose file."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ ASKERS = 60
 async def behind_nginx(
     notes: Notes, replicas: int = 2, *, askers: int = ASKERS, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[tuple[Scene, Front]]:  # fmt: skip
-    """Replicas on addresses of their own and nginx, through which all clients come."""
+    """Replicas on addresses of their own, and nginx, through which all clients connect."""
     if lacking := missing("nginx"):
         raise RuntimeError(f"this needs {lacking[0]}")
     async with scene(notes, 0, doors=False, redis=True, askers=0, environ=environ) as stage:
@@ -31,7 +31,7 @@ async def behind_nginx(
 
 
 async def join(stage: Scene, front: Front) -> None:
-    """One more replica, which nginx finds by its name."""
+    """Start one more replica, which nginx finds by its name."""
     host = f"127.0.0.{FIRST + len(stage.services) + len(stage.retired)}"
     service = stage.made(HOST=host, PORT=str(front.replica_port))
     await service.start()

@@ -23,14 +23,14 @@ LOAD = "24 clients and 6 subscribers; 2 workers"
 SLOW, NEVER, DEAF = 1000, 200, 300
 HUGE_HEAD_BYTES, PIECE_BYTES, GREEDY_BYTES = 50 << 20, 1 << 16, 256 << 10
 MORE_BY_SLOW_MB = 10
-# Until nothing more is taken of what a subscriber does not read: some 20 KB at a few events a second.
+# Until all buffers of a subscriber that does not read are full: some 20 KB at a few events a second.
 FILL_SECONDS = 60.0
 SUBSCRIBED = re.compile(r"^fastprice_stream_subscribers (\S+)", re.M)
 RAW, AT_ONCE, RAW_SECONDS = 10_000, 100, 0.3
 
 
 async def slowloris(notes: Notes, size: float) -> None:
-    """Half a head, from a thousand clients of nginx and a thousand of a replica itself; and a head without end."""
+    """A thousand clients of nginx and a thousand of a replica send half a head; one client sends an endless head."""
     count = round(SLOW * min(1, size))
     async with behind_nginx(notes) as (stage, front):
         before = stage.memory_mb()
@@ -49,7 +49,7 @@ async def slowloris(notes: Notes, size: float) -> None:
 
 
 async def _huge_head(port: int) -> None:
-    """Fifty megabytes of it, as long as they are taken."""
+    """Send a head of fifty megabytes, as long as it is accepted."""
     line = await Line.to(port)
     with contextlib.suppress(OSError), contextlib.closing(line):
         line.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n")
@@ -59,7 +59,7 @@ async def _huge_head(port: int) -> None:
 
 
 async def _has_ended(read: Callable[[int], Awaitable[bytes]]) -> bool:
-    """Whether the other side has closed or reset what is read from; what it said before is dropped."""
+    """Whether the other side has closed or reset the connection; what it sent before is dropped."""
     try:
         async with asyncio.timeout(1):
             while await read(PIECE_BYTES):
@@ -72,7 +72,7 @@ async def _has_ended(read: Callable[[int], Awaitable[bytes]]) -> bool:
 
 
 async def never_read(notes: Notes, size: float) -> None:
-    """Clients that ask for much and read nothing, and subscribers that read nothing."""
+    """Clients that send many requests and read nothing, and subscribers that read nothing."""
     async with scene(notes) as stage:
         before = stage.memory_mb()
         greedy = [await stage.line() for _ in range(round(NEVER * min(1, size)))]
@@ -94,10 +94,10 @@ async def never_read(notes: Notes, size: float) -> None:
 
 
 async def _staying(stage: Scene) -> float:
-    """How many subscribers there are beside those that read, after as long as it takes.
+    """How many subscribers that never read are left when they are gone or FILL_SECONDS have passed.
 
-    First the kernels take what they have room for. Only the service knows when it has closed: what it could not send
-    goes to such a client in drops, and the end of the connection comes after that.
+    First the kernel's buffers have to fill up. Only the service knows when it has closed a connection: the client
+    gets the rest of the data slowly, and the end of the connection comes after that.
     """
     end = time.monotonic() + FILL_SECONDS
     while True:
@@ -109,7 +109,7 @@ async def _staying(stage: Scene) -> float:
 
 
 async def _deaf(stage: Scene) -> socket.socket:
-    """A subscriber with as little room for what it does not read as the kernel allows."""
+    """A subscriber that does not read, with the smallest receive buffer that the kernel allows."""
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     one.setblocking(False)
@@ -120,9 +120,9 @@ async def _deaf(stage: Scene) -> socket.socket:
 
 
 async def raw_bytes(notes: Notes, size: float) -> None:
-    """Requests that are damaged somewhere: refused or answered, never a 5xx, and no harm to those beside them.
+    """Damaged requests are refused or answered, never with a 5xx, and other requests are not affected.
 
-    Every other one comes through nginx: what the two read in different ways would be a 502, or another's answer.
+    Every other one comes through nginx: if the two read it differently, a 502 or the answer to another one would come.
     """
     async with behind_nginx(notes) as (stage, front):
         numbers = iter(range(max(AT_ONCE, round(RAW * size))))
@@ -149,14 +149,14 @@ async def _damaged(stage: Scene, front: Front, notes: Notes, numbers: Iterator[i
 
 
 DRILLS = (
-    Drill("slowloris", "clients that are slow on purpose cost 10 MB at most, and nobody else anything",
+    Drill("slowloris", "deliberately slow clients cost at most 10 MB, and other clients nothing",
           "60 clients and 6 subscribers through nginx; 2 replicas of 2 workers, Redis",
-          f"{SLOW:,} half heads at nginx, {SLOW:,} at a replica, and a head of 50 MB", slowloris, Allowed(share=1e-4),
-          "test_careful_http.py, test_nginx.py", (21,)),
+          f"{SLOW:,} unfinished heads at nginx, {SLOW:,} at a replica, and a head of 50 MB", slowloris,
+          Allowed(share=1e-4), "test_careful_http.py, test_nginx.py", (21,)),
     Drill("never-read", "clients that never read cost bounded memory, and are closed", LOAD,
-          f"{NEVER} clients with 256 KB of questions, {DEAF} subscribers, none of whom reads", never_read, Allowed(),
+          f"{NEVER} clients with 256 KB of requests, {DEAF} subscribers, none of which reads", never_read, Allowed(),
           "test_live_stream.py"),
-    Drill("raw-bytes", "whatever bytes come, to nginx or to us, none is answered with a 5xx",
+    Drill("raw-bytes", "no bytes, sent to nginx or to a replica, are answered with a 5xx",
           f"60 clients and 6 subscribers through nginx; 2 replicas of 2 workers; {AT_ONCE} connections at a time",
           f"{RAW:,} damaged requests, half of them through nginx", raw_bytes, Allowed(), "test_careful_http.py", (22,)),
 )  # fmt: skip

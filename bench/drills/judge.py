@@ -1,4 +1,4 @@
-"""The oracle of the drills: that of chaos, which also knows what exchanges push, and judges what the service pushes."""
+"""The oracle of the drills: it extends that of chaos with what exchanges push, and judges what the service pushes."""
 
 import time
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from bench.drills.drill import Notes
 from fastprice.domain.quote import MAX_SKEW_MS
 from fastprice.market.feed import Pushed
 
-# How long a step of the wall clock excuses ages: until every worker holds a price of the new time.
+# How long ages are not judged after a step of the wall clock: until every worker holds a price of the new time.
 STEP_SECONDS = 2.0
-# A pushed price is as old as the frame that told it, but for what a busy machine adds.
+# A pushed price is as old as its frame, plus what a busy machine adds.
 PUSH_MS = FETCH_TIMEOUT * 1000
-# A subscriber is told late where this machine was late.
+# A subscriber may get an event this late because this machine was busy.
 LATE_MS = 1000
 
 
 class Judge(Oracle):
-    """Judges answers as chaos does; `notes` keeps how old the oldest price was that anybody was given."""
+    """Judges answers as chaos does; `notes` keeps the age of the oldest price that any client received."""
 
     def __init__(self, exchange: NotingExchange, ledger: Ledger, notes: Notes) -> None:
         super().__init__(exchange, ledger)
@@ -41,7 +41,7 @@ class Judge(Oracle):
         return time.monotonic() - self._stepped_at < STEP_SECONDS
 
     def judge_event(self, service: Standing, event: dict[str, bytes], newest_ms: int) -> int:
-        """Hold an event `price` to its promises; the moment its price was fetched."""
+        """Check an event `price` against what is promised; returns when its price was fetched."""
         received_ms, data = wall_ms(), event["data"]
         price = orjson.loads(data)
         fetched_ms, age_ms = price["fetched_at_ms"], received_ms - price["fetched_at_ms"]
@@ -74,13 +74,13 @@ class Judge(Oracle):
         return faults
 
     def _bytes_differ(self, price: dict[str, Any], data: bytes) -> Sequence[str]:
-        """A stream's data are exactly the bytes of the answer."""
+        """Check that the same price always has exactly the same bytes, in streams and in answers."""
         key = f"{price['symbol']} {price['price']} {price['source_time_ms']}", price["fetched_at_ms"], price["stale"]
         known = self._said.setdefault(key, data)
         return [] if known == data else [f"one price in two different bodies, also {known!r}"]
 
     def _of_truth(self, service: Standing, price: dict[str, Any]) -> list[str]:
-        """The same price comes in many answers, so what was found of it is kept."""
+        """The same price comes in many answers, so the findings about it are cached."""
         key = orjson.dumps(price)
         if key not in self._truths:
             faults = super()._of_truth(service, price)
@@ -88,14 +88,14 @@ class Judge(Oracle):
         return self._truths[key]
 
     def _was_pushed(self, price: dict[str, Any]) -> bool:
-        """Whether a stream told this price at that moment, where the polls did not."""
+        """Whether the source's stream pushed this price at about that time."""
         return any(push.price == price["price"] for push in self._pushes(price))
 
     def _was_merged(self, price: dict[str, Any]) -> bool:
-        """Whether it is the price of a poll of a source that is streamed as well.
+        """Whether it is the price of a poll, of a source that is streamed as well.
 
-        Its stamp may be a push's: newer than the poll's own, and no further ahead than clocks differ. Its bid and ask
-        are those of the poll, or of a push from about then. A jump is nobody's.
+        Its time stamp may be that of a push: newer than the poll's own, and no further ahead than clocks differ. Its
+        bid and ask are those of the poll, or of a push at about that time. A jump never counts.
         """
         if not self._exchange.pushed.get(price["source"]):
             return False
@@ -110,7 +110,7 @@ class Judge(Oracle):
         )
 
     def _pushes(self, price: dict[str, Any]) -> list[Pushed]:
-        """What the stream of its source truly told of its pair about when it was fetched."""
+        """The true prices that its source's stream pushed for its pair at about the time when it was fetched."""
         pair, fetched_ms = price["symbol"].lower(), price["fetched_at_ms"]
         pushed = self._exchange.pushed.get(price["source"], ())
         return [push for push in pushed if push.pair == pair and abs(push.at_ns / 1e6 - fetched_ms) <= PUSH_MS]

@@ -6,7 +6,7 @@ from bench.drills.drill import Notes
 
 
 def hold(notes: Notes, part: dict[str, Any], requests: str, lost: str = "", oldest: str = "") -> None:
-    """Take over its figures by their names; one that misses its limit is amiss."""
+    """Copy its figures by their names; a figure that misses its limit is amiss."""
     for row in part["rows"]:
         value = row["value"]
         if row["what"] == requests:

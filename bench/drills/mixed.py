@@ -1,4 +1,4 @@
-"""Everything at once, by seeded chance: chaos of processes, stores and polls, and faults of streams."""
+"""Everything at once, at seeded random: chaos of processes, stores and polls, and faults of streams."""
 
 import asyncio
 import re
@@ -6,7 +6,7 @@ import sys
 
 from bench.drills.drill import STALE_MS, Allowed, Drill, Notes
 
-# All together; the share of chaos, which has the most to find, and that of streams.
+# The total minutes; the share of chaos, which has the most to find, and the share of streams.
 MINUTES, CHAOS, STREAMS = 30.0, 2 / 3, 1 / 3
 # An episode that has begun is played to its end.
 MOST_SECONDS = 60 * MINUTES + 300
@@ -15,7 +15,7 @@ ANSWERS, QUOTES = re.compile(r"'answers \d+': (\d+)"), re.compile(r"(\d+) quotes
 
 
 async def _said(*words: str) -> tuple[int, str]:
-    """Exit code and words of a module that runs by itself."""
+    """The exit code and output of a module that runs as its own process."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -39,7 +39,7 @@ async def stream_faults(notes: Notes, size: float) -> None:
 
 
 def _told(notes: Notes, code: int, said: str, judged: re.Pattern[str]) -> None:
-    """Take over what an oracle of its own has found in each episode."""
+    """Copy what the module's own oracle has found in each episode."""
     episodes = EPISODE.findall(said)
     notes.expect(bool(episodes), "no episode was played to its end")
     notes.requests = sum(map(int, judged.findall(said)))
@@ -51,12 +51,12 @@ def _told(notes: Notes, code: int, said: str, judged: re.Pattern[str]) -> None:
 
 
 DRILLS = (
-    Drill("mixed", "all of it together, by chance: every answer is right",
+    Drill("mixed", "everything together, at random: every answer is right",
           "18 clients, some of them hostile; 3 services of 2 workers, Redis and embedded stores",
           "seeded faults of exchanges, signals, Redis, the embedded store, and clients", chaos,
           Allowed(oldest_ms=STALE_MS), "test_chaos.py", (7, 9, 10, 15, 19),
           most_seconds=MOST_SECONDS, is_combined=True),
-    Drill("streams-mixed", "the same for streams: every quote that is served is true, and as old as it says",
+    Drill("streams-mixed", "random faults of streams: every served quote is true, and as old as it says",
           "every quote of a leader with 4 of the 9 exchanges", "seeded faults of streams, two at a time, and of polls",
           stream_faults, Allowed(oldest_ms=STALE_MS), "test_stream_faults.py", (7, 19),
           most_seconds=MOST_SECONDS, is_combined=True),

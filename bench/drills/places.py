@@ -1,4 +1,4 @@
-"""The machine itself: clocks that jump, full disks and memory, few descriptors, a name server that is silent."""
+"""The machine itself: clocks that jump, full disks and memory, few descriptors, a name server that does not answer."""
 
 import asyncio
 import contextlib
@@ -19,17 +19,17 @@ from tests.nginx import Names
 LOAD = "24 clients and 6 subscribers; 2 workers"
 HOUR = 3600.0
 FULL_SECONDS = 6.0
-# For the embedded store, the log of its writes and what workers tell each other, and little more.
+# Enough for the embedded store, its write-ahead log and what the workers share, and little more.
 DISK, SHM = "size=2m", "size=8m,nr_inodes=300"
 FEW_FILES, CROWD = 256, 600
-# How much more memory a worker may ask for than it has.
+# How much more memory than it has now a worker may allocate.
 LITTLE_BYTES = 2 << 20
 NAME_SERVER, NAME = "127.83.0.53", "exchange.test"
 AS_ROOT = "this needs root, for namespaces of its own"
 
 
 class QuietNames(Names):
-    """A name server that may say nothing."""
+    """A name server that can be switched to not answering."""
 
     is_silent = False
 
@@ -39,7 +39,7 @@ class QuietNames(Names):
 
 
 async def clock(seconds: float, notes: Notes, size: float) -> None:
-    """The wall clock of everybody is set, and set right again: what is held stays, and what is new is taken."""
+    """The wall clock of all processes is set, and set back: held prices stay, and new prices are accepted."""
     directory = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
     wall = WallClock(directory)
     with wall.here():
@@ -51,7 +51,7 @@ async def clock(seconds: float, notes: Notes, size: float) -> None:
                 stage.judge.stepped()
                 await asyncio.sleep(6 * size)
                 await stage.recovered()
-                # A worker whose signs of life went by the wall clock would give none until that has caught up.
+                # A worker whose heartbeat used the wall clock would send none until that clock has caught up.
                 await asyncio.sleep(STUCK_SECONDS if step < 0 and size >= 1 else 0)
             notes.expect([service.workers for service in stage.services] == workers, "workers were replaced")
 
@@ -65,7 +65,7 @@ async def backward(notes: Notes, size: float) -> None:
 
 
 async def full_disk(notes: Notes, size: float) -> None:
-    """The place of the embedded store."""
+    """Fill the disk of the embedded store."""
     directory = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
     (place := directory / "disk").mkdir()
     async with _in_a_place(notes, place, DISK, directory, {"STORE_DIR": str(place)}) as (stage, seen):
@@ -73,7 +73,7 @@ async def full_disk(notes: Notes, size: float) -> None:
 
 
 async def full_shm(notes: Notes, size: float) -> None:
-    """Shared memory: the store, the metrics, the signs of life."""
+    """Fill the shared memory: it holds the store, the metrics and the workers' heartbeats."""
     directory = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
     async with _in_a_place(notes, Path("/dev/shm"), SHM, directory, {"STORE_DIR": ""}) as (stage, seen):
         await _filled(stage, seen, size)
@@ -85,7 +85,7 @@ async def full_shm(notes: Notes, size: float) -> None:
 async def _in_a_place(
     notes: Notes, place: Path, options: str, directory: Path, environ: dict[str, str]
 ) -> AsyncIterator[tuple[Scene, Path]]:
-    """A service for which a small file system is mounted there, and how we see that."""
+    """A service with a small file system mounted at `place`, and the path at which we see it."""
     if os.geteuid():
         raise RuntimeError(AS_ROOT)
     inside = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o {options} tmpfs {place} && exec "$@"', "sh")
@@ -109,7 +109,7 @@ async def _filled(stage: Scene, place: Path, size: float) -> None:
 
 
 async def few_files(notes: Notes, size: float) -> None:
-    """Many more connections than descriptors, which say nothing, or ask once and stay."""
+    """Many more connections than descriptors, which send nothing, or send one request and stay."""
     async with scene(notes, files=FEW_FILES) as stage:
         for _ in range(max(1, round(3 * size))):
             lines = []
@@ -125,7 +125,7 @@ async def few_files(notes: Notes, size: float) -> None:
 
 
 async def little_memory(notes: Notes, size: float) -> None:
-    """Workers get hardly more memory than they have, while exchanges send bombs and clients ask much at once."""
+    """Workers get hardly more memory than they have, while exchanges send bombs and clients many requests at once."""
     async with scene(notes, expected="MemoryError|can't start new thread") as stage:
         workers = stage.service.workers
         for pid in workers:
@@ -147,7 +147,7 @@ async def little_memory(notes: Notes, size: float) -> None:
 
 
 async def silent_names(notes: Notes, size: float) -> None:
-    """The first source's name cannot be found out any more; a resolver waits in a thread for seconds."""
+    """The name of the first source can no longer be resolved; a resolver waits in a thread for seconds."""
     if os.geteuid():
         raise RuntimeError(AS_ROOT)
     directory = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
@@ -169,20 +169,21 @@ async def silent_names(notes: Notes, size: float) -> None:
 
 
 DRILLS = (
-    Drill("clock-forward", "a step of the wall clock ends no price early, and no worker", LOAD,
-          "everybody's clock set an hour forward, and back again", forward, Allowed(), "test_processes.py", (20,)),
-    Drill("clock-back", "nor makes it a price eternal", LOAD, "an hour back, and forward again", backward, Allowed(),
+    Drill("clock-forward", "a step of the wall clock expires no price early, and ends no worker", LOAD,
+          "the clock of all processes set an hour forward, and back again", forward, Allowed(),
           "test_processes.py", (20,)),
+    Drill("clock-back", "a step back keeps no price for longer", LOAD, "an hour back, and forward again", backward,
+          Allowed(), "test_processes.py", (20,)),
     Drill("disk-full", "a full disk costs no price", LOAD, "the file system of the embedded store is full", full_disk,
           Allowed(), "test_shared_places.py"),
-    Drill("shm-full", "full shared memory costs metrics, and no worker", LOAD,
-          "not a block nor an inode is left in /dev/shm", full_shm, Allowed(), "test_shared_places.py", (24,)),
-    Drill("few-files", "who asks is served when there are more connections than descriptors",
+    Drill("shm-full", "full shared memory costs metrics, but no worker", LOAD,
+          "no block and no inode is left in /dev/shm", full_shm, Allowed(), "test_shared_places.py", (24,)),
+    Drill("few-files", "requests are served when there are more connections than descriptors",
           f"{LOAD}; {CROWD} connections more", f"{FEW_FILES} descriptors for each process", few_files,
           Allowed(share=1e-3), "test_acceptor.py"),
-    Drill("little-memory", "who gets no more memory goes on with what there is",
+    Drill("little-memory", "a worker that gets no more memory continues with what it has",
           f"{LOAD}; 2,000 requests in one write", "workers may grow by 2 MB; exchanges send megabytes", little_memory,
           Allowed(oldest_ms=STALE_MS), "test_exchange_source.py"),
-    Drill("dns-silent", "a name server that is silent costs no price", LOAD,
-          "the name of the first source is not answered for 14 s", silent_names, Allowed(), "test_exchange_source.py"),
+    Drill("dns-silent", "a silent name server costs no price", LOAD,
+          "the name of the first source is not resolved for 14 s", silent_names, Allowed(), "test_exchange_source.py"),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Workers, the leader and the master are killed, told to end or to begin anew."""
+"""Workers, the leader and the master are killed, told to stop or to restart."""
 
 import asyncio
 import contextlib
@@ -18,12 +18,12 @@ from bench.drills.scene import Scene, scene
 from bench.failures import replicas, streaming, takeover
 from bench.service import metrics_directory
 
-# One of so many requests may be lost on the way through nginx: a GET is tried again, but for an answer that was begun.
+# The share of requests that may be lost through nginx, which repeats a GET unless its answer has already begun.
 SHARE = 1e-4
 KILL_SECONDS = 0.8
-# Until every client is connected and asks.
+# Until every client is connected and sends requests.
 CONNECTED_SECONDS = 0.7
-# How soon a replica that is new has its share of the requests, and how long nginx may know one that leaves.
+# How soon a new replica must get requests, and how long nginx may still know one that leaves.
 JOIN_SECONDS, FORGET_SECONDS = 5.0, 1.5
 SERVED = re.compile(r'fastprice_http_requests_total\{.*route="/api/v1/prices/\{pair\}".*\} (.*)')
 NGINX = "60 clients and 6 subscribers through nginx; 2 replicas of 2 workers, Redis"
@@ -66,7 +66,7 @@ async def _reloaded(notes: Notes, service: Service) -> None:
 
 
 async def roll(notes: Notes, size: float) -> None:
-    """One replica becomes two, the first one leaves, and so on, as `make roll` does it and fleets grow and shrink."""
+    """One replica becomes two, the first one leaves, and so on, as with `make roll`, and as fleets grow and shrink."""
     async with behind_nginx(notes, 1) as (stage, front):
         for _ in range(max(1, round(3 * size))):
             began = time.monotonic()
@@ -84,12 +84,12 @@ async def roll(notes: Notes, size: float) -> None:
 
 
 async def _served(service: Service) -> float:
-    """How many prices a replica has given."""
+    """How many prices a replica has served."""
     return sum(map(float, SERVED.findall((await service.get("/metrics")).body.decode())))
 
 
 async def end(notes: Notes, size: float) -> None:
-    """Clients without a proxy: whatever was asked before is answered."""
+    """Clients without a proxy: every request that was sent before SIGTERM is answered."""
     for _ in range(max(1, round(6 * size))):
         async with scene(notes, workers=4) as stage:
             await asyncio.sleep(CONNECTED_SECONDS)
@@ -101,7 +101,7 @@ async def end(notes: Notes, size: float) -> None:
 
 
 async def renew(notes: Notes, size: float) -> None:
-    """The same when all workers are replaced: who is connected to one that leaves is told so in time."""
+    """The same when all workers are replaced: a client connected to a worker that leaves is told so in time."""
     for _ in range(max(1, round(6 * size))):
         async with scene(notes) as stage:
             await asyncio.sleep(CONNECTED_SECONDS)
@@ -110,7 +110,7 @@ async def renew(notes: Notes, size: float) -> None:
 
 
 async def churn(notes: Notes, size: float) -> None:
-    """Workers die again and again while somebody scrapes, and files of metrics are spoilt."""
+    """Workers die again and again while metrics are scraped, and metrics files are damaged."""
     async with scene(notes, workers=3) as stage:
         scraper = asyncio.create_task(_scrape(stage))
         rng, directory = random.Random(2), metrics_directory(stage.service.workers[0])
@@ -132,7 +132,7 @@ async def churn(notes: Notes, size: float) -> None:
 
 
 async def _scrape(stage: Scene) -> None:
-    """For ever, and by way of the oracle, which looks whether counters fall."""
+    """Scrape forever; the oracle checks that counters never fall."""
     door, ask = Door("scrapes", 0), Ask("/metrics")
     while True:
         with contextlib.suppress(OSError), contextlib.closing(await stage.line()) as line:
@@ -144,13 +144,13 @@ async def _scrape(stage: Scene) -> None:
 
 
 async def start_cold(notes: Notes, size: float) -> None:
-    """Neither an exchange nor Redis is there: it stays, says so, and serves as soon as one exchange is."""
+    """Without any exchange and Redis the service stays up, says so, and serves as soon as an exchange answers."""
     async with scene(notes, redis=True) as stage:
         stage.doors[0].may_refuse, stage.judge.honest_since = True, float("inf")
         stage.exchange.set_fault("all", "refuse")
         assert stage.wire
         await stage.wire.cut()
-        # Who is about to connect when a listening socket is closed is lost, whatever a server does.
+        # A client that is about to connect when a listening socket is closed is lost, whatever a server does.
         await asyncio.sleep(CONNECTED_SECONDS)
         stage.doors[0].is_leaving = True
         await stage.service.stop()
@@ -185,32 +185,33 @@ DRILLS = (
     Drill("kill-workers", "a worker that is killed costs at most one of 10,000 requests", NGINX,
           f"kill -9 of any worker every {KILL_SECONDS} s", kill_workers, Allowed(share=SHARE),
           "test_service.py", (11,)),
-    Drill("kill-masters", "so does a whole replica", NGINX, "kill -9 of a master; its workers leave by themselves",
-          kill_masters, Allowed(share=SHARE, recovered=8), "test_processes.py", (11,)),
+    Drill("kill-masters", "a replica that is killed costs at most one of 10,000 requests", NGINX,
+          "kill -9 of a master; its workers then exit by themselves", kill_masters,
+          Allowed(share=SHARE, recovered=8), "test_processes.py", (11,)),
     Drill("reload", "SIGHUP replaces every worker and loses nothing", NGINX, "SIGHUP to a master, one after the other",
           reload, Allowed(share=SHARE), "test_processes.py", (14,)),
-    Drill("roll", "replicas come and go: nothing is lost, and a new one has requests within 5 s", NGINX,
+    Drill("roll", "replicas are added and stopped without loss; a new one gets requests within 5 s", NGINX,
           "one replica more, then SIGTERM to the oldest", roll, Allowed(share=SHARE), "test_nginx.py", (13, 14)),
-    Drill("end", "on SIGTERM what was asked is answered, and the exit code is 0",
+    Drill("end", "on SIGTERM pending requests are answered, and the exit code is 0",
           "24 clients and 6 subscribers, no proxy; 4 workers", "SIGTERM to the master", end, Allowed(lost=3),
           "test_service.py, test_acceptor.py", (13,)),
-    Drill("renew", "nor does SIGHUP cost anything that was asked before",
+    Drill("renew", "on SIGHUP pending requests are answered",
           "24 clients and 6 subscribers, no proxy; 2 workers", "SIGHUP to the master", renew, Allowed(lost=3),
           "test_service.py, test_processes.py", (14,)),
-    Drill("churn", "scrapes are answered, and counters never fall, whatever becomes of workers and files",
+    Drill("churn", "scrapes are answered, and counters never fall, whatever happens to workers and files",
           "24 clients, 6 subscribers and a scrape ten times a second; 3 workers",
           "100 workers killed, one every 0.15 s; then files of metrics emptied and cut", churn, Allowed(lost=1000),
           "test_shared_places.py", (24,)),
-    Drill("start-cold", "started without Redis and without an exchange it stays up, and serves once there is one",
-          "24 clients and 6 subscribers; 2 workers", "a start while every exchange refuses and Redis is not there",
+    Drill("start-cold", "started without Redis and exchanges, it stays up, and serves once an exchange answers",
+          "24 clients and 6 subscribers; 2 workers", "a start while every exchange refuses and Redis is down",
           start_cold, Allowed(lost=2, oldest_ms=STALE_MS, recovered=8), "test_redis_failures.py", (15,)),
     Drill("one-caller", "24 workers are one caller, also when 1,000 clients wait for the first price",
           "1,000 clients at the start; 3 replicas of 8 workers, Redis", "a cold start", one_caller, Allowed(),
           "test_fleet.py", (1,)),
-    Drill("kill-leader", "whoever asks the exchange may die: the next call is at most a claim and 1 s later",
+    Drill("kill-leader", "after the leader dies, the next call is at most a claim and 1 s later",
           "24 clients; 2 replicas of 3 workers, Redis", "kill -9 of the leader, again and again", kill_leader,
           Allowed(oldest_ms=5000), "test_fleet.py", (3,)),
-    Drill("kill-listener", "so may whoever listens to its stream",
-          "a look every 20 ms; 2 replicas of 3 workers, Redis", "kill -9 of the one that listens", kill_listener,
+    Drill("kill-listener", "the same after the worker dies that listens to the exchange's stream",
+          "a look every 20 ms; 2 replicas of 3 workers, Redis", "kill -9 of the worker that listens", kill_listener,
           Allowed(oldest_ms=5000), "test_stream_processes.py", (3,)),
 )  # fmt: skip

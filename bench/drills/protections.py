@@ -25,7 +25,7 @@ QUICK = "redis-emptied"
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What protects, the code that takes it away, and the drill that notices, which is played at this size."""
+    """A protection, the code that removes it, and the drill that must notice, which is run at this size."""
 
     name: str
     what: str
@@ -43,7 +43,7 @@ class Protection:
 
 
 def _patch(name: str, what: str, place: str, statement: str, noticed_by: str = QUICK, size: float = 0.2) -> Protection:
-    """One whose code is a statement about a module `m`."""
+    """A protection that is removed by a statement about a module `m`."""
     return Protection(name, what, f"import {place} as m\n{statement}\n", noticed_by, size)
 
 
@@ -57,7 +57,7 @@ PROTECTIONS: tuple[Protection, ...] = (
                SNAPSHOT.format(fresh="fresh", usable="at + 1e6"), "exchange-gone"),
     Protection("stale", "a price past `CACHE_TTL` is called stale",
                SNAPSHOT.format(fresh="usable", usable="usable"), "exchange-gone"),
-    Protection("age", "no tier counts a price's age anew", """
+    Protection("age", "no tier restarts a price's age", """
         from dataclasses import replace
         from fastprice.application.latest_price import LatestPrice
         offer = LatestPrice.offer
@@ -68,7 +68,7 @@ PROTECTIONS: tuple[Protection, ...] = (
         current = S.current
         S.current = lambda self, *given: (served := current(self, *given)) and served._replace(max_age=60)
         """),
-    Protection("etag", "an ETag is that of the bytes", """
+    Protection("etag", "an ETag belongs to the bytes", """
         from fastprice.interface.price_json import Answer
         made = Answer.__init__
         def same(self, *given):
@@ -83,7 +83,7 @@ PROTECTIONS: tuple[Protection, ...] = (
            "import fastprice.infrastructure.exchanges.ticker as t\n"
            "t.Ticker._amount = lambda self, row, path, limits=0:"
            " self.digits(t.said(row, path)) if path else None", "exchange-lies", 0.34),
-    _patch("strict-json", "a name that stands twice in one object is refused",
+    _patch("strict-json", "a duplicate name in one object is refused",
            "fastprice.infrastructure.exchanges.strict_json",
            "m._ONE = m._MANY = m.json.JSONDecoder(parse_float=str, parse_int=str)", "exchange-lies", 0.34),
     _patch("jump", "a jump waits for a second source", "fastprice.application.belief",
@@ -91,7 +91,7 @@ PROTECTIONS: tuple[Protection, ...] = (
            "import fastprice.application.failover as f\nf.fits = lambda *given: True", "exchange-jumps"),
     _patch("breaker", "a source that fails is left alone for a while", "fastprice.infrastructure.circuit_breaker",
            "m.SourceBreaker.refusal = lambda self, now: None", "exchange-fails", 0.3),
-    _patch("bans", "who says when to come back is not asked before", "fastprice.application.source_health",
+    _patch("bans", "a source that says when to come back is not called before", "fastprice.application.source_health",
            "m.SourceHealth.take = lambda *given: None", "exchange-bans", 0.4),
     Protection("one-caller", "one worker of the fleet asks the exchanges", """
         from fastprice.application.fallback_store import FallbackStore
@@ -99,28 +99,28 @@ PROTECTIONS: tuple[Protection, ...] = (
             return True
         FallbackStore.claim = granted
         """),
-    Protection("embedded-store", "without Redis the workers of a machine meet in the embedded store", """
+    Protection("embedded-store", "without Redis the workers of a machine share the embedded store", """
         from fastprice.application.fallback_store import FallbackStore
         async def shared_alone(self, operation):
             return await operation(self._shared)
         FallbackStore._either = shared_alone
         """, "redis-killed"),
     # The package has a function of the same name as this module, which an import would find.
-    Protection("redis-timeout", "an operation on Redis has a limit of time", """
+    Protection("redis-timeout", "an operation on Redis has a time limit", """
         import sys
         import fastprice.infrastructure.redis_store
         sys.modules["fastprice.infrastructure.redis_store.limit"]._Slices._over = lambda self, due: None
         """, "redis-silent", 0.5),
-    _patch("set-back", "a price from before the clock was set back gives way", "fastprice.domain.quote",
+    _patch("set-back", "a price from before the clock was set back is replaced", "fastprice.domain.quote",
            "m.Quote.replaces = lambda self, held, now_ms: held is None or self.made_at_ms > held.made_at_ms",
            "clock-back", 0.4),
-    _patch("signs-of-life", "a worker's signs of life do not go by the wall clock", "fastprice.server.worker",
+    _patch("signs-of-life", "a worker's signs of life do not depend on the wall clock", "fastprice.server.worker",
            "m.FastpriceWorker.CONFIG_KWARGS['timeout_notify'] = 30", "clock-back", 1.0),
-    _patch("last-answers", "on SIGTERM who has just asked may ask once more", "fastprice.server.light_connection",
+    _patch("last-answers", "on SIGTERM a client that has just asked may ask again", "fastprice.server.light_connection",
            "m.LightConnection.shutdown = lambda self: self.abort()", "end", 0.3),
-    _patch("labels", "clients cannot make up series of metrics", "fastprice.interface.middleware",
+    _patch("labels", "clients cannot create series of metrics", "fastprice.interface.middleware",
            "m.EveryAnswer._route = lambda self, path: path", "unknown-pairs", 0.02),
-    _patch("torn-files", "a damaged file of metrics is left out", "fastprice.infrastructure.prometheus.value_files",
+    _patch("torn-files", "a damaged metrics file is skipped", "fastprice.infrastructure.prometheus.value_files",
            "m._readable = lambda name: True", "churn", 0.1),
     _patch("half-heads", "a head that is not finished in time ends its connection",
            "fastprice.server.refusals", "m.HEAD_SECONDS = 1e9", "slowloris", 0.1),
@@ -144,7 +144,7 @@ def main() -> None:
 
 
 def _sound(chosen: Iterable[Protection]) -> set[str]:
-    """The drills that are kept while everything protects: another one would notice whatever is taken away."""
+    """The drills that succeed with all protections on: a drill that fails anyway would prove nothing."""
     drills = {one.noticed_by: one for one in chosen}
     return {name for name, one in drills.items() if played(one.drill, one.size)["kept"]}
 

@@ -1,4 +1,4 @@
-"""Redis killed, hung, full, read-only, slow, emptied, littered, moved: it costs coordination, never an answer."""
+"""Redis killed, hung, full, read-only, slow, emptied, littered, moved: this costs coordination, never an answer."""
 
 import asyncio
 import shutil
@@ -17,14 +17,14 @@ from tests.redis_groups import ClusterGroup, SentinelGroup, asked, pause, resume
 
 LOAD = "24 clients and 6 subscribers each; 2 replicas of 2 workers"
 TROUBLE_SECONDS = 6.0
-# Each machine has a caller of its own by then; with cross-checks off, one call per interval and machine, and a start.
+# By then each machine has its own caller; with cross-checks off: one call per interval and machine, plus a start.
 MOST_CALLS = 2 * 1.3
 SLOW_SECONDS = 0.3
 Act = Callable[[Scene], Awaitable[object]]
 
 
 def does(commands: str) -> Act:
-    """Commands, or signals to the server, as in bench.chaos.troubles."""
+    """Run commands, or send signals to the server, as in bench.chaos.troubles."""
 
     async def act(stage: Scene) -> None:
         assert stage.redis
@@ -34,7 +34,7 @@ def does(commands: str) -> Act:
 
 
 async def litter(stage: Scene) -> None:
-    """Lists where records were, and records that nobody can read."""
+    """Replace records by lists, and by records that cannot be read."""
     assert stage.redis
     for number, key in enumerate(await stage.redis.do("KEYS", "fastprice:*") or ()):
         await stage.redis.do("DEL", key)
@@ -42,7 +42,7 @@ async def litter(stage: Scene) -> None:
 
 
 def wire(**values: object) -> Act:
-    """What happens on the way to Redis."""
+    """Set what happens on the connection to Redis."""
 
     async def act(stage: Scene) -> None:
         assert stage.wire
@@ -63,7 +63,7 @@ async def joined(stage: Scene) -> None:
 
 
 async def moved(stage: Scene) -> None:
-    """The address leads to another server, and the old one takes no more writes: a fail-over behind one name."""
+    """The address now leads to another server, and the old one refuses writes: a fail-over behind one name."""
     assert stage.wire and stage.redis
     old, stage.redis = stage.redis, stage.another_redis()
     await stage.redis.start()
@@ -72,11 +72,11 @@ async def moved(stage: Scene) -> None:
 
 
 async def nothing(stage: Scene) -> None:
-    """It mends itself."""
+    """Do nothing: Redis or the service recovers on its own."""
 
 
 async def unused(stage: Scene) -> str:
-    """Whether Redis lacks our records, which it gets when it is used again."""
+    """A problem if Redis has no record of ours, which it gets as soon as it is used again; else an empty string."""
     assert stage.redis
     return "" if await stage.redis.do("KEYS", "fastprice:*:round") else "nothing is stored in Redis"
 
@@ -96,13 +96,13 @@ async def trouble(befall: Act, mend: Act, notes: Notes, size: float) -> None:
 
 
 async def unheard(group: SentinelGroup | ClusterGroup, stage: Scene) -> str:
-    """Whether some of those that follow hear no news from a server that answers; one leads, and need not."""
+    """A problem if some followers get no notifications from a server that answers; the leader needs none."""
     followers, heard_by = stage.workers * len(stage.services) - 1, await asyncio.to_thread(group.listeners)
     return f"{heard_by} of {followers} followers hear the news" if heard_by < followers else ""
 
 
 async def fail_over(kind: type[SentinelGroup] | type[ClusterGroup], notes: Notes, size: float) -> None:
-    """The primary dies, is told to hand over, hangs; another one takes its place, and the old one follows it."""
+    """The primary dies, is told to hand over, or hangs; another server takes its place, and the old one follows it."""
     directory = Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
     group = kind(directory)
     try:
@@ -131,27 +131,27 @@ async def long_stop(notes: Notes, size: float) -> None:
 
 
 TROUBLES: dict[str, tuple[str, Act, Act]] = {
-    "killed": ("killed, and started anew empty", does("SIGKILL"), does("start")),
-    "hung": ("SIGSTOP: it keeps its connections and answers nobody", does("SIGSTOP"), does("SIGCONT")),
-    "full": ("full: it refuses to write", does("CONFIG SET maxmemory 1"), does("CONFIG SET maxmemory 0")),
+    "killed": ("killed, and restarted empty", does("SIGKILL"), does("start")),
+    "hung": ("stopped (SIGSTOP): connections stay open, nothing is answered", does("SIGSTOP"), does("SIGCONT")),
+    "full": ("full: writes are refused", does("CONFIG SET maxmemory 1"), does("CONFIG SET maxmemory 0")),
     "read-only": ("made a replica: read-only", does("REPLICAOF 127.0.0.1 1"), does("REPLICAOF NO ONE")),
-    "crowded": ("it takes no more clients, and throws out those it has",
+    "crowded": ("refusing new clients, and closing the existing ones",
                 does("CONFIG SET maxclients 1; CLIENT KILL TYPE pubsub; CLIENT KILL TYPE normal"),
                 does("CONFIG SET maxclients 10000")),
-    "slow": (f"{SLOW_SECONDS * 1000:.0f} ms later than the limit of an operation allows",
+    "slow": (f"answering {SLOW_SECONDS * 1000:.0f} ms after the limit of an operation",
              wire(delay=SLOW_SECONDS), wire(delay=0.0)),
-    "cut": ("connections are reset, and new ones refused", cut, joined),
-    "silent": ("half-open connections: what is sent is swallowed", wire(swallows=True), wire(swallows=False)),
-    "sliced": ("its answers come byte by byte", wire(slices=True), wire(slices=False)),
-    "emptied": ("all keys and scripts lost", does("FLUSHALL; SCRIPT FLUSH"), nothing),
-    "littered": ("lists and rubbish in our keys", litter, nothing),
-    "moved": ("its address leads to another server; the old one is read-only", moved, nothing),
+    "cut": ("resetting connections, and refusing new ones", cut, joined),
+    "silent": ("behind half-open connections: what is sent disappears", wire(swallows=True), wire(swallows=False)),
+    "sliced": ("answering byte by byte", wire(slices=True), wire(slices=False)),
+    "emptied": ("losing all keys and scripts", does("FLUSHALL; SCRIPT FLUSH"), nothing),
+    "littered": ("with lists and garbage in our keys", litter, nothing),
+    "moved": ("moved: its address leads to another server, and the old one is read-only", moved, nothing),
 }  # fmt: skip
 PROVES = {"slow": (10,), "cut": (9, 10), "silent": (10,), "sliced": (10,), "hung": (8,)}
 DRILLS = (
     *(
-        Drill(f"redis-{name}", "no trouble of Redis costs an answer; prices stay fresh, each machine asks once", LOAD,
-              f"Redis {words}", partial(trouble, befall, mend), Allowed(),
+        Drill(f"redis-{name}", "no failure of Redis costs an answer; prices stay fresh, and each machine calls once",
+              LOAD, f"Redis {words}", partial(trouble, befall, mend), Allowed(),
               "test_redis_failures.py", PROVES.get(name, (9,)))
         for name, (words, befall, mend) in TROUBLES.items()
     ),

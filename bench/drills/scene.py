@@ -1,4 +1,4 @@
-"""The stage of a drill: real services beside an exchange, a Redis on a wire, and clients all the while."""
+"""The stage of a drill: real services beside an exchange, a Redis on a wire, and clients all the time."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from bench.drills.judge import Judge
 from bench.drills.wire import Wire
 from bench.processes import free_port
 
-# More than anything takes that heals at all.
+# Longer than any recovery that happens at all.
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
 ASKERS, SUBSCRIBERS = 24, 6
@@ -31,7 +31,7 @@ FILES = 4096
 
 @dataclass
 class Scene:
-    """Everything that runs; `doors` are where clients knock."""
+    """Everything that runs; `doors` are where clients connect."""
 
     notes: Notes
     exchange: NotingExchange
@@ -49,9 +49,9 @@ class Scene:
     variables: Mapping[str, str] = field(default_factory=dict)
     inside: Sequence[str] = ()
     files: int = FILES
-    # What every process of a service runs at its start.
+    # Code that every process of a service runs at its start.
     code: Sequence[str] = ()
-    # Lines of the log that a drill provokes are no defect: a traceback always is.
+    # A pattern of log lines that the drill provokes, which are no defect.
     expected: str = ""
 
     @property
@@ -62,7 +62,7 @@ class Scene:
         """One more service, not yet started."""
         name = f"replica{len(self.services) + len(self.retired)}"
         shared = {"REDIS_URL": f"redis://127.0.0.1:{self.wire.port}/0"} if self.wire else {}
-        host = f"127.{random.randrange(64, 255)}.{random.randrange(1, 255)}.1"  # Where nobody else listens.
+        host = f"127.{random.randrange(64, 255)}.{random.randrange(1, 255)}.1"  # An address that nothing else uses.
         told = {"WORKERS": str(self.workers), "HOST": host} | shared | dict(self.variables) | variables
         told |= site.environ(self.directory / "site", *self.code)
         service = Service(name, self.directory, self.exchange.url, self.ledger, **told)
@@ -75,31 +75,31 @@ class Scene:
         return await Line.to(self.service.port, self.service.host)
 
     def memory_mb(self) -> int:
-        """Of the largest worker."""
+        """The memory of the largest worker."""
         return max(memory_mb(Path(f"/proc/{pid}")) for service in self.services for pid in service.workers)
 
     def another_redis(self) -> RedisServer:
-        """A Redis that is not yet started, and is ended with everything else."""
+        """A Redis that is not yet started, and is stopped with everything else."""
         self.servers.append(RedisServer())
         return self.servers[-1]
 
     def said(self, words: str) -> int:
-        """How often the logs say this."""
+        """How often the logs contain these words."""
         return sum(service.log().count(words) for service in (*self.services, *self.retired))
 
     async def learn(self) -> None:
-        """Let the oracle know what may be answered."""
+        """Tell the oracle which answers are allowed."""
         if self.services:
             self.judge.learn((await self.service.get("/openapi.json")).json)
 
     def door(self) -> Door:
-        """Let clients come straight to the newest service."""
+        """Let clients connect directly to the newest service."""
         service = self.services[-1]
         self.doors.append(Door(service.name, service.port, service.host))
         return self.doors[-1]
 
     async def retire(self, service: Service) -> None:
-        """End a service in good order; it is not missed from now on."""
+        """Stop a service in good order; from now on it is not expected to run."""
         self.services.remove(service)
         self.retired.append(service)
         await service.stop()
@@ -150,7 +150,7 @@ class Scene:
         return ""
 
     async def calls_per_interval(self, seconds: float) -> float:
-        """How often the exchange's sources are asked, all together, per refresh interval and pair."""
+        """How often all sources together are called, per refresh interval."""
         before, began = self.exchange.total_calls, time.monotonic()
         await asyncio.sleep(seconds)
         return (self.exchange.total_calls - before) * INTERVAL / (time.monotonic() - began)
@@ -163,7 +163,7 @@ async def scene(
     environ: Mapping[str, str] | None = None, code: Sequence[str] = (), directory: Path | None = None, named: str = "",
     uses_redis: bool = False,
 ) -> AsyncIterator[Scene]:  # fmt: skip
-    """Services that are well, asked by clients, each over doors of its own; what was found goes into the notes."""
+    """Healthy services, each with clients at its own door; the findings go into the notes."""
     made = directory or Path(tempfile.mkdtemp(prefix="fastprice-drill-"))
     notes.places.append(made)
     ledger = Ledger(0)
@@ -174,7 +174,7 @@ async def scene(
     async with contextlib.AsyncExitStack() as stack:
         await exchange.start()
         if named:
-            # The first source is reached by a name.
+            # The first source is reached by a host name.
             url = f"{exchange.url.replace('127.0.0.1', named)}/binance"
             stage.variables = {**stage.variables, "BINANCE_URL": url}
         stack.push_async_callback(exchange.stop)
@@ -204,7 +204,7 @@ async def scene(
 
 @contextlib.asynccontextmanager
 async def clients(stage: Scene, askers: int) -> AsyncIterator[None]:
-    """Askers and subscribers at every door, until the end."""
+    """Run askers and subscribers at every door, until the end."""
     tasks = [
         asyncio.create_task(act(door, stage.judge, stage.notes, number))
         for door in stage.doors
@@ -232,7 +232,7 @@ async def _kill(stage: Scene) -> None:
 
 
 def _found(stage: Scene) -> None:
-    """Take over what the oracle has found, and what is in the logs."""
+    """Copy what the oracle has found, and what is in the logs, into the notes."""
     for service in (*stage.services, *stage.retired):
         service.examine_log(undisturbed=False, expected=stage.expected)
     stage.notes.oldest_ms = max(stage.notes.oldest_ms, stage.ledger.oldest_ms)

@@ -1,4 +1,4 @@
-"""Python that runs in every process of a drilled service before anything else: a clock that can be set, a patch."""
+"""Python code that runs first in every process of a drilled service: a clock that can be set, or a patch."""
 
 import mmap
 import struct
@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from bench.processes import environment
 
-# What is run in every service of every scene: the removal of a protection.
+# Code that runs in every service of every scene: the removal of a protection.
 everywhere: list[str] = []
 CLOCK = """
 import mmap, struct, time
@@ -24,7 +24,7 @@ time.time = lambda: time.time_ns() / 1e9
 
 
 def environ(directory: Path, *code: str) -> dict[str, str]:
-    """Variables that make a Python process run this code at its start."""
+    """Environment variables that make a Python process run this code at its start."""
     if not (code := (*code, *everywhere)):
         return {}
     directory.mkdir(exist_ok=True)
@@ -43,13 +43,13 @@ class WallClock:
         self.code = CLOCK.format(path=str(path))
 
     def step(self, seconds: float) -> None:
-        """Let it differ by so much more from the true time."""
+        """Move the clock by `seconds` relative to the true time."""
         now, = struct.unpack("q", self._shift[:8])
         self._shift[:8] = struct.pack("q", now + round(seconds * 1e9))
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """This process goes by it too."""
+        """Let this process use the clock too."""
         true_ns = time.time_ns
 
         def shifted() -> int:

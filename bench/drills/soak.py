@@ -10,12 +10,12 @@ from bench.drills.drill import Allowed, Drill, Notes
 from bench.drills.exchanges import LOAD
 from bench.drills.scene import Scene, scene
 
-# So often it is looked, and the first tenth is for what fills once and stays.
+# How many looks there are; the first tenth is for what fills up once and stays.
 LOOKS, FIRST = 60, 6
 HOUR_SECONDS = 3600.0
-# What is looked at, and how much more of it there may be in the second half.
+# What is looked at, and by how much it may grow in the second half.
 MORE = {"MB": 5, "descriptors": 20, "threads": 2, "tasks": 20}
-# A worker that is asked by a signal says how many tasks its loop has; nothing else uses this one.
+# A worker that gets this signal reports how many tasks its loop has; nothing else uses the signal.
 ASKS = signal.SIGRTMIN
 TELL = """
 import asyncio, os, signal
@@ -28,7 +28,7 @@ LOOK_SECONDS = 0.01
 
 
 async def soak(notes: Notes, size: float) -> None:
-    """Sixty looks at what workers hold, the most of the late ones held against the most of the early."""
+    """Sixty looks at what workers hold; the maximum of the late ones is compared with the maximum of the early ones."""
     with tempfile.TemporaryDirectory() as told:
         async with scene(notes, code=(TELL.format(directory=told),)) as stage:
             looks = list[tuple[int, ...]]()

@@ -1,4 +1,4 @@
-"""Workers, the leader and the master are stopped: they live, hold what they hold, and do nothing."""
+"""Workers, the leader and the master are stopped: they stay alive, keep what they hold, and do nothing."""
 
 import asyncio
 import os
@@ -11,13 +11,13 @@ from bench.drills.scene import Scene, scene
 from bench.failures.takeover import CLAIM_KEYS, LAST_REQUEST_SECONDS
 from fastprice.application.leader import CLAIM_TURNS
 
-# A worker that gives no sign of life is replaced after so long, and a second for the look.
+# A worker without a heartbeat is replaced after this time, plus a second until the master checks.
 STUCK_SECONDS = 30
-# How long the leader stands still, longer than its claim lasts; and the master, who replaces nobody meanwhile.
+# How long the leader is stopped, which is longer than its claim; and the master, which replaces no worker meanwhile.
 LEADER_SECONDS, MASTER_SECONDS = 4.0, 6.0
 NEXT_CALL_SECONDS = INTERVAL * CLAIM_TURNS + 1
 LOOK_SECONDS = 0.01
-# One per interval, and what a busy machine adds.
+# One call per interval, plus what a busy machine adds.
 MOST_CALLS = 1.3
 
 
@@ -34,7 +34,7 @@ async def stop_worker(notes: Notes, size: float) -> None:
 
 
 async def stop_leader(notes: Notes, size: float) -> None:
-    """Whoever asks the exchange stands still for longer than its claim lasts, and wakes up when another one asks."""
+    """The leader is stopped for longer than its claim lasts, and continues when another worker calls the exchange."""
     async with scene(notes, 2, redis=True) as stage:
         for _ in range(max(1, round(4 * size))):
             leader = await _leader(stage)
@@ -68,7 +68,7 @@ async def _leader(stage: Scene) -> int:
 
 
 async def stop_master(notes: Notes, size: float) -> None:
-    """Nobody is replaced while the master stands still; whoever lives serves on, and then all is as before."""
+    """No worker is replaced while the master is stopped; living workers keep serving, and then all is as before."""
     async with scene(notes, workers=3) as stage:
         for _ in range(max(1, round(2 * size))):
             master, workers = stage.service.process.pid, stage.service.workers
@@ -86,11 +86,11 @@ async def stop_master(notes: Notes, size: float) -> None:
 
 
 DRILLS = (
-    Drill("stop-worker", "a worker that hangs is replaced within 31 s; the others serve on",
-          "24 clients and 6 subscribers; 3 workers", "SIGSTOP to a worker; who is connected to it waits 20 s",
+    Drill("stop-worker", "a worker that hangs is replaced within 31 s; the others continue to serve",
+          "24 clients and 6 subscribers; 3 workers", "SIGSTOP to a worker; its clients wait 20 s",
           stop_worker, Allowed(lost=48, oldest_ms=4 * FRESH_MS, recovered=STUCK_SECONDS + 4),
           "test_processes.py", (12,)),
-    Drill("stop-leader", "whoever asks the exchange may hang: another one asks, and nothing goes wrong when it wakes",
+    Drill("stop-leader", "when the leader hangs, another worker takes over, and nothing goes wrong when it resumes",
           "24 clients and 6 subscribers each; 2 replicas of 2 workers, Redis",
           f"SIGSTOP to the leader, and SIGCONT {LEADER_SECONDS:g} s later", stop_leader,
           Allowed(oldest_ms=LEADER_SECONDS * 1000 + FRESH_MS), "test_leader.py", (3,)),

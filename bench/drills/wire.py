@@ -1,11 +1,11 @@
-"""What lies between a service and its Redis: a connection that can be cut, slow, or half open."""
+"""The connection between a service and its Redis, which can be cut, slow, or half open."""
 
 import asyncio
 import contextlib
 
 
 class Wire:
-    """A TCP connection to Redis that can be cut, be slow, swallow everything in silence, or pass on byte by byte."""
+    """A TCP connection to Redis that can be cut, be slow, silently swallow everything, or pass on byte by byte."""
 
     def __init__(self, port: int, target: int) -> None:
         self.port = port
@@ -19,7 +19,7 @@ class Wire:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
     async def cut(self) -> None:
-        """Refuse new connections, and break those that there are."""
+        """Refuse new connections, and break the existing ones."""
         if self._server is not None:
             self._server.close()
             for writer in list(self._open):

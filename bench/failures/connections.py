@@ -1,4 +1,4 @@
-"""Connections that are kept open, one to every worker: whose they are is read from /proc."""
+"""Connections that are kept open, one to every worker: /proc shows which worker has which."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ class Connection:
         self._writer.write(f"GET {path} HTTP/1.1\r\nHost: fastprice\r\n\r\n".encode())
 
     async def answer(self) -> tuple[int, dict[str, Any]]:
-        """Status and body; OSError if the other side closes before."""
+        """Read the status and the body; OSError if the other side closes before."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 head = await self._reader.readuntil(b"\r\n\r\n")
@@ -51,7 +51,7 @@ class Connection:
 
 
 async def one_to_each_worker(replica: Replica) -> list[Connection]:
-    """Open many at once until every worker has accepted one of them; RuntimeError if some never does."""
+    """Open many connections at once until every worker has accepted one; RuntimeError if some worker never does."""
     workers, found = set(replica.workers()), dict[int, Connection]()
     for _ in range(ROUNDS):
         opened = [await Connection.to(replica.port) for _ in range(OPENED_AT_ONCE)]

@@ -1,4 +1,4 @@
-"""Replicas as real processes over one Redis, beside a simulated exchange that notes each call."""
+"""Replicas as real processes over one Redis, beside a simulated exchange that records each call."""
 
 import asyncio
 import socket
@@ -20,17 +20,17 @@ from fastprice.market import Market
 from fastprice.market.call import Call
 
 PRICE = "/api/v1/prices/eth-usdt"
-# How long anything may take before a measurement gives up: a limit, never a measure.
+# How long anything may take before a measurement gives up: a time limit, not a measurement.
 PATIENCE_SECONDS = 60.0
 
 
 class Exchange(Market):
-    """A simulated exchange in this process; moments are those of the monotonic clock."""
+    """A simulated exchange in this process; its times are those of the monotonic clock."""
 
     def __init__(self) -> None:
         super().__init__(latency=EXCHANGE_SECONDS)
         self.asked: list[float] = []
-        self.told: list[tuple[float, int]] = []  # when, and the stamp by which the price is known again
+        self.told: list[tuple[float, int]] = []  # when, and the time stamp that identifies the price
 
     def record(self, call: Call) -> None:
         super().record(call)
@@ -41,13 +41,13 @@ class Exchange(Market):
         return await super()._answer(request)
 
     def between(self, start: float, end: float) -> list[float]:
-        """The calls of that time."""
+        """The calls between two moments."""
         return [moment for moment in self.asked if start <= moment < end]
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A service with an embedded store of its own."""
+    """A service with its own embedded store."""
 
     process: Running
     port: int
@@ -59,7 +59,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """All that runs for a measurement."""
+    """Everything that runs for a measurement."""
 
     exchange: Exchange
     redis: Redis
@@ -68,7 +68,7 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(replicas: int, workers: int, **variables: str) -> AsyncIterator[Fleet]:
-    """Start replicas at the same time and wait for nothing; stop them all in the end."""
+    """Start replicas at the same time, without waiting for them; stop them all at the end."""
     exchange, stack = Exchange(), ExitStack()
     await exchange.start()
     try:
@@ -79,7 +79,7 @@ async def fleet(replicas: int, workers: int, **variables: str) -> AsyncIterator[
         ]
         yield Fleet(exchange, redis, started)
     finally:
-        # In a thread, because a service that stops may still be waiting for the exchange, which is here.
+        # In a thread, because a stopping service may still wait for the exchange, which runs in this event loop.
         await asyncio.to_thread(stack.close)
         await exchange.stop()
 
@@ -87,7 +87,7 @@ async def fleet(replicas: int, workers: int, **variables: str) -> AsyncIterator[
 def _started(stack: ExitStack, market: str, **variables: str) -> Replica:
     directory, port = _directory(stack), free_port()
     words = [sys.executable, "-m", "fastprice.cli", "serve"]
-    # A second source that is asked whether it agrees would be counted as a second caller.
+    # A call to a second source for a cross-check would be counted as a second caller.
     alone = {"CROSS_CHECK_INTERVAL": "0", "STREAMS": "0"}
     told = settings(port, market, directory, **alone | variables)
     return Replica(stack.enter_context(running(words, None, directory, **told)), port, directory)
@@ -99,7 +99,7 @@ def _directory(stack: ExitStack) -> Path:
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for something; TimeoutError if it does not come to be."""
+    """Wait until a condition holds; TimeoutError if it never does."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not holds():
         if time.monotonic() > end:
@@ -108,7 +108,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 
 async def all_answer(running: Fleet) -> None:
-    """Wait until every replica takes connections."""
+    """Wait until every replica accepts connections."""
     for replica in running.replicas:
         await until(partial(_takes_connections, replica.port), "no replica")
 
@@ -122,5 +122,5 @@ def _takes_connections(port: int) -> bool:
 
 
 def close_calls(moments: list[float], interval: float) -> int:
-    """How often two calls came closer than half an interval: of two callers, one always does so after the other."""
+    """How often two calls came closer than half an interval, as is always the case with two callers."""
     return sum(after - before < interval / 2 for before, after in zip(moments, moments[1:], strict=False))

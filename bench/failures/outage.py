@@ -1,4 +1,4 @@
-"""Redis stops answering for a while under load: what clients notice, how old prices get, how soon it heals."""
+"""Redis stops answering for a while under load: what clients notice, how old prices get, how soon all is well again."""
 
 import asyncio
 import os
@@ -16,9 +16,9 @@ from bench.failures.fleet import PATIENCE_SECONDS, PRICE, Fleet, close_calls, fl
 
 WORKERS, CLIENTS = 8, 300
 INTERVAL = 1.0
-# Also the length of each run while Redis is stopped: hey forgets what comes after its millionth answer.
+# Also the length of each run while Redis is stopped: hey forgets all answers after its millionth.
 BESIDE_SECONDS = 10
-# hey starts a moment before Redis stops, and ends after it is back, so that both come under load.
+# hey starts a moment before Redis stops, and ends after it is back, so that both happen under load.
 MARGIN_SECONDS = 1.0
 SAMPLE_SECONDS, LOOK_SECONDS = 0.5, 0.05
 P99_RATIO, HEAL_SECONDS, FRESH_MS = 1.5, 5.0, 5000.0
@@ -54,7 +54,7 @@ async def measure(seconds: int) -> dict[str, Any]:
 
 
 async def _outage(running: Fleet, seconds: int, connections: list[Connection]) -> tuple[float, float, float]:
-    """Stop Redis, and let it go on: when it stopped, was back, and was used again by every worker."""
+    """Stop and continue Redis; returns when it stopped, when it was back, and when every worker used it again."""
     info: Any = running.redis.info("server")
     redis = int(info["process_id"])
     os.kill(redis, signal.SIGSTOP)
@@ -80,7 +80,7 @@ async def _redis_states(connections: list[Connection]) -> list[str]:
 
 @asynccontextmanager
 async def _sampled(connections: list[Connection], ages: list[float]) -> AsyncIterator[None]:
-    """Meanwhile ask every worker for the age of its price, when the answer has come."""
+    """In the background, note how old the price of every worker is when its answer arrives."""
     async def ask_on() -> None:
         while True:
             for connection in connections:
@@ -98,7 +98,7 @@ async def _sampled(connections: list[Connection], ages: list[float]) -> AsyncIte
 
 
 async def _hey_for(port: int, seconds: int) -> list[dict[str, Any]]:
-    """Runs one after the other, until so many seconds are over."""
+    """Run hey repeatedly, until `seconds` are over."""
     runs = []
     while seconds > 0:
         runs.append(await _hey(port, min(seconds, BESIDE_SECONDS)))

@@ -1,4 +1,4 @@
-"""Three replicas, cold, with a thousand clients at once: how often the exchange is asked, how far apart workers are."""
+"""A cold start of three replicas with a thousand clients: how often they call the exchange, how far workers differ."""
 
 import asyncio
 import time
@@ -10,8 +10,8 @@ from bench.failures.fleet import PATIENCE_SECONDS, Exchange, Fleet, close_calls,
 
 REPLICAS, WORKERS, CLIENTS = 3, 8, 1000
 INTERVAL = 1.0
-# The second call comes early where the first came late, on a machine that starts everything at once; of two callers one
-# always comes within half an interval of the other.
+# On a machine that starts everything at once, the first call may be late and the second early. With two callers, a call
+# of one always comes within half an interval of a call of the other.
 FIRST_SECONDS = 0.5 * INTERVAL
 SPREAD_MS = 50.0
 RETRY_SECONDS = 0.005
@@ -73,7 +73,7 @@ async def _listening(port: int) -> int:
 
 
 async def _client(listening: "asyncio.Task[int]") -> tuple[float, int]:
-    """When the request was sent, and the status."""
+    """Send a request; returns when it was sent, and the status."""
     connection = await Connection.to(await listening)
     sent = time.monotonic()
     status, _ = await connection.get()
@@ -82,7 +82,7 @@ async def _client(listening: "asyncio.Task[int]") -> tuple[float, int]:
 
 
 async def spread(exchange: Exchange, connections: list[Connection]) -> float:
-    """The next quote: milliseconds from the exchange's answer until the last worker serves it."""
+    """For the next quote: milliseconds from the exchange's answer until the last worker serves it."""
     told = len(exchange.told)
     await until(lambda: len(exchange.told) > told, "no further answer of the exchange")
     (answered, stamp), waiting, served = exchange.told[told], connections, 0.0

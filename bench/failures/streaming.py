@@ -14,10 +14,10 @@ from bench.failures.fleet import Fleet, Replica, all_answer, fleet, until
 from bench.failures.takeover import CLAIM_SECONDS, INTERVAL, REPLICAS, WORKERS, holder_of
 
 PAIR, SOURCE = "eth-usdt", "binance"
-# The market tells of a price so often, so a gap in what is served is a gap in what is asked for.
+# The market pushes a price this often, so a gap in the served prices means that no worker listened.
 EVERY_MS, LOOK_SECONDS = 20, 0.02
 CACHE_TTL = 5.0
-# What a dead listener's socket still took is told to nobody.
+# Pushes that only a dead listener's socket received do not count.
 LAST_PUSH_SECONDS = 0.1
 STREAMED_FOR_SECONDS = 1.0
 
@@ -55,7 +55,7 @@ async def measure(kills: int) -> dict[str, Any]:
 
 
 async def _take_over(running: Fleet) -> float:
-    """Kill the holder: how many seconds later the stream tells another one; returns after that one has listened."""
+    """Kill the holder; returns after how many seconds another one got a push, when that one has listened a while."""
     holder, pushed = await holder_of(running), running.exchange.pushed[SOURCE]
     killed_ns, killed = time.time_ns(), time.monotonic()
     os.kill(holder, signal.SIGKILL)
@@ -68,11 +68,11 @@ async def _take_over(running: Fleet) -> float:
 
 
 async def _watch(replica: Replica, ages: list[float]) -> None:
-    """Look at the price for ever, on one connection after another."""
+    """Read the price forever, on one connection after another."""
     while True:
         try:
             await _look(replica, ages)
-        except OSError:  # Its worker was the one that was killed.
+        except OSError:  # The connection's worker was killed.
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Whoever asks the exchange is killed, again and again: how soon another one asks, and what the clients notice."""
+"""The worker that calls the exchange is killed, again and again: how soon another one does, and what clients notice."""
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ REPLICAS, WORKERS, CLIENTS = 2, 3, 24
 INTERVAL = 0.5
 CLAIM_SECONDS = INTERVAL * CLAIM_TURNS
 CLAIM_KEYS = "fastprice:*:claim:leader"
-# A dead caller's last request may still be on its way; nobody else asks so soon, for its claim has not ended.
+# A dead caller's last request may still be on its way; no other worker calls this early, as the claim has not ended.
 LAST_REQUEST_SECONDS = 0.1
-# Not kept for ever, so that workers that were started anew get their share.
+# Connections are not kept forever, so that restarted workers get their share.
 PAUSE_SECONDS, KEPT_REQUESTS = 0.02, 50
 CALLS_TO_SETTLE = 2
 
@@ -62,7 +62,7 @@ async def measure(kills: int) -> dict[str, Any]:
 
 
 async def _take_over(running: Fleet) -> tuple[float, float]:
-    """Kill the holder: when that was, and when another one asked; returns when it has settled, at a random moment."""
+    """Kill the holder; returns when that was and when another one called, at a random moment after it has settled."""
     holder = await holder_of(running)
     killed = time.monotonic()
     os.kill(holder, signal.SIGKILL)
@@ -73,7 +73,7 @@ async def _take_over(running: Fleet) -> tuple[float, float]:
 
 
 async def holder_of(running: Fleet) -> int:
-    """The worker that holds the claim; on a busy machine it may be free for a moment."""
+    """The worker that holds the claim; on a busy machine the claim may be free for a moment."""
     while not (holders := _holders(running)):
         await asyncio.sleep(0.001)
     return holders[0]
@@ -87,7 +87,7 @@ def _holders(running: Fleet) -> list[int]:
 
 
 async def _client(port: int, answers: Counter[str], ages: list[float]) -> None:
-    """Ask for ever, and note how old prices are when they come."""
+    """Send requests forever, and note how old prices are when they arrive."""
     while True:
         connection = await Connection.to(port)
         try:

@@ -9,7 +9,7 @@ from bench.fleet.scenarios import FAILURES, GROWTH, SEED, Scenario
 from bench.report import save
 from bench.tables import fleet_tables
 
-# A few that take seconds, for a look.
+# A few scenarios that take seconds, for a quick check.
 QUICK_WORKERS, QUICK_FAILURES = 80, ("Redis dead for 30 s, then empty", "12 of 25 machines cut off for 30 s")
 
 

@@ -1,4 +1,4 @@
-"""Exchanges that are not there: they count who asks them, take their time, and can be down or ban everyone."""
+"""Fake exchanges: they record who calls them, take some time to answer, and can be down or ban everyone."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from fastprice.application.ports import Answers, Call, Clock, Limit
 from fastprice.domain.errors import RateLimited, SourceDown, SourceTimeout
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
-# How long an exchange takes to answer: at least, and up to so much more.
+# How long an exchange takes to answer: at least, and at most how much more.
 LEAST_SECONDS, MORE_SECONDS = 0.06, 0.14
-# Prices count up from here, one for each answer: so far from 0 that no jump between two of them is suspicious.
+# Prices count up from here, by one for each answer: so large that no move between two of them is suspicious.
 FIRST_PRICE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request to an exchange: when, to whom, by whom, and whether the exchange had asked to be left alone."""
+    """One request to an exchange: when, to which one, by which process, and whether the exchange had banned it."""
 
     at: float
     source: str
@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Tape:
-    """Everything that was asked of the exchanges, and when each of their prices was given, in virtual seconds."""
+    """All requests to the exchanges, and when each of their prices was given, in virtual seconds."""
 
     calls: list[Asked] = field(default_factory=list)
     given_at: list[float] = field(default_factory=list)
@@ -38,12 +38,12 @@ class Tape:
         return str(FIRST_PRICE + len(self.given_at) - 1)
 
     def age_began(self, quote: Quote) -> float:
-        """When a price was given in truth, whatever clock has stamped it."""
+        """When a price was really given, whatever clock has stamped it."""
         return self.given_at[int(quote.price) - FIRST_PRICE]
 
 
 class Exchange:
-    """One exchange; every worker asks it through a source of its own."""
+    """One exchange; every worker calls it through its own source."""
 
     def __init__(self, name: str, tape: Tape, random: Random) -> None:
         self.name = name
@@ -54,7 +54,7 @@ class Exchange:
         self._random = random
 
     def ban(self, seconds: float) -> None:
-        """Answer 429 with Retry-After to whoever asks during the next seconds."""
+        """Answer all requests of the next `seconds` with 429 and Retry-After."""
         self.banning_until = asyncio.get_running_loop().time() + seconds
         self.ban_told = False
 

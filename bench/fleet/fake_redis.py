@@ -1,4 +1,4 @@
-"""A Redis that is not there: what it keeps and publishes, and how its server and the network to it fail."""
+"""A fake Redis: what it stores and publishes, and how its server and the network to it fail."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -12,17 +12,17 @@ from fastprice.application.ports import LEADER
 from fastprice.domain.errors import StoreUnavailable
 from tests.memory_store import MemoryStore
 
-# What is to be done in Redis; it never waits there.
+# An operation to run in Redis; it never waits there.
 Run = Callable[[MemoryStore], Coroutine[Any, Any, Any]]
 
-# One way through a data centre and the time in Redis: at least, and on average beyond that.
+# The time one way through a data centre and in Redis: the minimum, and the average beyond it.
 LEAST_SECONDS, MORE_SECONDS = 0.0001, 0.00015
-# What a subscriber more costs one PUBLISH: an assumption, and a small part of the latency of either way.
+# What each further subscriber adds to one PUBLISH: an assumption, and small compared with the latency one way.
 FANOUT_SECONDS = 2e-6
 
 
 class Subscriber(Protocol):
-    """Who is told whenever something is written."""
+    """Gets a notification whenever something is written."""
 
     def hear(self) -> None: ...
 
@@ -42,7 +42,7 @@ class ServerClock:
 
 @dataclass(slots=True)
 class Request:
-    """One operation on its way; `connected` says whether its connection stood when it was sent."""
+    """One operation on its way; `connected` says whether its connection existed when it was sent."""
 
     op: str
     run: Run
@@ -52,7 +52,7 @@ class Request:
 
 
 class Redis:
-    """The server: up, frozen (as by SIGSTOP) or dead; what came while it was frozen is done when it thaws."""
+    """The server: up, frozen (as by SIGSTOP) or dead; requests to a frozen server are executed when it thaws."""
 
     def __init__(self, random: Random) -> None:
         self.state = "up"
@@ -81,7 +81,7 @@ class Redis:
 
     @property
     def leader(self) -> str | None:
-        """Who holds the claim."""
+        """The holder of the leader's claim."""
         leader: str | None = _done(self.memory.holder(LEADER))
         return leader
 
@@ -89,14 +89,14 @@ class Redis:
         self.state = "frozen"
 
     def thaw(self) -> None:
-        """Go on, first with what clients asked for that have long given up."""
+        """Continue, first with requests whose clients have long given up."""
         self.state = "up"
         late, self.backlog = self.backlog, []
         for request in late:
             self.execute(request)
 
     def die(self) -> None:
-        """End, with everything that was kept in memory; all connections break."""
+        """Stop and lose everything in memory; all connections break."""
         self.state = "dead"
         self.epoch += 1
         self.backlog.clear()
@@ -107,7 +107,7 @@ class Redis:
         self.state = "up"
 
     def _publish(self) -> None:
-        """Machine by machine, each a little later; a message that is lost on the way was sent all the same."""
+        """Notify machine by machine, each a little later; a message that is lost on the way still counts as sent."""
         sent = 0
         for subscribers in self.subscribers.values():
             sent += len(subscribers)
@@ -141,7 +141,7 @@ class Link:
         self._held: list[Request] = []
 
     def restore(self) -> None:
-        """The network delivers what it has kept trying to deliver, whoever still waits for an answer."""
+        """Deliver what the network has kept trying to deliver, even if no client waits for the answer any more."""
         self.cut = False
         held, self._held = self._held, []
         for request in held:
@@ -156,7 +156,7 @@ class Link:
     def _arrive(self, request: Request, back: float) -> None:
         redis = self.redis
         if self.cut or redis.state == "frozen":
-            # Without a connection nothing was sent yet: the client still waits to be greeted.
+            # Without a connection nothing was sent yet: the client still waits for the handshake.
             if request.connected:
                 (self._held if self.cut else redis.backlog).append(request)
             self._later(request.sent + self._timeout, request, StoreUnavailable("no answer in time"))
@@ -173,7 +173,7 @@ class Link:
 
 
 def answer(reply: "asyncio.Future[Any]", outcome: Any) -> None:
-    """Wake who waits, unless it has gone meanwhile."""
+    """Complete a reply, unless its client has given up meanwhile."""
     if reply.done():
         return
     if isinstance(outcome, StoreUnavailable):

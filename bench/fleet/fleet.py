@@ -15,11 +15,11 @@ from bench.fleet.virtual_time import Process
 from bench.fleet.worker import PAIR, Machine, Worker, World
 from fastprice.settings import Settings
 
-# Those that are asked before any other; with more of them nothing here would change.
+# The exchanges that are called before any other; more of them would change nothing here.
 EXCHANGES = ("binance", "okx", "coinbase")
-# Workers of one machine are up within about this time of each other, and a successor so long after its predecessor.
+# Workers start within this time of each other, and a successor within this time after its predecessor.
 START_SECONDS = 1.0
-# No divisor of an interval, so that the age of prices is seen at every point of it.
+# Not a divisor of an interval, so that the age of prices is sampled at every point of it.
 SAMPLE_SECONDS = 0.173
 
 Group = Callable[[Process], bool]
@@ -27,7 +27,7 @@ Group = Callable[[Process], bool]
 
 @dataclass(slots=True)
 class Phase:
-    """A stretch of time with what was seen in it: ages in milliseconds of every price served, by how often."""
+    """A period with what was seen in it; `ages` counts how often each age in milliseconds was served."""
 
     name: str
     begins: float
@@ -40,7 +40,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Orphaned:
-    """From `at` on a group of processes had nobody who asks for it; whoever of it asks first has taken over."""
+    """From `at` on no process called an exchange for this group; the first one in it that calls has taken over."""
 
     at: float
     group: Group
@@ -57,7 +57,7 @@ class Fleet:
         self.redis = Redis(self.random)
         self.tape = Tape()
         exchanges = {name: Exchange(name, self.tape, self.random) for name in EXCHANGES}
-        # A second source that is asked whether it agrees would be counted as a second caller.
+        # A call to a second source for a cross-check would be counted as a second caller.
         settings = Settings.from_env({"CROSS_CHECK_INTERVAL": "0"})
         self.world = World(settings, self.random, self.redis, exchanges, self.tape)
         self.machines = [
@@ -74,7 +74,7 @@ class Fleet:
 
     @property
     def holder(self) -> Worker | None:
-        """Who may ask for all, as Redis has it."""
+        """The worker that may call exchanges for all, according to Redis."""
         return next((worker for worker in self.workers if worker.process.name == self.redis.leader), None)
 
     @property
@@ -83,7 +83,7 @@ class Fleet:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Fleet"]:
-        """Start all workers within a second, watch them, and end them; a defect that they logged ends it with it."""
+        """Start all workers within a second, watch them, and end them; RuntimeError if they logged a defect."""
         with _no_defects():
             watch = asyncio.create_task(self._watch())
             await asyncio.gather(*(self._start(worker) for worker in self.workers))
@@ -96,16 +96,16 @@ class Fleet:
         await asyncio.sleep(seconds)
 
     def phase(self, name: str) -> None:
-        """What is seen from now on belongs to another phase."""
+        """Start a new phase: what is seen from now on belongs to it."""
         self._end_phase()
         self.phases.append(Phase(name, self._loop.time()))
 
     def orphan(self, group: Group) -> None:
-        """A group of processes has just lost whoever asked for it."""
+        """Record that a group of processes has just lost its caller."""
         self.orphaned.append(Orphaned(self._loop.time(), group))
 
     async def replace(self, worker: Worker, kill: bool) -> None:
-        """End a worker; the one that is started in its place comes up a little later, under a name of its own."""
+        """End a worker; its successor comes up a little later, under its own name."""
         await (worker.die() if kill else worker.stop())
         worker.process.dead = True
         number = self.workers.index(worker)
@@ -144,7 +144,7 @@ class Fleet:
 
 
 class _Defects(logging.Handler):
-    """Keeps what the application logs as a defect of its own."""
+    """Keeps the defects that the application logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -156,7 +156,7 @@ class _Defects(logging.Handler):
 
 @contextlib.contextmanager
 def _no_defects() -> Iterator[None]:
-    """RuntimeError at the end if the application logged a defect meanwhile."""
+    """Raise RuntimeError at the end if the application logged a defect meanwhile."""
     defects, logger = _Defects(), logging.getLogger("fastprice")
     logger.addHandler(defects)
     try:

@@ -1,4 +1,4 @@
-"""The embedded store of one worker: a MemoryStore on what the workers of a machine share."""
+"""The embedded store of one worker: a MemoryStore on the simulated disk of its machine."""
 
 import asyncio
 from random import Random
@@ -8,18 +8,18 @@ from fastprice.application.ports import LEADER, Clock, Stored
 from fastprice.domain.errors import StoreUnavailable
 from tests.memory_store import MemoryStore, Shelf
 
-# sqlite_store.py looks for news so often.
+# How often sqlite_store.py looks for changes.
 POLL_SECONDS = 0.02
 
 
 class Disk(Shelf):
-    """What the embedded stores of one machine share; `broken` is a disk that takes nothing."""
+    """What the embedded stores of one machine share; `broken` is a disk that fails every operation."""
 
     broken = False
 
 
 class LocalStore(MemoryStore):
-    """A MemoryStore of one worker on its machine's disk, which hears of news as infrastructure/sqlite_store.py does."""
+    """A MemoryStore of one worker on its machine's disk; it notices changes as infrastructure/sqlite_store.py does."""
 
     def __init__(self, disk: Disk, process: Process, clock: Clock, random: Random) -> None:
         super().__init__(clock, disk)

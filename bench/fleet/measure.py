@@ -1,4 +1,4 @@
-"""What a play has shown, in plain figures: the same seed gives the same ones, to the last digit."""
+"""The results of a play in plain figures: the same seed gives the same ones, to the last digit."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -13,13 +13,13 @@ from fastprice.application.leader import CLAIM_TURNS
 
 Row = dict[str, Any]
 
-# Two calls nearer to each other than this share of an interval are two in one interval; a beat is never that uneven.
+# Two calls closer than this share of an interval count as two in one interval; a beat is never that uneven.
 NEAR = 0.9
 PERCENTILES = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999, "max_ms": 1.0}
 
 
 def played(scenario: Scenario, seed: str = SEED) -> Row:
-    """Play it from the beginning to the end."""
+    """Play a scenario from the beginning to the end."""
     return run(_play(scenario, seed))
 
 
@@ -69,7 +69,7 @@ def _phase(phase: Phase, fleet: Fleet, interval: float, calls: Sequence[Asked]) 
 
 
 def _takeovers(orphaned: Sequence[Orphaned], calls: Sequence[Asked]) -> Row:
-    """How long each group that had lost its caller was without one; those that never got one again are counted."""
+    """How long each group that had lost its caller was without one; `never` counts those that got none again."""
     times, found, lost = [call.at for call in calls], [], 0
     for group in orphaned:
         later = calls[bisect_right(times, group.at):]
@@ -86,12 +86,12 @@ def _takeovers(orphaned: Sequence[Orphaned], calls: Sequence[Asked]) -> Row:
 
 
 def most_within(times: Sequence[float], seconds: float) -> int:
-    """The most of these moments, which are in order, that lie within any stretch of so many seconds."""
+    """The largest number of these ordered moments within any period of `seconds`."""
     return max((number + 1 - bisect_left(times, at - seconds) for number, at in enumerate(times)), default=0)
 
 
 def most_callers(calls: Sequence[Asked], seconds: float) -> int:
-    """The most processes that asked within any stretch of so many seconds."""
+    """The largest number of processes that made calls within any period of `seconds`."""
     callers: Counter[str] = Counter()
     first, most = 0, 0
     for call in calls:
@@ -104,7 +104,7 @@ def most_callers(calls: Sequence[Asked], seconds: float) -> int:
 
 
 def percentile(counts: Counter[int], share: float) -> int | None:
-    """The value that so large a share of all does not exceed."""
+    """The value that this share of all values does not exceed."""
     rank = _rank(counts.total(), share)
     for value in sorted(counts):
         rank -= counts[value]

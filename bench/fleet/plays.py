@@ -7,15 +7,15 @@ from bench.fleet.fleet import Fleet
 from bench.fleet.virtual_time import Process
 from bench.fleet.worker import Machine, Worker
 
-# Until the first price is everywhere; and how soon after a failure has ended everything is as before.
+# How long until the first price is everywhere; and how long after the end of a failure until all is as before.
 WARM_SECONDS, HEAL_SECONDS = 5.0, 5.0
 CALM_SECONDS = 20.0
-# A claim of two intervals, and some time to see it taken over.
+# Longer than a claim of two intervals, with some time to see the takeover.
 KILL_SECONDS = 5.0
 
 
 async def growth(fleet: Fleet, seconds: float) -> None:
-    """Calm, the death of the holder, a Redis that goes and comes back empty, calm again."""
+    """A calm phase, the death of the holder, a Redis that goes and comes back empty, and calm again."""
     await fleet.pass_time(WARM_SECONDS)
     fleet.phase("steady")
     await fleet.pass_time(seconds)
@@ -34,7 +34,7 @@ async def growth(fleet: Fleet, seconds: float) -> None:
 
 
 async def failure(fleet: Fleet, during: Callable[[Fleet], Awaitable[None]]) -> None:
-    """Calm, the failure, time to heal, calm again."""
+    """A calm phase, the failure, time to heal, and calm again."""
     await fleet.pass_time(WARM_SECONDS)
     fleet.phase("before")
     await fleet.pass_time(CALM_SECONDS)
@@ -102,7 +102,7 @@ async def slow_redis(fleet: Fleet, seconds: float, least: float, more: float) ->
 
 
 async def cut_machines(fleet: Fleet, seconds: float, count: int) -> None:
-    """Cut that of the holder, and others."""
+    """Cut off the machine of the holder, and others."""
     holder = fleet.holder
     first = holder.machine.number if holder is not None else 0
     cut = [fleet.machines[(first + step) % len(fleet.machines)] for step in range(count)]
@@ -123,7 +123,7 @@ async def lose_messages(fleet: Fleet, seconds: float, share: float) -> None:
 
 
 async def lose_every_store(fleet: Fleet, seconds: float) -> None:
-    """Redis, and the disk of one machine."""
+    """Lose Redis, and the disk of one machine."""
     fleet.machines[0].disk.broken = True
     await lose_redis(fleet, seconds)
     fleet.machines[0].disk.broken = False
@@ -137,7 +137,7 @@ async def ban_and_kill(fleet: Fleet, seconds: float, times: int) -> None:
 
 
 async def ban_and_lose_redis(fleet: Fleet, seconds: float) -> None:
-    """Every machine goes on alone, and knows all the same whom it must not ask."""
+    """Lose Redis during a ban: every machine goes on alone, and still knows which exchange it must not call."""
     next(iter(fleet.world.exchanges.values())).ban(2 * seconds)
     await fleet.pass_time(KILL_SECONDS)
     await lose_redis(fleet, seconds)

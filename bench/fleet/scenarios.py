@@ -1,4 +1,4 @@
-"""Which plays are played on which fleets, and what is promised of each."""
+"""Which plays run on which fleets, and what is promised for each."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import partial
 from bench.fleet import plays
 from bench.fleet.fleet import Fleet
 
-# One way to Redis, where that takes longer than an operation may; and where there and back take about as long.
+# The time one way to Redis, where one way takes longer than an operation may, or both ways take about as long.
 SLOW_SECONDS = 0.5
 DOUBTFUL_SECONDS, DOUBT_SECONDS = 0.04, 0.02
 SEED = "fastprice"
@@ -17,7 +17,7 @@ Play = Callable[[Fleet], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A play on a fleet. While the failure lasts, `at_most` processes may ask in an interval."""
+    """A play on a fleet. While the failure lasts, `at_most` processes may call an exchange in an interval."""
 
     name: str
     workers: int

@@ -11,7 +11,7 @@ from tests.memory_store import MemoryStore
 
 
 class SharedStore:
-    """A PriceStore of one worker on that Redis, behaving as infrastructure/redis_store does."""
+    """A PriceStore of one worker on the fake Redis, which behaves as infrastructure/redis_store does."""
 
     def __init__(self, link: Link, process: Process, clock: Clock) -> None:
         self._link = link
@@ -40,7 +40,7 @@ class SharedStore:
         await self._ask("release", lambda memory: memory.release(holder, name))
 
     async def news(self, seconds: float) -> bool:
-        """See PriceStore; a subscription that broke is given up, and made again after a pause."""
+        """See PriceStore; a broken subscription is given up, and made again after a pause."""
         redis = self._link.redis
         if self._subscribed_at != redis.epoch:
             broke, self._subscribed_at = self._subscribed_at >= 0, -1
@@ -58,7 +58,7 @@ class SharedStore:
         self._link.redis.subscribers[self._process.machine].pop(self, None)
 
     def hear(self) -> None:
-        """A message has arrived; one that a cut network carried is lost."""
+        """Handle a message that has arrived; it is lost if the network is cut."""
         if not self._link.cut and not self._process.dead:
             self._heard = True
             if self._waiter is not None:

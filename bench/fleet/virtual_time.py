@@ -1,4 +1,4 @@
-"""Time that passes only while everybody waits: asyncio as it is, on a clock of our own."""
+"""Virtual time, which passes only while every task waits: the normal asyncio on our own clock."""
 
 import asyncio
 import selectors
@@ -12,7 +12,7 @@ START_MS = 1_753_300_000_000
 
 
 class _NoWaiting(selectors.SelectSelector):
-    """Nothing ever comes from outside; instead of waiting for it, the time until the next timer has passed."""
+    """Nothing ever comes from outside, so `select` does not wait: it advances the time to the next timer."""
 
     now = 0.0
 
@@ -24,7 +24,7 @@ class _NoWaiting(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """asyncio's own event loop, except that an hour takes as long as the work in it."""
+    """asyncio's own event loop, except that an hour takes only as long as the work in it."""
 
     def __init__(self) -> None:
         self._waiting = _NoWaiting()
@@ -41,7 +41,7 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
 
 
 class Process:
-    """A worker's process: it runs, stands still as after SIGSTOP, or is dead. Whatever it waits for passes `going`."""
+    """A worker's process: it runs, is paused as by SIGSTOP, or is dead. After every wait it awaits `going`."""
 
     def __init__(self, name: str, machine: int) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class Process:
 
 
 class VirtualClock:
-    """The Clock of one process, on a machine whose wall clock is `ahead` by so many seconds."""
+    """The Clock of one process, on a machine whose wall clock is `ahead` by that many seconds."""
 
     def __init__(self, process: Process, ahead: float) -> None:
         self.monotonic = asyncio.get_running_loop().time

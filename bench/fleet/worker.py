@@ -1,4 +1,4 @@
-"""One worker of the simulated fleet: the real application on ports that are not."""
+"""One worker of the simulated fleet: the real application on fake ports."""
 
 import asyncio
 from collections import Counter
@@ -22,7 +22,7 @@ PAIR = Pair("ETH", "USDT")
 
 @dataclass(slots=True)
 class Machine:
-    """What the workers of one machine share: the way to Redis, a disk, and a clock ahead by so many seconds."""
+    """What the workers of one machine share: the link to Redis, a disk, and a clock that is some seconds ahead."""
 
     number: int
     link: Link
@@ -32,7 +32,7 @@ class Machine:
 
 @dataclass(slots=True)
 class World:
-    """What all workers share: settings, chance, Redis, the exchanges, and the record of what happened."""
+    """What all workers share: settings, the random generator, Redis, the exchanges, and the record of what happened."""
 
     settings: Settings
     random: Random
@@ -44,7 +44,7 @@ class World:
 
 
 class Worker:
-    """Starts, pauses, goes on, stops and dies as a process does; `latest` is what it serves."""
+    """Starts, pauses, continues, stops and dies as a process does; `latest` is what it serves."""
 
     def __init__(self, name: str, machine: Machine, world: World) -> None:
         self.machine = machine
@@ -92,7 +92,7 @@ class Worker:
             self._world.events[f"{type(event).__name__} announced"] += 1
 
     def _snapshot(self, quote: Quote, *until: float) -> Snapshot:
-        """The quote as it is served; requests, and what they would be answered with, are left out."""
+        """The quote as it is served; requests and rendered answers are left out."""
         if not self.process.dead:
             truth = self._clock.monotonic() - self._world.tape.age_began(quote)
             said = quote.age_ms(self._clock.wall_ms()) / 1000

@@ -1,1 +1,1 @@
-"""What a request costs, and what the service takes, while pairs, connections and workers grow: `make bench-growth`."""
+"""What a request costs, and what the service uses, as pairs, connections and workers grow: `make bench-growth`."""

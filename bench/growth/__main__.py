@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def grown(axis: Axis, rounds: int, seconds: int, files: int, notes: list[str]) -> dict[str, Any] | None:
-    """An axis with the medians of every point; points this machine cannot reach are noted, never silently left out."""
+    """An axis with the medians of every point; points that this machine cannot reach are always noted."""
     lacking = missing("wrk", *(["redis-server"] if "redis" in axis.about.lower() else []))
     points = [point for point in axis.points if axis.name != "connections" or point + machine.SPARE_FILES <= files]
     if lacking or len(points) < len(axis.points):

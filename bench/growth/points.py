@@ -15,19 +15,19 @@ from bench.service import (
 )
 
 PRICES = "/api/v1/prices/"
-# From the first price until the refresh has found its pace, and until wrk has opened so many connections.
+# Seconds from the first price until the refresh is steady; and how many connections wrk opens per second.
 SETTLE_SECONDS, CONNECTIONS_PER_SECOND = 4, 2500
-# For the service's own count, which a busy one takes a while to say, before wrk ends.
+# Time to read the service's own count before wrk ends: a busy service takes a while to answer.
 COUNT_SECONDS = 4
 FLEET_WORKERS = 3
-# What refreshing costs is measured for so many times the seconds of a load, which are 4: so it has a cross-check in it.
+# The cost of refreshing is measured for this many times the 4 seconds of a load, so that it includes a cross-check.
 QUIET_TIMES = 3
 Row = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service and where it and its exchange answer."""
+    """A running service, with its URL and that of its exchange."""
 
     process: Running
     url: str
@@ -37,7 +37,7 @@ class Service:
 
 @contextmanager
 def service(pairs: Sequence[str] = ETH, **variables: str) -> Iterator[Service]:
-    """A service on one core that has settled, beside an exchange on the other."""
+    """A service on one core, which has settled, beside an exchange on the other core."""
     with ExitStack() as cleanup:
         market = cleanup.enter_context(running_market(cleanup.enter_context(directory()), pairs))
         here, port = cleanup.enter_context(directory()), free_port()
@@ -61,7 +61,7 @@ def named(count: int) -> list[str]:
 
 
 def by_pairs(count: int, seconds: int, mode: str = "failover") -> Row:
-    """Every pair asked for in turn; the cost of refreshing them is measured without load, and taken off."""
+    """Request every pair in turn; the cost of refreshing them is measured without load, and subtracted."""
     pairs = named(count)
     with service(pairs, WORKERS="1", PRICE_MODE=mode) as running_service:
         process = running_service.process
@@ -93,13 +93,13 @@ def by_pairs_as_medians(count: int, seconds: int) -> Row:
 
 
 def by_connections(count: int, seconds: int) -> Row:
-    """Counted by the service itself between two moments, so that opening the connections is not in it."""
+    """Requests are counted by the service itself between two moments, so that opening connections is not included."""
     with service(WORKERS="1") as running_service:
         process, opening = running_service.process, 1 + count // CONNECTIONS_PER_SECOND
         whole, served = opening + seconds + COUNT_SECONDS, Counter(running_service.url)
         with wrk.start(running_service.url + PRICES + ETH[0], whole, count) as generator:
             time.sleep(opening)
-            # In this order both times, for a busy service takes a while to say its count.
+            # In this order both times, because a busy service takes a while to report its count.
             before, count_before = process.cpu(), served()
             time.sleep(seconds)
             used, requests = process.cpu() - before, served() - count_before
@@ -124,7 +124,7 @@ def by_pairs_of_a_fleet(count: int, seconds: int) -> Row:
 
 
 def _over_redis(pairs: Sequence[str], workers: int, seconds: int) -> Row:
-    """All workers over one Redis; calls and operations are counted without load, which must not matter to them."""
+    """All workers over one Redis; calls and operations are counted without load, which must not affect them."""
     with directory() as place, running_redis(place) as (redis_url, redis):
         with service(pairs, WORKERS=str(workers), REDIS_URL=redis_url) as running_service:
             url, process = running_service.url + PRICES + ETH[0], running_service.process

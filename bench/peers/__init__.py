@@ -1,1 +1,1 @@
-"""The service beside everything that could stand in its place, on one core each, in one run: `make bench-peers`."""
+"""The service beside everything that could replace it, on one core each, in one run: `make bench-peers`."""

@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _measure(peer: Peer, around: Surroundings, seconds: int) -> Measure:
-    """Start a peer, warm it up, measure it, stop it."""
+    """Start a peer, warm it up, measure it, and stop it."""
     with started(peer, around) as subject:
         wrk.run(subject.url, WARM_UP_SECONDS, script=peer.script)
         measure = cost(subject.server, lambda: wrk.run(subject.url, seconds, script=peer.script))

@@ -27,7 +27,7 @@ class Answer:
 
     @classmethod
     def from_environment(cls) -> "Answer":
-        """As `save` left it, for the peers that are Python."""
+        """The answer as `save` wrote it, for the peers in Python."""
         saved = json.loads(Path(os.environ[FILE_VARIABLE]).read_text())
         return cls(saved["headers"], saved["body"].encode())
 
@@ -40,7 +40,7 @@ class Answer:
         return json.loads(self.body)
 
     def message(self, *more: str) -> bytes:
-        """The whole HTTP/1.1 message with `more` header lines, for who writes constant bytes."""
+        """The whole HTTP/1.1 message with `more` header lines, for peers that write constant bytes."""
         lines = ["HTTP/1.1 200 OK", DATE, "content-type: application/json", f"content-length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, *more, "", ""]).encode() + self.body

@@ -1,4 +1,4 @@
-"""The answer as Python programs would give it: a bare ASGI callable, and a route with a response of Starlette."""
+"""The answer as Python programs would give it: a bare ASGI callable, and a route with a Starlette response."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ BODY = {"type": "http.response.body", "body": ANSWER.body}
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
-    """Constant bytes at every path: what the server alone costs."""
+    """Constant bytes at every path, to measure the cost of the server alone."""
     if scope["type"] == "http":
         await send(START)
         await send(BODY)

@@ -14,7 +14,7 @@ from bench.service import settings
 
 HERE = Path(__file__).parent
 SERVICE = ("fastprice.cli",)
-# As many connections as nginx and the service let wait.
+# As many waiting connections as nginx and the service allow.
 BACKLOG = "4096"
 FRESH_HEADS = {"FRESH_HEADS": "1"}
 
@@ -52,7 +52,7 @@ class Peer:
 
 
 def floor(connection: str = "") -> Start:
-    """The C loop; `connection` is what it says will become of the connection, and "close" is also what it does."""
+    """The C loop; `connection` is its Connection header; with "close" it also closes the connection."""
 
     def start(place: Place) -> AbstractContextManager[Running]:
         message = place.directory / "message"
@@ -82,7 +82,7 @@ def _varnish(place: Place, app: int) -> list[str]:
 
 
 def _python(*words: str) -> Start:
-    """A Python server told its port by {port}."""
+    """A Python server that gets its port in place of {port}."""
 
     def start(place: Place) -> AbstractContextManager[Running]:
         told = [sys.executable, *(word.format(port=place.port) for word in words)]
@@ -98,7 +98,7 @@ def _uvicorn(app: str) -> Start:
 
 
 def _before_an_app(words: Callable[[Place, int], list[str]]) -> Start:
-    """A cache in front of the bare ASGI app; the app runs on the same core and is not counted: it is hardly asked."""
+    """A cache in front of the bare ASGI app; the app runs on the same core and is not counted: it is hardly called."""
 
     @contextmanager
     def start(place: Place) -> Iterator[Running]:

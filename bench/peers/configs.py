@@ -1,4 +1,4 @@
-"""What nginx and Varnish are told: nothing logged, connections kept for ever, all files in the given directories."""
+"""Configurations of nginx and Varnish: no logs, connections kept forever, all files in the given directories."""
 
 import os
 from pathlib import Path
@@ -26,13 +26,13 @@ http {{
   }}
 }}
 """
-# One second of caching, one request to the app at a time, the old answer meanwhile; in memory.
+# An in-memory cache for one second; one request to the app at a time, while clients get the old answer.
 CACHE = """
   proxy_cache_path {memory}/cache keys_zone=prices:1m max_size=16m use_temp_path=off;
   upstream app {{ server 127.0.0.1:{app}; keepalive 8; }}
   {files}
 """
-# As Debian's nginx.conf has it; and what is quickest for answers as small as ours: read once, written with the head.
+# As in Debian's nginx.conf; and the fastest for answers as small as ours: read once, written with the head.
 PACKAGED = "sendfile on; tcp_nopush on;"
 TUNED = "sendfile off; open_file_cache max=100 inactive=60s; open_file_cache_valid 1s;"
 CACHED = """
@@ -50,7 +50,7 @@ CACHED = """
     }
 """
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
-# Each subscriber gets the messages that come after it.
+# Each subscriber gets only messages that are published after it has subscribed.
 PUSHED = """
     location = {stream} {{
       nchan_subscriber eventsource;
@@ -83,7 +83,7 @@ def nginx_cache(port: int, app: int, memory: Path, files: str) -> str:
 
 
 def nginx_nchan(port: int, stream: str, publish: str) -> str:
-    """Subscribers ask for `stream`; what is posted to `publish` is pushed to them."""
+    """Subscribers request `stream`; what is posted to `publish` is pushed to them."""
     return f"load_module {NCHAN};\n{_nginx(port, '', PUSHED.format(stream=stream, publish=publish))}"
 
 

@@ -1,4 +1,4 @@
-"""The service as FastAPI's manual would have it: a pydantic model of the price, kept in memory, as the response."""
+"""The service as FastAPI's manual suggests it: a pydantic model of the price, kept in memory, as the response."""
 
 from fastapi import FastAPI, HTTPException, Response
 from pydantic import BaseModel

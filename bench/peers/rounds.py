@@ -1,4 +1,4 @@
-"""What all comparisons share: which peers are here, a peer that runs, rounds in alternating order, their medians."""
+"""What all comparisons share: available peers, starting a peer, rounds in alternating order, and their medians."""
 
 import math
 import tempfile
@@ -16,14 +16,14 @@ from bench.service import EXCHANGE_SECONDS, running_market
 from bench.wrk import Load
 from fastprice.bootstrap import memory_directory
 
-# Fewer are a smoke test: good to see that it works, not to be quoted.
+# Fewer rounds are a smoke test: they show that it works, and are not to be quoted.
 ENOUGH_ROUNDS = 5
 Measure = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every server has around it: the simulated exchange, and the answer of the service, which all give."""
+    """What all servers share: the simulated exchange, and the answer of the service, which all give."""
 
     market: str
     answer: Answer
@@ -42,7 +42,7 @@ class Subject:
 
 
 def available(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, list[str]]]:
-    """The peers that this machine has; one line for each that is not to be had."""
+    """The peers that this machine has; what is missing for each of the others."""
     lacking = {peer.label: peer.missing() for peer in peers}
     skipped = {label: names for label, names in lacking.items() if names}
     for label, names in skipped.items():
@@ -52,7 +52,7 @@ def available(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, list[str]]]:
 
 @contextmanager
 def surroundings(latency: float = EXCHANGE_SECONDS) -> Iterator[Surroundings]:
-    """Run the exchange, and ask the service once what it says, which all the others will say too."""
+    """Run the exchange, and get the service's answer once, which all other servers will give too."""
     with ExitStack() as cleanup:
         market = cleanup.enter_context(running_market(_directory(cleanup), latency=latency))
         ours = next(peer for peer in PEERS if peer.ours)
@@ -64,7 +64,7 @@ def surroundings(latency: float = EXCHANGE_SECONDS) -> Iterator[Surroundings]:
 
 
 def answers(peer: Peer, subject: Subject) -> None:
-    """Wait until a peer answers, and make sure that it says what it should."""
+    """Wait until a peer answers, and check its answer."""
     _, body = answer_of(subject.url, subject.server, subject.place.directory)
     if not peer.ours and body != subject.place.answer.body:
         raise RuntimeError(f"{peer.label} gave another answer: {body!r}")
@@ -72,7 +72,7 @@ def answers(peer: Peer, subject: Subject) -> None:
 
 @contextmanager
 def started(peer: Peer, around: Surroundings, ready: Callable[[Peer, Subject], None] = answers) -> Iterator[Subject]:
-    """Start a peer, wait until it is ready, or RuntimeError says why it is not, and stop it in the end."""
+    """Start a peer, wait until it is ready, and stop it at the end; RuntimeError says why it is not ready."""
     with ExitStack() as cleanup:
         place = _place(cleanup, around)
         subject = Subject(cleanup.enter_context(peer.start(place)), place)
@@ -81,7 +81,7 @@ def started(peer: Peer, around: Surroundings, ready: Callable[[Peer, Subject], N
 
 
 def cost(server: Running, run: Callable[[], Load]) -> Measure:
-    """Let `run` load a server, and account for what that took."""
+    """Let `run` load a server, and account for what that cost."""
     before = server.cpu()
     load = run()
     used = server.cpu() - before
@@ -98,7 +98,7 @@ def cost(server: Running, run: Callable[[], Load]) -> Measure:
 
 
 def in_rounds(measures: Mapping[str, Callable[[], Measure]], rounds: int) -> dict[str, list[Measure]]:
-    """Take every measure once per round, every other round backwards, so that none always follows the same one."""
+    """Take every measure once per round, every other round in reverse, so that none always follows the same one."""
     taken: dict[str, list[Measure]] = {name: [] for name in measures}
     for number in range(rounds if measures else 0):
         print(f"round {number + 1} of {rounds}:", end="", flush=True)
@@ -110,7 +110,7 @@ def in_rounds(measures: Mapping[str, Callable[[], Measure]], rounds: int) -> dic
 
 
 def row(peer: Peer, rounds: Sequence[Measure]) -> dict[str, Any]:
-    """Medians, the range of what matters most, and every round."""
+    """Medians, the range of the most important measures, and every round."""
     medians = {name: round(median(measure[name] for measure in rounds), 3) for name in rounds[0]}
     costs = [round(measure["cpu_us"], 3) for measure in rounds if "cpu_us" in measure]
     extremes = {"cpu_us_least": min(costs), "cpu_us_most": max(costs)} if costs else {}

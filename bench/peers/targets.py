@@ -1,4 +1,4 @@
-"""The ratios to reach, and how far a run got: each measure of ours over the peer's of the same round."""
+"""The ratios to reach, and what a run reached: each of our measures divided by the peer's in the same round."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,13 +6,13 @@ from statistics import median
 from typing import Any
 
 Rounds = Sequence[Mapping[str, float]]
-# A peer's measures, one for each round, by the peer's name.
+# The measures of each peer by its name, one per round.
 Measures = Mapping[str, Rounds]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`measure` of `ours` is to be at most `most` times that of `theirs`, or at most `most` where that is empty."""
+    """`measure` of `ours` must be at most `most` times that of `theirs`, or at most `most` if `theirs` is empty."""
 
     ours: str
     theirs: str
@@ -34,7 +34,7 @@ TARGETS = (
 
 
 def reached(measures: Measures, targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """Each target whose sides were measured, with the median of the rounds; wrong answers of ours miss it."""
+    """Each target with both sides measured, with the median of the rounds; it is missed if we gave wrong answers."""
     rows = []
     for target in targets:
         ours, theirs = measures.get(target.ours), measures.get(target.theirs)

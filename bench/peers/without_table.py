@@ -1,4 +1,4 @@
-"""The service without its table of learned heads, to see what the table costs where heads never repeat."""
+"""The service without its table of learned heads, to measure what the table costs if heads never repeat."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from fastprice.server.lane import Lane
 
 
 class NoTable(dict[bytes, Any]):
-    """In place of the table: no head is looked up."""
+    """Replaces the table: no head is ever found."""
 
     def get(self, key: bytes, default: Any = None) -> Any:
         return None
 
 
 class WithoutTable(Lane):
-    """The lane with every head parsed."""
+    """The lane, parsing every head."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

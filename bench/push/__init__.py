@@ -1,1 +1,1 @@
-"""What pushing a price to many subscribers costs, the service beside others that push: `make bench-push`."""
+"""What pushing a price to many subscribers costs, for the service and other servers: `make bench-push`."""

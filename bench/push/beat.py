@@ -1,11 +1,11 @@
-"""Moments at an interval, for the servers and the publisher that are Python."""
+"""Moments at an interval, for the servers and the publisher in Python."""
 
 import time
 from collections.abc import Iterator
 
 
 def waits(interval: float) -> Iterator[float]:
-    """How many seconds to wait for each next moment; one that has passed is not waited for."""
+    """How many seconds to wait for each next moment; there is no wait for a moment that has passed."""
     due = time.monotonic()
     while True:
         due += interval

@@ -1,4 +1,4 @@
-"""The one event that every server pushes: the service's own, with a mark where the time of the change belongs."""
+"""The one event that every server pushes: the service's own, with a mark in place of the time of the change."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ MARK = "1000000000000"
 
 
 def save(answer: Answer, directory: Path) -> tuple[str, str]:
-    """Leave the whole event in a file, and its data, the price object, in another; returns their paths."""
+    """Write the whole event to a file, and its data, the price object, to another; returns their paths."""
     event, data = directory / "event", directory / "data"
     data.write_text(json.dumps(answer.fields() | {"fetched_at_ms": int(MARK)}, separators=(",", ":")))
     event.write_text(f"id: {MARK}\nevent: {NAME}\ndata: {data.read_text()}\n\n")

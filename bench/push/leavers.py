@@ -1,4 +1,4 @@
-"""Subscribers that come and go: a process that opens streams and leaves them in every way that a client can."""
+"""Subscribers that come and go: a process that opens streams and ends them in every way that a client can."""
 
 import asyncio
 import random
@@ -10,10 +10,10 @@ import time
 from bench.connections.client import request
 from bench.push.event import STREAM
 
-# At most so many are here at the same time, for some stay a little.
+# The most connections at the same time: some stay for a moment.
 AT_ONCE = 200
 STAY_SECONDS, PATIENCE_SECONDS = 0.3, 10.0
-# Closed so, a connection is reset.
+# With this option, closing a connection resets it.
 RESET = struct.pack("ii", 1, 0)
 ASKED = request(STREAM, "GET", "1.1", "Accept: text/event-stream")
 BODY = ASKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 20000\r\n\r\n") + b"x" * 20_000
@@ -21,7 +21,7 @@ WAYS = ("close", "reset", "reset_at_once", "half_close", "pipelined", "body", "j
 
 
 async def leave(port: int, way: str) -> bool:
-    """One connection; whether it was answered as it should be, where it stayed long enough to see that."""
+    """Open and leave one connection; false if it was not answered correctly and stayed long enough to see that."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(BODY if way == "body" else ASKED + (ASKED if way == "pipelined" else b""))
@@ -52,7 +52,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 async def main(port: int, per_minute: int, seconds: float) -> tuple[int, int]:
-    """How many came, and how many of them were not answered as they should be."""
+    """How many connections were opened, and how many of them were not answered correctly."""
     here, began, came, wrong = set[asyncio.Task[bool]](), time.monotonic(), 0, 0
     while (now := time.monotonic() - began) < seconds:
         if came < now * per_minute / 60 and len(here) < AT_ONCE:

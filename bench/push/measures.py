@@ -12,17 +12,17 @@ from bench.push.reader import Reader, Received, subscribed
 from bench.push.servers import HERE
 
 FEW, WARM_UP_SECONDS = 100, 1.5
-# A request each so many ms, which never keeps step with a push.
+# The interval of requests, which is never in step with the pushes.
 ASK_EVERY_MS = 9
-# Until the buffers of those that never read are full.
+# Until the buffers of subscribers that never read are full.
 FILL_SECONDS = 5
-# A cost that is lost in the noise counts as this much, so that there is a ratio.
+# The least that a cost counts, even if it is lost in the noise, so that there is a ratio.
 LEAST_US = 0.01
 Take = Callable[[Subject, int], Measure]
 
 
 def pushing(subscribers: int, longer: int = 1) -> Take:
-    """What a message costs beyond what the server does without subscribers, and what a subscriber holds."""
+    """What a message costs beyond the server's work without subscribers, and the memory per subscriber."""
 
     def measure(subject: Subject, seconds: int) -> Measure:
         _warm_up(subject)
@@ -67,7 +67,7 @@ def asked_beside(subscribers: int) -> Take:
 
 
 def never_read(subscribers: int, silent: int) -> Take:
-    """What those that never read do to the others and to the memory."""
+    """How subscribers that never read affect the others and the memory."""
 
     def measure(subject: Subject, seconds: int) -> Measure:
         _warm_up(subject)
@@ -89,7 +89,7 @@ def never_read(subscribers: int, silent: int) -> Take:
 
 
 def _warm_up(subject: Subject) -> None:
-    """RuntimeError where a server does not push."""
+    """Warm a server up; RuntimeError if it does not push."""
     with subscribed(subject, FEW) as reader:
         reader.begin()
         time.sleep(WARM_UP_SECONDS)
@@ -98,14 +98,14 @@ def _warm_up(subject: Subject) -> None:
 
 
 def _cpu_without_subscribers(subject: Subject, seconds: float) -> float:
-    """Seconds of CPU per second."""
+    """Seconds of CPU per second, without subscribers."""
     before = subject.server.precise_cpu()
     time.sleep(seconds)
     return (subject.server.precise_cpu() - before) / seconds
 
 
 def _between_pushes(subject: Subject, reader: Reader, seconds: float) -> tuple[Received, float]:
-    """What was received in so many seconds, and the seconds of CPU that the server used meanwhile."""
+    """What was received within `seconds`, and the seconds of CPU that the server used meanwhile."""
     reader.begin()
     before = subject.server.precise_cpu()
     time.sleep(seconds)
@@ -114,7 +114,7 @@ def _between_pushes(subject: Subject, reader: Reader, seconds: float) -> tuple[R
 
 
 def delivery(received: Received, readers: int) -> Measure:
-    """A server that pushed nothing has delivered nothing; its times, which are 0, say nothing."""
+    """The figures of a delivery; if a server pushed nothing, it delivered nothing, and its times of 0 mean nothing."""
     due = received.pushes * readers
     return {
         "p50_ms": received.p50_ms,

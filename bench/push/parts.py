@@ -1,4 +1,4 @@
-"""What is measured, in parts: the same servers beside each other, and ours by itself, with the targets."""
+"""What is measured, in parts: the same servers beside each other, and ours alone, with the targets."""
 
 from bench.connections.parts import Case, Part
 from bench.peers.targets import Target
@@ -8,7 +8,7 @@ from bench.push.servers import fastprice, servers
 CROWD, GROUP, FEW, SILENT = 10_000, 1_000, 100, 1_000
 # Seconds between two pushes.
 SLOW, QUICK, FILLING = 1.0, 0.1, 0.25
-# So many more seconds, because so few messages cost less than what the service does anyway.
+# The factor of a longer measurement, because so few messages cost less than what the service does anyway.
 LONGER = 4
 MOST_LATE_MS, MOST_DELAYED_MS, MOST_KB = 150, 5, 7
 LATE = {"p50_ms": "change to last subscriber, median ms", "p99_ms": "p99 ms", "slowest_ms": "slowest ms",

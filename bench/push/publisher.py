@@ -1,4 +1,4 @@
-"""Tells nchan the price: `python -m bench.push.publisher PORT PATH FILE MARK INTERVAL` posts FILE at an interval."""
+"""Feeds the price to nchan: `python -m bench.push.publisher PORT PATH FILE MARK INTERVAL` posts FILE at an interval."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The subscribers: so many connections of one process, and what they have received between two moments."""
+"""The subscribers: many connections of one process, and what they have received between two moments."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from bench.processes import GENERATOR_CORE, START_SECONDS, compiled, pinned
 from bench.push.event import STREAM
 
 SOURCE = Path(__file__).with_name("reader.c")
-# At most so many are opened per second, so that no backlog overflows.
+# The most connections that are opened per second, so that no backlog overflows.
 PER_SECOND = 2_500
 STREAM_TYPE = "text/event-stream"
 ACCEPT = {"Accept": STREAM_TYPE}
@@ -27,9 +27,9 @@ STARTING = "503"
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What came between two moments. `lost` are messages of these pushes that a reader did not get.
+    """What was received between two moments. `lost` counts messages of these pushes that a reader did not get.
 
-    The times are from the change to the last subscriber, over the pushes.
+    The times are those from the change to the last subscriber, for all pushes.
     """
 
     subscribers: int
@@ -44,13 +44,13 @@ class Received:
 
 
 class Reader:
-    """Connections that are all open, and read since then."""
+    """Subscribers' connections, all of which are open and being read."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def begin(self) -> None:
-        """Returns at a moment between two pushes, as `end` does."""
+        """Start a measurement; returns at a moment between two pushes, as `end` does."""
         self._tell("begin")
 
     def end(self) -> Received:
@@ -58,7 +58,7 @@ class Reader:
         return Received(**json.loads(said))
 
     def heard(self) -> str:
-        """The next line; RuntimeError where the reader has ended."""
+        """The next line of the reader; RuntimeError if it has ended."""
         assert self._process.stdout is not None
         if not (line := self._process.stdout.readline()):
             raise RuntimeError("the reader of events has ended early")
@@ -72,7 +72,7 @@ class Reader:
 
 @contextmanager
 def subscribed(subject: Subject, subscribers: int, silent: int = 0) -> Iterator[Reader]:
-    """So many subscribers of the stream, of which some never read, until the end."""
+    """Keep `subscribers` of the stream connected, of which `silent` never read."""
     directory = subject.place.directory
     asked = directory / "subscription"
     asked.write_bytes(request(STREAM, "GET", "1.1", *map(": ".join, ACCEPT.items())))
@@ -88,7 +88,7 @@ def subscribed(subject: Subject, subscribers: int, silent: int = 0) -> Iterator[
 
 
 def streams(peer: Peer, subject: Subject) -> None:
-    """Wait until a server that is just starting streams; RuntimeError where it answers with something else."""
+    """Wait until a starting server answers with a stream; RuntimeError if it answers with something else."""
     url, until = f"http://127.0.0.1:{subject.place.port}{STREAM}", time.monotonic() + START_SECONDS
     while time.monotonic() < until and subject.server.process.poll() is None:
         with contextlib.suppress(ConnectionError, urllib.error.URLError, TimeoutError):
@@ -101,7 +101,7 @@ def streams(peer: Peer, subject: Subject) -> None:
 
 
 def _first(url: str) -> str:
-    """The type of the answer that begins to come, or its status where that is not 200."""
+    """The content type of an answer that has begun, or its status if that is not 200."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=ACCEPT), timeout=5) as response:
             return str(response.headers.get_content_type())

@@ -11,15 +11,15 @@ from bench.processes import GENERATOR_CORE, SERVER_CORE, Running, compiled, runn
 from bench.push import event
 
 HERE = Path(__file__).parent
-# More than there ever are, for those of the warming up may still be leaving.
+# More than there ever are, because subscribers of the warm-up may still be leaving.
 MAX_SUBSCRIBERS = 12_000
 PUBLISH = "/publish"
-# Named as text: the module needs a package and variables that this program may not have.
+# A string, not an import: the module needs a package and variables that this program may not have.
 STARLETTE_APP = "bench.push.starlette_app:app"
 
 
 def servers(interval: float) -> list[Peer]:
-    """All of them, pushing each `interval` seconds."""
+    """All servers, pushing every `interval` seconds."""
     return [
         Peer("floor", "C epoll loop, one write each", _floor(interval), programs=("cc",)),
         fastprice("fastprice", "fastprice", interval),
@@ -31,7 +31,7 @@ def servers(interval: float) -> list[Peer]:
 
 
 def fastprice(name: str, label: str, interval: float) -> Peer:
-    """The service, whose every refresh brings a newer quote; it takes no streams in, so that nothing else does."""
+    """The service; each refresh brings a newer quote, and nothing else does, because it listens to no streams."""
     start = ours(REFRESH_INTERVAL=f"{interval:g}", PUSH_INTERVAL=f"{interval / 2:g}", STREAMS="0",
                  MAX_SUBSCRIBERS=str(MAX_SUBSCRIBERS))  # fmt: skip
     return Peer(name, label, start, programs=("cc",), ours=True)
@@ -69,7 +69,7 @@ def _starlette(interval: float) -> Start:
 
 
 def _nchan(interval: float) -> Start:
-    """nginx makes the event of what the publisher beside it posts."""
+    """nginx, which makes the event from what the publisher beside it posts."""
 
     @contextmanager
     def start(place: Place) -> Iterator[Running]:

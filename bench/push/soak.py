@@ -22,14 +22,14 @@ from bench.report import save
 from bench.tables import subscribers_table
 
 MINUTES, WINDOW_MINUTES, PER_MINUTE = 10.0, 0.5, 20_000
-# Until a crowd has come and the buffers of those that never read are full.
+# Until a crowd has connected and the buffers of subscribers that never read are full.
 SETTLE_SECONDS = 5
-# Shorter is a look whether it works, and needs no crowd.
+# A shorter run is a check that it works, and needs no crowd.
 CROWDED_MINUTES = 1.0
 
 
 class Soaked(TypedDict):
-    """What was seen of a worker; figures at first are those of the first window, which is half a minute by default."""
+    """What was seen of a worker; first figures are those of the first window, which is half a minute by default."""
 
     name: str
     seconds: float
@@ -69,7 +69,7 @@ def main() -> None:
             print(subscribers_table(rows[-1:]), flush=True)
     result = {"machine": facts, "versions": machine.versions(), "minutes": given.minutes, "rows": rows}
     save("subscribers", result, enough=given.minutes >= MINUTES)
-    # A look may be taken on a busy machine, where readers do not keep up.
+    # A quick check may run on a busy machine, where readers do not keep up.
     sys.exit(given.minutes >= CROWDED_MINUTES and any(row["lost"] or row["wrong"] for row in rows))
 
 
@@ -117,7 +117,7 @@ def _leavers(subject: Subject, per_minute: int, seconds: float) -> "subprocess.P
 
 
 def _open_files(subject: Subject) -> int:
-    """Descriptors of all processes of the server."""
+    """The file descriptors of all processes of the server."""
     return sum(len(os.listdir(PROC / str(pid) / "fd")) for pid in subject.server.pids())
 
 

@@ -1,4 +1,4 @@
-"""The stream as the manual of sse-starlette has it: a generator for each subscriber, here with a queue."""
+"""The stream as the manual of sse-starlette suggests: a generator for each subscriber, here with a queue."""
 
 import asyncio
 import contextlib

@@ -18,22 +18,22 @@ from fastprice.market.streams import STREAM_MEANINGS
 
 PAIRS = ("eth-usdt", "btc-usd", "doge-usdt", "eth-btc")
 STREAMING = [name for name, exchange in EXCHANGES.items() if exchange.stream]
-# An episode: how long there are faults, and how long each of them lasts at most.
+# An episode: how long there are faults, the longest fault, the longest pause, and the time to heal after a fault.
 TROUBLE_SECONDS, LONGEST_SECONDS, PAUSE_SECONDS, HEAL_SECONDS = 20.0, 6.0, 1.5, 2.5
-# How long everything may take to be well again; the busiest machine needs a part of it.
+# How long everything may take to be well again; even the busiest machine needs only a part of it.
 CALM_SECONDS = 60.0
-# These make polls stay away for an hour: no episode is long enough.
+# After these faults the source is not polled for an hour: no episode is long enough.
 LASTING = ("handshake_451", "handshake_403")
-# Such factors either surprise, or are farther off than what a market moves between two messages.
+# Each factor is either a surprise, or further off than a market moves between two messages.
 FACTORS = (0.5, 0.99, 0.997, 1.003, 1.5)
 SECONDS = (0.05, 0.3, 1.0, 2.0)
-# How many sources, how many of them are at fault at a time, and how many must agree to a median.
+# How many sources there are, how many have a fault at a time, and how many must agree on a median.
 SOURCES, PLAYERS, MIN_SOURCES = 4, 2, 2
 # How often the polls of the first player's source fail at the same time, and how.
 POLLS_TOO, REFUSALS = 0.3, ("hang", "refuse", "error", "html", "slow", "rate_limited")
-# How often prices are medians.
+# The share of episodes in which prices are medians.
 MEDIANS = 0.3
-# What a process may grow by after it was warm: episodes differ in what lies around when it is measured.
+# How much a process may grow after the warm-up: episodes differ in what is in memory when it is measured.
 MOST_GROWTH_BYTES = 24 << 20
 
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 async def episode(seed: int) -> tuple[Oracle, list[str]]:
-    """One market and one leader, troubled for a while; what was served, and what was not as it was before."""
+    """Run one market and one leader with faults for a while; returns the oracle, and what did not recover."""
     rng = random.Random(seed)
     tasks, sockets = len(asyncio.all_tasks()), open_sockets()
     market, sources = NotingMarket(PAIRS, seed), rng.sample(STREAMING, SOURCES)
@@ -96,11 +96,11 @@ class _Plan:
         self._end = time.monotonic() + TROUBLE_SECONDS
 
     async def play(self, number: int) -> None:
-        """Faults until the end of the trouble."""
+        """Set faults until the end of the trouble."""
         rng = random.Random(f"{self._seed}/{number}")
         while time.monotonic() < self._end:
             await asyncio.sleep(rng.uniform(0.0, PAUSE_SECONDS))
-            # The first one is mostly the one that is streamed.
+            # The first source is usually the one whose stream is used.
             name = self._sound.pop(0 if rng.random() < 0.7 else rng.randrange(len(self._sound)))
             fault = rng.choice([fault for fault in STREAM_MEANINGS if fault not in LASTING])
             market, seconds, factor = self._made.market, rng.choice(SECONDS), rng.choice(FACTORS)
@@ -118,7 +118,7 @@ class _Plan:
             await asyncio.sleep(rng.uniform(0.2, LONGEST_SECONDS))
             market.clear_stream_fault(name)
             market.clear_fault(name)
-            # The last lie is served until it is replaced, and who asked to be left alone is left alone.
+            # The last lie is served until it is replaced, and a source that has banned us is not called.
             await asyncio.sleep(HEAL_SECONDS)
             self._made.oracle.liars.discard(name)
             self._sound.append(name)
@@ -130,7 +130,7 @@ def _is_well(made: World) -> bool:
 
 
 async def _until(condition: Callable[[], bool], what: str) -> list[str]:
-    """Nothing once it is true, and what it is where that takes too long."""
+    """An empty list as soon as the condition is true, or a list with `what` if that takes too long."""
     end = time.monotonic() + CALM_SECONDS
     while time.monotonic() < end:
         if condition():

@@ -1,4 +1,4 @@
-"""What the exchanges of a market have truly said, by polls and by streams, and when they said it last."""
+"""What the exchanges of a market have truly said, in polls and streams, and when they said it last."""
 
 from collections.abc import Iterable
 
@@ -7,15 +7,15 @@ from fastprice.market.call import Call
 from fastprice.market.feed import Pushed
 from fastprice.market.floor import wall_ms
 
-# What was said last before so many milliseconds is forgotten, when so much is known.
+# When more than MOST values are known, those not repeated within FORGET_MS are forgotten.
 FORGET_MS, MOST = 120_000, 200_000
 PARTS = ("price", "bid", "ask")
 
 
 class NotingMarket(Market):
-    """A market that knows when each source truly said a part of a pair's quote last.
+    """A market that knows when each source last truly said a part of a pair's quote.
 
-    It enforces the limits of streams alone: the polls of a short test are more frequent than exchanges allow.
+    It enforces only the limits of streams: the polls of a short test are more frequent than exchanges allow.
     """
 
     def __init__(self, pairs: Iterable[str], seed: int = 7) -> None:
@@ -30,7 +30,7 @@ class NotingMarket(Market):
 
     @limits.setter
     def limits(self, enforced: bool) -> None:
-        """Calls stay as they are."""
+        """Ignored: the limits of calls stay off."""
 
     def record(self, call: Call) -> None:
         super().record(call)
@@ -40,12 +40,12 @@ class NotingMarket(Market):
                 self._note(call.exchange.name, tick.pair.slug, part, getattr(tick, part), now_ms)
 
     def said_at_ms(self, source: str, slug: str, part: str, value: str) -> int | None:
-        """When a source said this last, in wall time; None where it never did."""
+        """When a source last said this, in wall time; None if it never did."""
         self._look(source)
         return self._said.get((source, slug, part, value))
 
     def _look(self, source: str) -> None:
-        """Take over what was pushed since the last look."""
+        """Record what was pushed since the last look."""
         new, seen = [], self._seen.get(source)
         for push in reversed(self.pushed[source]):
             if push is seen:

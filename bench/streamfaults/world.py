@@ -30,12 +30,12 @@ from fastprice.settings import Settings
 from tests.memory_store import MemoryStore
 
 INTERVAL, CACHE_TTL, MAX_STALE = 0.2, 2, 6
-# How long a leader pauses after what went wrong: a run with the real ones would be one of pauses.
+# How long a leader pauses after a failure: with the real values, a run would consist of pauses.
 PAUSES: tuple[tuple[Any, str, float], ...] = (
     (feed, "MOVE_SECONDS", 0.5), (feed, "GIVE_UP_SECONDS", 1.0), (feed, "MAX_GIVE_UP_SECONDS", 2.0),
     (shard, "FIRST_PAUSE_SECONDS", 0.1), (shard, "MAX_PAUSE_SECONDS", 1.0), (websocket, "CUT_SECONDS", 1.0),
 )  # fmt: skip
-# How long it waits for what does not come: for a market whose channels all push ten times a second.
+# How long a leader waits for missing messages, in a market whose channels all push ten times a second.
 PATIENCE: tuple[tuple[Any, str, float], ...] = (
     (merged, "SILENT_MS", 800), (judgement, "WINDOW_MS", 600), (judgement, "WRONG_MS", 2500),
     (judgement, "VERY_WRONG_MS", 900), (clocks, "FIRST_DATA_SECONDS", 1.5),
@@ -46,7 +46,7 @@ PATIENCE: tuple[tuple[Any, str, float], ...] = (
 
 @contextlib.contextmanager
 def hastened(values: Sequence[tuple[Any, str, float]]) -> Iterator[None]:
-    """Shorter times for as long as this lasts."""
+    """Use shorter times for as long as this lasts."""
     with contextlib.ExitStack() as stack:
         for module, name, value in values:
             stack.enter_context(patch.object(module, name, value))
@@ -54,18 +54,18 @@ def hastened(values: Sequence[tuple[Any, str, float]]) -> Iterator[None]:
 
 
 def impatient(exchange: Exchange, seconds: float) -> Exchange:
-    """The exchange with a stream that is given up after so many seconds without a frame."""
+    """The exchange with a stream that is given up after `seconds` without a frame."""
     assert exchange.stream
     return replace(polled_often(exchange), stream=replace(exchange.stream, patience=Patience(seconds)))
 
 
 def polled_often(exchange: Exchange) -> Exchange:
-    """The exchange, which may be polled as often as the rounds of a short test want it."""
+    """The exchange with a limit that allows the frequent polls of a short test."""
     return replace(exchange, limit=Limit(1000.0, 1000.0))
 
 
 class World:
-    """The leader's engine over some sources of a started market; `renewed` counts what streams brought, by pair."""
+    """The leader's engine over some sources of a started market; `renewed` counts the quotes from streams, by pair."""
 
     def __init__(
         self, market: NotingMarket, sources: Sequence[str], session: Session, change: Callable[[Exchange], Exchange],
@@ -101,7 +101,7 @@ class World:
 
     @property
     def live(self) -> set[str]:
-        """The sources whose streams tell prices now."""
+        """The sources whose streams are live."""
         return {report.source for report in self.feed.reports() if report.state == "live"}
 
     def of(self, *kinds: type) -> list[Any]:
@@ -138,7 +138,7 @@ async def world(
     market: NotingMarket, sources: Sequence[str], change: Callable[[Exchange], Exchange],
     random: Callable[[], float], **environ: str,
 ) -> AsyncIterator[World]:  # fmt: skip
-    """A started leader, which is stopped in the end together with the market, which was not yet started."""
+    """Start a market and a leader; both are stopped at the end."""
     await market.start()
     try:
         async with Session("fastprice/test") as session:

@@ -1,5 +1,5 @@
-"""From an exchange's frame to every worker's answer, and what taking so many frames in costs: `make bench-streams`.
+"""From an exchange's frame to every worker's answer, and what it costs to receive many frames: `make bench-streams`.
 
-Everything is real but the exchange: gunicorn and its workers, the simulated market as a process of its own, a
-redis-server. The machine that runs all of it is in the figures too: with few cores, workers wait for each other.
+Everything is real except the exchange: gunicorn and its workers, the simulated market as its own process, a
+redis-server. The machine affects the figures too: with few cores, workers wait for each other.
 """

@@ -14,7 +14,7 @@ from fastprice.infrastructure.exchanges import EXCHANGES
 
 STREAMING = [name for name, exchange in EXCHANGES.items() if exchange.stream]
 ENOUGH_STEPS, ENOUGH_SECONDS, ENOUGH_ROUNDS, ENOUGH_BURSTS = 1000, 20.0, 3, 5
-# One exchange whose messages are as short as most, so that many come in a second.
+# One exchange with messages of typical length, so that many come in a second.
 BUSY = "okx"
 PARTS = ("embedded", "redis", "cpu", "requests", "burst")
 
@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _measured(part: str, names: Sequence[str], given: argparse.Namespace) -> dict[str, Any]:
-    """One part, with what it is, as it is kept."""
+    """Measure one part; returns it with its description, as it is saved."""
     print(f"{part} ...", flush=True)
     if part in ("embedded", "redis"):
         rows = steps.of_exchanges(names, given.steps, part == "redis")

@@ -1,4 +1,4 @@
-"""The simulated market as a measurement works it: moves of the price, what was pushed, how often polls came."""
+"""The simulated market as a measurement uses it: moves of the price, what was pushed, how many polls came."""
 
 import json
 from http.client import HTTPConnection
@@ -18,7 +18,7 @@ class Exchange:
         self._connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
 
     def push_every(self, every_ms: int) -> None:
-        """Let all channels push each change so often at most; with 0 at every move."""
+        """Let all channels push changes at most every `every_ms`; with 0 at every move."""
         self._ask("PUT", "/streams", {"every_ms": every_ms})
 
     def move(self, price: str) -> None:
@@ -31,19 +31,19 @@ class Exchange:
         return [push for push in told if push["price"]]
 
     def polls(self) -> int:
-        """How often the source was asked for its price."""
+        """How often the source was polled for its price."""
         return int(self._ask("GET", "/calls")["sources"][self.name])
 
     def frames(self) -> int:
-        """How many frames with prices it has pushed."""
+        """How many frames with prices the source has pushed."""
         return int(self._ask("GET", "/streams")["sources"][self.name]["frames"])
 
     def burst(self) -> None:
-        """Push twenty thousand frames at once on each connection, in the next moment."""
+        """Push twenty thousand frames at once on each connection, a moment later."""
         self._ask("PUT", f"/streams/{self.name}", {"fault": "burst", "seconds": 0})
 
     def calm(self) -> None:
-        """No fault any more."""
+        """Clear the fault."""
         self._ask("DELETE", f"/streams/{self.name}")
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:

@@ -1,9 +1,9 @@
-"""Subscribers of a price, one at every worker, who note when the kernel received each event.
+"""Subscribers of a price, one at every worker, which note when the kernel received each event.
 
 A worker pushes a price in the same turn of its event loop in which it begins to answer with it, so its subscriber sees
-when its answer changes, and asks nothing meanwhile. (Asking all workers over and over would take the processor that
-they need.) The times are the kernel's, so it does not matter when this program gets to read. `answers` asks with a
-plain GET, to check that this is so.
+when its answer changes without sending requests. (Polling all workers all the time would use the processor that they
+need.) The times are the kernel's, so it does not matter when this program reads. `answer` sends a plain GET, to check
+that both agree.
 """
 
 import re
@@ -32,7 +32,7 @@ PRICE = re.compile(rb'data: ?\{[^\n]*"price":"([0-9.]+)"')
 
 
 class Seen(NamedTuple):
-    """A price that a subscriber was sent, and the wall time in nanoseconds when the kernel had it."""
+    """A price that a subscriber received, and the wall time in nanoseconds when the kernel had it."""
 
     listener: int
     price: Decimal
@@ -47,7 +47,7 @@ class Listener:
         self._unread = b""
 
     def receive(self) -> list[tuple[Decimal, int]]:
-        """The prices in what has come, and when it came; raises RuntimeError where the worker hangs up."""
+        """The prices in what has arrived, and when it arrived; raises RuntimeError if the worker hangs up."""
         data, at_ns = timed(self.stream)
         if not data:
             raise RuntimeError("a worker ended the stream of prices")
@@ -61,7 +61,7 @@ class Listener:
 
 
 class Listeners:
-    """One subscriber for each worker of all services, in the order in which these were given."""
+    """One subscriber for each worker of all services, in the given order of services."""
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self.all = listeners
@@ -70,7 +70,7 @@ class Listeners:
             self._selector.register(listener.stream, selectors.EVENT_READ, number)
 
     def read(self, seconds: float) -> list[Seen]:
-        """What comes first within so many seconds, nothing if nothing does."""
+        """What arrives first within `seconds`; empty if nothing does."""
         return [
             Seen(key.data, price, at_ns)
             for key, _ in self._selector.select(seconds)
@@ -82,7 +82,7 @@ class Listeners:
 
 
 def timed(connection: socket.socket) -> tuple[bytes, int]:
-    """What is received, and the wall time in nanoseconds when the kernel had the last of it."""
+    """The received data, and the wall time in nanoseconds when the kernel had the last of it."""
     data, parts, _, _ = connection.recvmsg(RECEIVED, ROOM)
     for _, kind, value in parts:
         if kind == SO_TIMESTAMPNS:
@@ -117,7 +117,7 @@ def _one_at_each_worker(cleanup: ExitStack, port: int, workers: Sequence[int]) -
 def _one_each(
     cleanup: ExitStack, port: int, workers: Sequence[int], begin: Callable[[socket.socket], object]
 ) -> dict[int, socket.socket]:
-    """Connections until each worker has one; those that are too many are closed."""
+    """Open connections until each worker has one; superfluous ones are closed."""
     kept: dict[int, socket.socket] = {}
     for _ in range(TRIES):
         opened = {(made := connected(port)).getsockname()[1]: made for _ in range(AT_ONCE)}

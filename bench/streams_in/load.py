@@ -1,8 +1,8 @@
-"""What frames cost: the CPU of the worker that listens and of those that do not, and requests beside the frames.
+"""What frames cost: the CPU of the worker that listens and of the others, and the latency of requests meanwhile.
 
 The market moves every price ten times a second and lets each channel push six times a second, which is 3,000 frames a
-second of 500 pairs. The service has one core and the market the other. CPU is what the scheduler says that a worker's
-threads have run. The same service without streams, which polls as often, is measured before and after: what frames
+second for 500 pairs. The service has one core and the market the other. CPU is the time that a worker's threads have
+run according to the scheduler. The same service without streams, which polls as often, is measured too: what frames
 cost is the difference.
 """
 
@@ -21,28 +21,28 @@ from bench.streams_in.listeners import ASK, connected, timed
 from bench.streams_in.services import Fleet, fleet
 
 PAIRS, EVERY_MS, WORKERS = 500, 167, 4
-# One connection carries these.
+# The pairs and frames of a burst on one connection.
 BURST_PAIRS, BURST_FRAMES = 50, 20_000
 SETTLE_SECONDS = 5.0
 ASK_SECONDS, BURST_ASK_SECONDS = 0.002, 0.001
 MOST_LEADER, MOST_FOLLOWER, MOST_TIMES, MOST_BURST_MS = 15.0, 4.0, 1.2, 10.0
-# For so long at most a burst is read.
+# The longest time for reading a burst.
 BURST_SECONDS = 30.0
 
 
 class Asker:
-    """Asks one worker for a price so often, over a kept connection; answers come when the kernel has them.
+    """Requests a price from one worker at an interval, over a kept connection, with the kernel's receive times.
 
-    A request that takes longer than that holds up others, which are counted with what was left of its time when they
-    were due: or one long pause would be a single slow request among thousands. That this program itself is late holds
-    up nobody.
+    A request that takes longer than the interval delays others, which are counted with what was left of its time when
+    they were due: otherwise a long pause would be a single slow request among thousands. A delay of this program
+    itself is not counted.
     """
 
     def __init__(self, connection: socket.socket, every_seconds: float) -> None:
         self._connection, self._every_seconds = connection, every_seconds
 
     def took(self, go_on: Callable[[], bool]) -> list[float]:
-        """Milliseconds of each request, as long as `go_on` says."""
+        """Send requests as long as `go_on` returns true; returns the milliseconds of each."""
         took = list[float]()
         while go_on():
             sent_ns = time.time_ns()
@@ -56,14 +56,14 @@ class Asker:
         return took
 
     def for_seconds(self, seconds: float) -> list[float]:
-        """The same for so long."""
+        """The same for a number of seconds."""
         until = time.monotonic() + seconds
         return self.took(lambda: time.monotonic() < until)
 
 
 @contextmanager
 def loaded(name: str, workers: int, streams: bool, count: int = PAIRS) -> Iterator[Fleet]:
-    """A service of so many pairs on one core that has settled, with the streams of a source or without."""
+    """A settled service of `count` pairs on one core, with or without the streams of a source."""
     more = {"STREAMS": str(int(streams))}
     with fleet(name, 1, workers, False, SERVER_CORE, named(count), **more) as running:
         running.exchange.push_every(EVERY_MS)
@@ -98,7 +98,7 @@ def _used(name: str, seconds: float, streams: bool) -> tuple[float, float, float
         time.sleep(seconds)
         used = [now - then for now, then in zip(_cpu(workers), before, strict=True)]
         lasted, frames = time.monotonic() - start, running.exchange.frames() - frames
-        # Without streams it is the one that polls.
+        # Without streams the leader is the worker that uses the most CPU, because it polls.
         leader = workers.index(running.leader()) if streams else used.index(max(used))
         shares = [100 * each / lasted for each in used]
         return frames / lasted, shares.pop(leader), mean(shares)
@@ -109,7 +109,7 @@ def _cpu(pids: Sequence[int]) -> list[float]:
 
 
 def beside(name: str, seconds: float, rounds: int) -> list[Row]:
-    """Requests on the worker that listens, and on one that only polls; they take turns."""
+    """Requests to a worker that listens, and to one that only polls, in alternating order."""
     found: dict[bool, list[list[float]]] = {False: [], True: []}
     for number in range(rounds):
         for streams in (False, True) if number % 2 else (True, False):
@@ -127,7 +127,7 @@ def beside(name: str, seconds: float, rounds: int) -> list[Row]:
 
 
 def bursts(name: str, count: int) -> list[Row]:
-    """Requests while twenty thousand frames lie there to be read, some bursts one after the other."""
+    """Requests while twenty thousand frames wait to be read, in several bursts one after the other."""
     took, seconds = list[float](), 0.0
     with loaded(name, 1, True, BURST_PAIRS) as running, connected(running.services[0][0]) as connection:
         for _ in range(count):
@@ -147,7 +147,7 @@ def bursts(name: str, count: int) -> list[Row]:
 
 
 def _while_read(port: int) -> Callable[[], Any]:
-    """Says whether there is something to be read at the market's connections, and at first that there will be."""
+    """Returns a check whether frames wait to be read on the market's connections; it is true at first."""
     state = {"began": time.monotonic(), "looked": 0.0, "empty": 0.0}
 
     def go_on() -> bool:

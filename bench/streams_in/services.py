@@ -1,4 +1,4 @@
-"""Services beside a simulated market whose streams one of their workers listens to."""
+"""Services beside a simulated market; one of their workers listens to its streams."""
 
 import sys
 import tempfile
@@ -16,7 +16,7 @@ from bench.service import ETH, running_market, running_redis, settings
 from bench.sockets import clients_of
 from bench.streams_in.exchange import Exchange
 
-# The market answers polls at once, so that one that was asked before a step never tells of it long after.
+# The market answers polls quickly, so that a poll sent before a step is never answered long after the step.
 POLL_SECONDS = 0.005
 PATIENCE_SECONDS = 30.0
 SERVE = [sys.executable, "-m", "fastprice.cli", "serve"]
@@ -34,7 +34,7 @@ class Fleet:
         return [pid for _, process in self.services for pid in process.pids()[1:]]
 
     def leader(self) -> int:
-        """The worker that listens to the market, once it is told prices; RuntimeError where none is before long."""
+        """The worker that listens to the market, once it gets prices; RuntimeError if no worker does in time."""
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             if self.exchange.frames() and (holders := clients_of(self.exchange.port, self.workers)):
@@ -47,7 +47,7 @@ class Fleet:
 def fleet(
     name: str, replicas: int, workers: int, redis: bool, core: int | None, pairs: Sequence[str] = ETH, **more: str
 ) -> Iterator[Fleet]:
-    """So many replicas of so many workers with a source; they have answered, but may not yet listen to its stream."""
+    """Start replicas that use one source; they have answered, but may not yet listen to its stream."""
     with ExitStack() as cleanup:
         market = cleanup.enter_context(running_market(cleanup.enter_context(directory()), pairs, POLL_SECONDS))
         if redis:

@@ -1,11 +1,11 @@
 """Steps of the price at an exchange, and when every worker answers with them.
 
-The market is told a new price, which it pushes at once and remembers with the time; the next step comes when all
-workers have it. The price wanders by itself as well, every tenth of a second. Steps keep away from that moment, since a
-worker pushes at most every 10 ms to its subscribers, who are what shows its answer (listeners.py).
+The market gets a new price, which it pushes at once and records with the time; the next step comes when all workers
+have it. The price also moves on its own, every tenth of a second. Steps avoid that moment, because a worker pushes at
+most every 10 ms to its subscribers, which show when its answer changes (listeners.py).
 
-A step *came by a poll* if no worker had it within 25 ms and the exchange was asked for its price meanwhile; it is lost
-if a worker has not got it, nor what was pushed after it, within 6 s, in which there is always a poll.
+A step *came by a poll* if no worker had it within 25 ms and the exchange was polled meanwhile; it is lost if a worker
+gets neither it nor a later push within 6 s, in which there is always a poll.
 """
 
 import random
@@ -22,23 +22,23 @@ from bench.streams_in.services import Fleet, fleet
 SETTINGS = {"REFRESH_INTERVAL": "5", "CACHE_TTL": "10", "STREAM_INTERVAL": "0", "PUSH_INTERVAL": "0.01"}
 WORKERS, REPLICAS = 8, 3
 WARM_UP_STEPS = 20
-# A step lies within 0.02 % of the one before, as far as a market may move between a poll and a message, and farther
-# away than the price wanders meanwhile.
+# A step stays within 0.02 % of the one before, which is as far as a market may move between a poll and a message, and
+# is larger than the price's own moves meanwhile.
 PRICES = [Decimal(3120) + Decimal(number) / 100 for number in range(-30, 31)]
 LEAST_STEP = Decimal("0.10")
-# Where within a tenth of a second steps are made, and the pause after one that all workers have.
+# The part of each tenth of a second in which steps are made, and the pause after a step that all workers have.
 FROM_SECONDS, TO_SECONDS, BEAT_SECONDS = 0.02, 0.075, 0.1
 LEAST_PAUSE, MORE_PAUSE = 0.015, 0.02
-# By then a step has come by the stream; and by then it must have come.
+# Until when a step counts as streamed, how long the first read lasts, and after which time a step is lost.
 STREAMED_MS, QUICK_SECONDS, LOST_SECONDS = 25.0, 0.25, 6.0
 TRIES = 100
-# How often all workers are asked as well whether they answer with what they pushed.
+# After how many steps all workers are also asked whether they answer with what they pushed.
 ASK_EVERY = 25
 
 
 @dataclass(slots=True)
 class Stepped:
-    """Milliseconds from each push to the last worker; to each subscriber of the replicas that do not lead, if any."""
+    """Milliseconds from each push to the last worker; and to each subscriber of replicas without the leader, if any."""
 
     latencies: list[float] = field(default_factory=list)
     hops: list[float] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Stepped:
 
 
 def stepped(name: str, steps: int, over_redis: bool) -> dict[str, Any]:
-    """So many steps of one exchange, over the embedded store of one replica, or over Redis of three."""
+    """Measure steps of one exchange, with the embedded store of one replica, or with three replicas over Redis."""
     with fleet(name, REPLICAS if over_redis else 1, WORKERS, over_redis, None, **SETTINGS) as running:
         running.exchange.push_every(0)
         leader = running.leader()
@@ -75,7 +75,7 @@ def _elsewhere(running: Fleet, leader: int, listeners: Listeners) -> set[int]:
 
 
 class Play:
-    """Steps of one exchange, one after the other, and what was found of them."""
+    """Steps of one exchange, one after the other, and the results."""
 
     def __init__(self, running: Fleet, listeners: Listeners, elsewhere: set[int]) -> None:
         self.found = Stepped()
@@ -85,7 +85,7 @@ class Play:
         self._began_ns = 0
 
     def make(self, steps: int) -> None:
-        """So many steps."""
+        """Make a number of steps."""
         polls = self._exchange.polls()
         for number in range(steps):
             self._wait()
@@ -98,7 +98,7 @@ class Play:
                 self.found.wrong += sum(answer not in self._pushed(self._began_ns) for answer in answers)
 
     def _wait(self) -> None:
-        """Take what comes until the next moment for a step."""
+        """Read events until the next moment for a step."""
         pause = LEAST_PAUSE + MORE_PAUSE * self._chance.random()
         within = (time.time() + pause) % BEAT_SECONDS
         if not FROM_SECONDS <= within <= TO_SECONDS:
@@ -108,7 +108,7 @@ class Play:
             self._listeners.read(left)
 
     def _step(self) -> dict[int, float]:
-        """Move the price; milliseconds from the push until each subscriber had it."""
+        """Move the price; returns the milliseconds from the push until each subscriber had it."""
         seen = list[Seen]()
         self._price = self._moved()
         for seconds in QUICK_SECONDS, LOST_SECONDS:
@@ -125,9 +125,9 @@ class Play:
         return {}
 
     def _moved(self) -> Decimal:
-        """Move the price; what the exchange says of it, which differs a little. RuntimeError where it pushes nothing.
+        """Move the price; returns the exchange's price, which differs a little. RuntimeError if it pushes nothing.
 
-        It does not push what has wandered to the same price, nor where a stream is just being opened anew.
+        It does not push a price that is already the current one, nor while a stream is being reopened.
         """
         for _ in range(TRIES):
             self._truth = self._chance.choice([each for each in PRICES if abs(each - self._truth) >= LEAST_STEP])
@@ -139,14 +139,14 @@ class Play:
         raise RuntimeError(f"{self._exchange.name} pushes no price")
 
     def _pushed(self, since_ns: int) -> dict[Decimal, int]:
-        """The prices that were pushed since a moment, in that order, and when each of them was first."""
+        """The prices that were pushed since a moment, in order, and when each of them was first pushed."""
         prices = dict[Decimal, int]()
         for push in self._exchange.pushed(since_ns):
             prices.setdefault(Decimal(push["price"]), int(push["at_ns"]))
         return prices
 
     def _read_all(self, wanted: Decimal, seen: list[Seen], seconds: float) -> None:
-        """Read until every subscriber was sent a price, or so many seconds have passed."""
+        """Read until every subscriber has the wanted price, or `seconds` have passed."""
         have = {each.listener for each in seen if each.price == wanted}
         until = time.monotonic() + seconds
         while len(have) < len(self._listeners.all) and (left := until - time.monotonic()) > 0:
@@ -156,7 +156,7 @@ class Play:
 
 
 def of_exchanges(names: Sequence[str], steps: int, over_redis: bool) -> list[dict[str, Any]]:
-    """One row for each exchange."""
+    """Measure each exchange; returns one row for each."""
     rows = []
     for name in names:
         rows.append(row := stepped(name, steps, over_redis))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Starts Alertmanager with what it cannot read from its environment: where alerts are sent, if anywhere.
+# Starts Alertmanager with the setting that it cannot read from its environment: where alerts are sent, if anywhere.
 set -eu
 config=${ALERTMANAGER_RUN:-/run/fastprice}/alertmanager.yml
 webhook=
@@ -17,7 +17,7 @@ receivers:
   - name: operators
     $webhook
 inhibit_rules:
-  # Nobody need be told of the parts when the whole is gone.
+  # If the whole is gone, its parts need no notifications of their own.
   - source_matchers: ['alertname="NoReplica"']
     target_matchers: ['alertname=~"ReplicaDown|NginxDown"']
     equal: [cluster, namespace]
@@ -28,5 +28,5 @@ inhibit_rules:
     target_matchers: ['alertname=~"FewSources|NotFirstSource|StreamDown"']
     equal: [cluster, namespace]
 END
-# Debian has another name for it.
+# Debian uses another name for the program.
 exec "$(command -v alertmanager || command -v prometheus-alertmanager)" --config.file="$config" "$@"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# start.sh           starts nginx with what can be known only here: its replicas, its settings, what its version can do.
-# start.sh reload    lets the nginx that runs here take over what nginx.conf, the environment and the certificates say by
-#                    now, without losing a request. What cannot be used is told and changes nothing.
+# start.sh           starts nginx with what is known only here: its replicas, its settings, what its version can do.
+# start.sh reload    makes the running nginx use the present nginx.conf, environment and certificates, without losing a
+#                    request. A wrong setting is reported and changes nothing.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 run=${NGINX_RUN:-/run/fastprice}
@@ -18,58 +18,58 @@ number() {
     *[!0-9]* | ????????*) ;;
     *) if [ "$value" -ge "$3" ] && [ "$value" -le "$4" ]; then echo "$value"; return; fi ;;
   esac
-  refuse "$1 is '$value', and has to be a whole number from $3 to $4"
+  refuse "$1 is '$value', but must be a whole number from $3 to $4"
 }
 
 chosen() {
   echo "resolver ${RESOLVER:-127.0.0.11} valid=1s ipv6=off;"
   if since 1.27.3; then
-    # Looks the name up again by itself, and keeps connections to every replica open.
+    # Resolves the name again by itself, and keeps connections to every replica open.
     echo "upstream replicas { zone replicas 512k; server $replicas resolve max_fails=0;"
     echo "  keepalive 512; keepalive_requests 100000; keepalive_timeout 60s; }"
     echo 'map "" $replicas { default replicas; }'
   else
-    # An older nginx does the former only for a name in a variable, and then opens a connection for each request.
+    # An older nginx resolves again only a name in a variable, and then opens a connection for each request.
     echo "map \"\" \$replicas { default $replicas; }"
   fi
-  # A worker that ends tells so in its next answer, instead of closing where a request may be on its way.
+  # A worker that ends announces it in its next answer, instead of closing while a request may be on its way.
   if since 1.27.4; then echo "keepalive_min_timeout 5s;"; fi
   if [ "$micro_cache" -eq 1 ]; then cache=prices; else cache=off; fi
   echo "map \"\" \$micro_cache { default $cache; }"
   echo "map \"\" \$logged { default $logged; }"
-  # Below this are one or two lines for each request that a replica does not answer: in an outage, every request.
+  # Less severe levels log one or two lines for each request that a replica does not answer: in an outage, for all.
   echo "error_log stderr $errors;"
 }
 
 case ${NGINX_ACCESS_LOG:-sample} in
   0 | 1) logged=$NGINX_ACCESS_LOG ;;
   sample) logged='$sampled' ;;
-  *) refuse "NGINX_ACCESS_LOG is '$NGINX_ACCESS_LOG', and has to be sample, 1 for every request, or 0" ;;
+  *) refuse "NGINX_ACCESS_LOG is '$NGINX_ACCESS_LOG', but must be sample, 1 for every request, or 0" ;;
 esac
 errors=${NGINX_ERROR_LOG:-crit}
 case $errors in
   crit | error | warn | info) ;;
-  *) refuse "NGINX_ERROR_LOG is '$errors', and has to be crit, error, warn or info" ;;
+  *) refuse "NGINX_ERROR_LOG is '$errors', but must be crit, error, warn or info" ;;
 esac
-# More workers would need more than the 256 MB that they get.
+# More workers would need more memory than the 256 MB of the container.
 workers=$(number NGINX_WORKERS 2 1 32)
 micro_cache=$(number MICRO_CACHE 0 0 1)
 proxy_protocol=$(number PROXY_PROTOCOL 0 0 1)
-# 0 is no limit, and further than this nginx does not count.
+# 0 means no limit, and nginx cannot count higher than the maximum.
 streams=$(number STREAMS_PER_ADDRESS 100 0 65535)
 requests=$(number REQUESTS_PER_ADDRESS 0 0 1000000)
 connections=$(number CONNECTIONS_PER_ADDRESS 0 0 65535)
-# Who has no key is not counted. Without any limit of their own, streams would be counted among the requests under way.
+# A request with an empty key is not counted. Without any limit of their own, streams would count as requests under way.
 subscriber='$client'
 if [ "$streams" -eq 0 ]; then subscriber=; streams=1; fi
-case ${TRUSTED_PROXIES:-} in *[!0-9a-fA-F.:/,]*) refuse "TRUSTED_PROXIES is '$TRUSTED_PROXIES', and has to be addresses or networks, separated by commas" ;; esac
+case ${TRUSTED_PROXIES:-} in *[!0-9a-fA-F.:/,]*) refuse "TRUSTED_PROXIES is '$TRUSTED_PROXIES', but must be addresses or networks, separated by commas" ;; esac
 from=X-Forwarded-For
 if [ "$proxy_protocol" -eq 1 ]; then
   from=proxy_protocol
-  [ -n "${TRUSTED_PROXIES:-}" ] || refuse "TRUSTED_PROXIES is '', and has to name load balancers with PROXY_PROTOCOL=1"
+  [ -n "${TRUSTED_PROXIES:-}" ] || refuse "TRUSTED_PROXIES is '', but must name load balancers with PROXY_PROTOCOL=1"
 fi
 
-# Who a client is, and how much of this one may ask for.
+# Who a client is, and how many requests a client may send.
 clients() {
   for proxy in $(echo "${TRUSTED_PROXIES:-}" | tr , ' '); do echo "set_real_ip_from $proxy;"; done
   echo "real_ip_header $from;"
@@ -81,7 +81,7 @@ limits() {
   if [ "$connections" -ne 0 ]; then echo "limit_conn connections $connections;"; fi
 }
 
-# On every address, of IPv6 too where this machine has any; where it has none, nginx would not start.
+# On every address, including IPv6 if this machine has it; without IPv6, nginx would not start with such an address.
 listen_on() {
   echo "listen $1;"
   if grep -q . /proc/net/if_inet6 2>/dev/null; then echo "listen [::]:$1;"; fi
@@ -105,7 +105,7 @@ listen_on "${NGINX_STATUS_PORT:-8081}" > "$new/listen_status.conf"
 echo "limit_conn streams $streams;" > "$new/stream_limit.conf"
 clients > "$new/clients.conf"
 limits > "$new/limits.conf"
-# Its directory has to be where this can write.
+# nginx.conf must be in a directory to which this script can write.
 cp "$here"/*.conf "$new/"
 
 case ${1:-start} in
@@ -114,8 +114,8 @@ case ${1:-start} in
     mv "$new" "$run/conf"
     exec nginx -p "$run" -c conf/nginx.conf -g "daemon off;" ;;
   reload)
-    [ -s "$run/nginx.pid" ] || refuse "no nginx runs with $run"
-    nginx -q -t -p "$run" -c new/nginx.conf || refuse "nginx goes on with what it had"
+    [ -s "$run/nginx.pid" ] || refuse "no nginx is running with $run"
+    nginx -q -t -p "$run" -c new/nginx.conf || refuse "nginx keeps its previous configuration"
     rm -rf "$run/conf"
     mv "$new" "$run/conf"
     kill -HUP "$(cat "$run/nginx.pid")" ;;

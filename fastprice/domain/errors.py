@@ -4,14 +4,14 @@ from typing import ClassVar
 
 
 class FastpriceError(Exception):
-    """Root of the errors that this project raises on purpose; its text is one line for a person."""
+    """The base of the errors that this project raises on purpose; its text is one line for a person."""
 
 
 class SourceError(FastpriceError):
     """A source gave no acceptable quote.
 
-    `outcome` is its label in metrics; `retryable` says whether asking again at once can help; `concerns_pair` that the
-    call itself worked, so that nothing follows for other pairs.
+    `outcome` is its label in metrics; `retryable` says whether asking again at once can help; `concerns_pair` says that
+    the call itself worked, so the error means nothing for other pairs.
     """
 
     outcome: ClassVar[str] = "http_error"
@@ -26,7 +26,7 @@ class SourceDown(SourceError):
 
 
 class SourceRefused(SourceError):
-    """The source answered a request of ours with an error that asking again will not cure (4xx, redirect)."""
+    """The source answered our request with an error that asking again will not fix (4xx, redirect)."""
 
 
 class PairRefused(SourceRefused):
@@ -49,7 +49,7 @@ class InvalidQuote(SourceError):
 
 
 class InvalidReply(InvalidQuote):
-    """The source's reply cannot be read at all: no JSON, broken off, too long; so it would be for any other pair."""
+    """The source's reply cannot be read at all: no JSON, cut off, too long; it would be the same for any other pair."""
 
     concerns_pair = False
 
@@ -59,7 +59,7 @@ class UnknownSymbol(InvalidQuote):
 
 
 class UnlistedAmong(InvalidQuote):
-    """The source refused a list because of one of its pairs, without saying which; asked in another way it will say."""
+    """The source refused a list because of one of its pairs, without saying which; another way of asking shows it."""
 
     retryable = True
 
@@ -67,7 +67,7 @@ class UnlistedAmong(InvalidQuote):
 class LocalFailure(SourceError):
     """This machine could not ask: it lacks a descriptor, memory, a port, a route or name resolution.
 
-    It says nothing about the source, and every other source would meet the same.
+    It says nothing about the source: calls to every other source would fail in the same way.
     """
 
     outcome = "local"
@@ -85,7 +85,7 @@ class CoolDown(SourceError):
 
 
 class RateLimited(CoolDown):
-    """Too many requests (429 and its relatives)."""
+    """Too many requests (429 and similar)."""
 
     outcome = "rate_limited"
 
@@ -97,10 +97,10 @@ class Banned(CoolDown):
 
 
 class Blocked(CoolDown):
-    """The source does not serve this place (451, geographic 403): only hours or another address help."""
+    """The source does not serve this location (451, geographic 403): only hours of waiting or another address help."""
 
     outcome = "blocked"
 
 
 class StoreUnavailable(FastpriceError):
-    """The shared store did not do what was asked in its time."""
+    """The shared store did not do what was asked within its time limit."""

@@ -1,4 +1,4 @@
-"""A pair and its quote: the invariants every quote satisfies from birth, and the limits of age."""
+"""A pair and its quote: the invariants that every quote satisfies from its creation on, and the limits of age."""
 
 import re
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class Within:
 
     def __init__(self, least: str, most: str) -> None:
         self.least, self.most = Decimal(least), Decimal(most)
-        # Between these a float shows, for all its rounding, that an amount is within the limits.
+        # Between these, a float proves in spite of its rounding that an amount is within the limits.
         self._low, self._high = float(least) * 1.001, float(most) * 0.999
 
     def why_not(self, text: str) -> str:
-        """Why a text is no plain decimal number within the limits; nothing where it is."""
+        """Why a text is no plain decimal number within the limits; empty if it is one."""
         if len(text) > MAX_DIGITS or not _DECIMAL.fullmatch(text):
             return f"{text[:MAX_DIGITS]!r} is not a plain decimal number"
-        # A Decimal takes as long as all the rest, so one is made only of what is near the limits, or beyond them.
+        # Making a Decimal takes as long as all the rest, so it is done only for numbers near or beyond the limits.
         if not self._low < float(text) < self._high and not self.least <= Decimal(text) <= self.most:
             return f"{text} is out of range"
         return ""
@@ -34,7 +34,7 @@ PRICES = Within("1e-18", "1e15")
 MEDIAN = "median"
 VOLUMES = Within("0", "1e24")
 SPREADS = Within("0", "1e33")
-# 2009-01-03, the first bitcoin block, to 2100: outside it a stamp is in another unit than milliseconds.
+# 2009-01-03, the first bitcoin block, to 2100: a stamp outside is in another unit than milliseconds.
 MIN_TIME_MS, MAX_TIME_MS = 1_230_940_800_000, 4_102_444_800_000
 # How far ahead of this machine's clock another one may run before its stamps are not believed.
 MAX_SKEW_MS = 2_000
@@ -96,7 +96,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Whose prices a median was made of, by how large a share the highest exceeds the lowest, and when it was made.
+    """The sources of a median, by how large a share the highest price exceeds the lowest, and when it was made.
 
     `spread` is a plain decimal string. Raises InvalidQuote.
     """
@@ -136,7 +136,7 @@ class Quote:
 
     def __post_init__(self) -> None:
         check_amount("price", self.price, PRICES)
-        # Written one by one, because it is done for every message of a stream.
+        # Written without a loop, because it is done for every message of a stream.
         if self.bid is not None:
             check_amount("bid", self.bid, PRICES)
         if self.ask is not None:
@@ -157,15 +157,15 @@ class Quote:
 
     @property
     def made_at_ms(self) -> int:
-        """When this price came to be: quotes are ordered by it, or a slow source would make newer medians look old."""
+        """When this price was made; quotes are ordered by it, or a slow source would make newer medians look old."""
         return self.agreement.made_at_ms if self.agreement else self.fetched_at_ms
 
     def age_ms(self, now_ms: int) -> int:
-        """Milliseconds since the exchange answered; a clock slightly behind the fetcher's counts as none."""
+        """Milliseconds since the exchange answered; 0 if this clock is slightly behind the fetcher's."""
         return max(0, now_ms - self.fetched_at_ms)
 
     def is_from_future(self, now_ms: int) -> bool:
-        """Whether the stamp lies further ahead than clocks differ: its clock or ours was stepped."""
+        """Whether the stamp is further ahead than clocks may differ: its clock or ours was stepped."""
         return self.made_at_ms > now_ms + MAX_SKEW_MS
 
     def replaces(self, held: "Quote | None", now_ms: int) -> bool:
@@ -175,17 +175,17 @@ class Quote:
         return self.made_at_ms > held.made_at_ms
 
     def deviation(self, other: "Quote") -> float:
-        """The share by which this price is above another one, or, below zero, under it."""
+        """The share by which this price is above another one; negative if it is below."""
         return float(Decimal(self.price) / Decimal(other.price) - 1)
 
 
 def check_amount(name: str, text: str, limits: Within) -> None:
-    """InvalidQuote, with `name` in its text, unless it is a plain decimal string within `limits`."""
+    """Raise InvalidQuote, with `name` in its text, unless `text` is a plain decimal string within `limits`."""
     if reason := limits.why_not(text):
         raise InvalidQuote(f"{name} {reason}")
 
 
 def is_above(bid: str, ask: str) -> bool:
     """Whether one amount exceeds another one; both are plain decimal strings."""
-    # Rounding to a float may make two amounts equal, and never swaps them.
+    # Rounding to a float may make two amounts equal, but never swaps them.
     return float(bid) >= float(ask) and Decimal(bid) > Decimal(ask)

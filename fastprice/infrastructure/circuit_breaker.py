@@ -1,4 +1,4 @@
-"""aiobreaker on a monotonic clock that is passed in; the one who asks lets in one probe at a time."""
+"""aiobreaker on a monotonic clock that is passed in; the caller admits one probe at a time."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +11,7 @@ from fastprice.application.ports import Events
 
 
 class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no types
-    """aiobreaker counting outcomes and moving between its states, with its wall clock taken out."""
+    """aiobreaker, which counts outcomes and moves between its states, without its wall clock."""
 
     @property
     def opens_at(self) -> None:
@@ -24,7 +24,7 @@ class _Breaker(CircuitBreaker):  # type: ignore[misc]  # the library has no type
 class SourceBreaker:
     """Leaves its source out for `reset_seconds` after `fail_max` failed rounds in a row; then one probe decides.
 
-    A source is asked by one round at a time, so that outcomes come in the order of their admissions.
+    Only one round at a time calls a source, so that outcomes come in the order of their admissions.
     """
 
     def __init__(self, source: str, fail_max: int, reset_seconds: float, events: Events) -> None:
@@ -39,7 +39,7 @@ class SourceBreaker:
         return str(self._breaker.current_state.name).lower()
 
     def refusal(self, now: float) -> str | None:
-        """None in half-open state too: the probe before was abandoned without an outcome."""
+        """See Breaker; None in the half-open state too: there the last probe was abandoned without an outcome."""
         left = self._opened_at + self._reset_seconds - now
         if self._breaker.current_state is CircuitBreakerState.OPEN and left > 0:
             return f"its circuit breaker is open for {left:.0f} s more"
@@ -50,14 +50,14 @@ class SourceBreaker:
             self._move(self._breaker.half_open, now)
 
     def record(self, failed: bool | None, now: float) -> None:
-        """A probe that proves nothing leaves the breaker open for another turn."""
+        """See Breaker; a probe that proves nothing opens the breaker for another `reset_seconds`."""
         if failed is not None:
             self._move(lambda: self._replay(failed), now)
         elif self._breaker.current_state is CircuitBreakerState.HALF_OPEN:
             self._move(self._breaker.open, now)
 
     def _replay(self, failed: bool) -> None:
-        """Let the library see an outcome: it counts calls, so this is one that fails or does not."""
+        """Pass an outcome to the library: it counts calls, so this makes one that fails or succeeds."""
 
         def outcome() -> None:
             if failed:
@@ -66,7 +66,7 @@ class SourceBreaker:
         try:
             self._breaker.call(outcome)
         except (OSError, CircuitBreakerError):
-            pass  # What went wrong is known already, and better.
+            pass  # The caller already knows what went wrong.
 
     def _move(self, change: Callable[[], object], now: float) -> None:
         before = self.state

@@ -6,10 +6,10 @@ from functools import partial
 
 
 class SystemClock:
-    """Wall time, and the monotonic clock that goes on while the machine sleeps, so that no price survives a nap."""
+    """Wall time, and a monotonic clock that goes on while the machine sleeps, so that prices age meanwhile."""
 
     def __init__(self) -> None:
-        # Not a method: it is called twice per request, and this spares a frame each time.
+        # Not a method: it is called twice per request, and this saves a Python frame each time.
         self.monotonic = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def wall_ms(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-# Whom we hear of at which level, outside debug: uvicorn warns of every bad request, which any stranger can send.
+# The log level of each library outside debug: uvicorn warns of every bad request, and any stranger can send one.
 CHATTER = {"gunicorn.error": "WARNING", "uvicorn.error": "ERROR", "asyncio": "WARNING"}
 
 
@@ -30,7 +30,7 @@ def logging_config(level: str, style: str, access_log: bool) -> dict[str, Any]:
     """A dictConfig for our own lines at `level`; gunicorn's and uvicorn's chatter only in debug."""
     formatter = {"()": JsonFormatter} if style == "json" else {"format": "%(asctime)s %(levelname)-7s %(message)s"}
     debug, own = level == "debug", {"handlers": ["stderr"], "propagate": False}
-    # uvicorn formats no access line when nobody would hear it, and asks the handlers to find out.
+    # uvicorn checks the handlers, and formats no access line if there are none.
     access = own | {"handlers": ["stderr"] if access_log else [], "level": "INFO"}
     return {
         "version": 1,

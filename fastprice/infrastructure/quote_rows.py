@@ -1,4 +1,4 @@
-"""How the stores write a quote down, and read it again as if a stranger had written it.
+"""How the stores serialise a quote, and check it on reading as if it came from an untrusted writer.
 
 A row is an array in the order of a Quote's own members.
 """
@@ -14,17 +14,17 @@ import orjson
 from fastprice.domain.errors import FastpriceError
 from fastprice.domain.quote import MAX_TIME_MS, MEDIAN, MIN_TIME_MS, Agreement, Pair, Quote
 
-# The members of a quote in its own order, but for the pair and the agreement.
+# The members of a quote in its own order, with the slug in place of the pair and without the agreement.
 _members = attrgetter("pair.slug", *(member.name for member in fields(Quote)[1:-1]))
 
-# Whatever a stranger's record makes the reading raise.
+# Everything that reading an invalid record can raise.
 STRANGE = (ValueError, TypeError, LookupError, FastpriceError)
 
 
 class QuoteRows:
-    """Writes and reads the rows of quotes of these pairs, by slug, and sources.
+    """Writes and reads the rows of quotes of these pairs (by slug) and sources.
 
-    What was written or read last of each pair is remembered: streams renew a part of all pairs many times a second.
+    The last row written or read of each pair is remembered: streams update some of the pairs many times a second.
     """
 
     def __init__(self, pairs: Mapping[str, Pair], sources: frozenset[str]) -> None:
@@ -78,7 +78,7 @@ def quote_row(quote: Quote) -> tuple[Any, ...]:
 
 
 def time_of(value: Any) -> int:
-    """The value if it is a time in wall milliseconds; raises ValueError."""
+    """The value if it is a time in wall milliseconds; raises ValueError otherwise."""
     if type(value) is not int or not MIN_TIME_MS <= value <= MAX_TIME_MS:
         raise ValueError(value)
     return value

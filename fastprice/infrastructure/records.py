@@ -1,8 +1,8 @@
-"""How the stores write things down, and read them again as if a stranger had written them.
+"""How the stores serialise their data, and check it on reading as if it came from an untrusted writer.
 
-Three records, because they live for different times: the round (made at, quotes, failing pairs, streams), the reports,
-and the bans. Each is JSON of arrays in a fixed order: there may be a thousand quotes. What a source said of a pair is
-read when somebody looks at that pair.
+There are three records, because they are kept for different times: the round (made at, quotes, failing pairs, streams),
+the reports, and the bans. Each is JSON of arrays in a fixed order, because there may be a thousand quotes. What a
+source said about a pair is parsed only when somebody looks at that pair.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,25 +17,25 @@ from fastprice.application.slices import in_slices
 from fastprice.domain.quote import Pair, Quote
 from fastprice.infrastructure.quote_rows import STRANGE, QuoteRows, quote_row, time_of
 
-# Raised when the form changes: a record of another version counts as none.
+# Raised when the format changes: a record of another version counts as missing.
 VERSION = 4
 MAX_TEXT = 400
-# What a record has at most for each pair and source that there can be, brackets in an exchange's words included. Of
-# hardly anything but brackets, megabytes would be read for half a second.
+# The limits of a record for each possible pair and source, including brackets in an exchange's words. Parsing
+# megabytes of hardly anything but brackets would take half a second.
 LISTS_EACH, BYTES_EACH = 64, 4096
 
 
 class Records:
     """Writes and reads records about the pairs and sources of this service; anything else in them is left out.
 
-    What was written or read last is remembered, so that it is not read again.
+    The records that were written or read last are remembered, so that they are not parsed again.
     """
 
     def __init__(self, pairs: Iterable[Pair], sources: Iterable[str]) -> None:
         self._pairs = {pair.slug: pair for pair in pairs}
         self._sources = frozenset(sources)
         self._last: tuple[Sequence[bytes | None], Stored] = ((), Stored())
-        # The rows of the pairs of each source, as they were written last: most of them say the same for a long time.
+        # The rows of the pairs of each source, as they were written last: most of them stay the same for a long time.
         self._written: dict[str, tuple[Mapping[Pair, PairReport], orjson.Fragment]] = {}
         self._quotes = QuoteRows(self._pairs, self._sources)
         self._most = (len(self._pairs) + 1) * (len(self._sources) + 1)
@@ -45,7 +45,7 @@ class Records:
         quotes = [self._quotes.write(quote) async for quote in in_slices(stored.quotes)]
         failing = [pair.slug for pair in stored.failing]
         streams = [[each.source, each.state, each.since_ms, each.frame_at_ms] for each in stored.streams]
-        # Between two rounds they are the same.
+        # Between two rounds the reports are the same.
         is_known = bool(self._last[0]) and stored.reports is self._last[1].reports
         reports = self._last[0][1] if is_known else None
         records = (
@@ -57,19 +57,19 @@ class Records:
         return records
 
     async def load(self, records: Sequence[bytes | None]) -> Stored:
-        """What the round, the reports and the bans say; None is a record that is not there."""
+        """The content of the round, the reports and the bans; None stands for a missing record."""
         if tuple(records) == self._last[0]:
             return self._last[1]
         round_, reports, bans = records
         made_at_ms, quotes, failing, streams = await self._round(round_)
-        # With many pairs the reports are most of it, and they change once per check of the sources.
+        # With many pairs the reports are most of the data, and they change only once per check of the sources.
         told = self._last[1].reports if reports in self._last[0][1:2] else self._reports(reports)
         stored = Stored(made_at_ms, quotes, failing, told, self._bans(bans), streams)
         self._last = tuple(records), stored
         return stored
 
     def _content(self, record: bytes | None, length: int) -> list[Any]:
-        """The content of a record of this version; ValueError where it is none of ours."""
+        """The content of a record of this version; raises ValueError for any other record."""
         record = record or b"[0]"
         lists = len(record) - len(record.translate(None, b"[{"))
         if len(record) > self._most * BYTES_EACH or lists > self._most * LISTS_EACH:
@@ -144,7 +144,7 @@ class Records:
 
 
 class _Rows(Mapping[Pair, PairReport]):
-    """What a source said of each pair, read when it is looked at."""
+    """What a source said about each pair, parsed when it is looked at."""
 
     def __init__(self, rows: Mapping[Pair, Any], read: Callable[[Any], PairReport]) -> None:
         self._rows, self._read = rows, read
@@ -178,7 +178,7 @@ def _optional_share(value: Any) -> float | None:
 
 
 def _words(value: Any) -> str | None:
-    """Words fit for a log and a page: one printable line, not long."""
+    """The text, if it is fit for a log and a page: one short printable line; raises ValueError otherwise."""
     if value is not None and not (isinstance(value, str) and len(value) <= MAX_TEXT and value.isprintable()):
         raise ValueError(value)
     return value

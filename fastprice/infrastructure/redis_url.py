@@ -1,4 +1,4 @@
-"""What REDIS_URL may say: one server, a group that Sentinels watch, or a Cluster, each also by TLS."""
+"""What REDIS_URL may name: one server, a group that Sentinels watch, or a Cluster, each also with TLS."""
 
 import os
 import re
@@ -13,9 +13,9 @@ ACCEPTED = (
     " redis+cluster://HOST:PORT,HOST:PORT for a Cluster, rediss in place of redis for TLS, or unix://PATH, with files"
     " that can be read; or empty"
 )
-# Not by urlsplit, which takes a list of hosts for one: newer versions refuse a bracket of IPv6 in the middle of it.
+# Not parsed by urlsplit, which takes a list of hosts for one host: newer versions refuse an IPv6 bracket in its middle.
 PARTS = r"(?P<scheme>[A-Za-z+]+):(?://(?P<places>[^/?]*))?(?P<path>[^?]*)(?:\?(?P<query>.*))?"
-# Strict, because what they match is shown in public: a password that was put in the wrong place must not pass for one.
+# Strict, because what they match is shown in public: a password in the wrong place must not pass for a host or a path.
 HOST_NAME = r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]+(?:%[A-Za-z0-9._-]+)?"
 _NUMBER = "(?:/(?P<number>[0-9]{1,5}))?"
 PATHS = {
@@ -23,7 +23,7 @@ PATHS = {
     "redis+sentinel": rf"/(?P<primary>[A-Za-z0-9._-]{{1,64}}){_NUMBER}",
 }  # fmt: skip
 SCHEMES = (*PATHS, "rediss", "rediss+sentinel", "rediss+cluster")
-# Options by kind; any other one would be a mistake that shows only at the first connection.
+# The options of each kind; any other option would be a mistake that shows only at the first connection.
 LOGIN = {"username": ".+", "password": ".+"}
 NUMBER = {"db": "[0-9]{1,5}"}
 OPTIONS = {
@@ -36,10 +36,10 @@ TLS_OPTIONS = {"ssl_cert_reqs": "none|optional|required"} | dict.fromkeys(TLS_FI
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """A Redis URL that can be used, taken apart.
+    """A valid Redis URL, split into its parts.
 
-    `kind` is its scheme without TLS, `hosts` has hosts and ports, `path` what follows them: there `primary` is the name
-    that Sentinels know, and `number` that of the database. `options` are by the names of the client library.
+    `kind` is its scheme without TLS, `hosts` are hosts and ports, and `path` is what follows them. `primary` is the
+    name that Sentinels know, `number` that of the database. `options` have the names of the client library.
     """
 
     kind: str
@@ -52,11 +52,11 @@ class RedisUrl:
 
     @classmethod
     def parse(cls, text: str) -> "RedisUrl":
-        """ValueError where it cannot be used."""
+        """The parts of a URL; raises ValueError where it cannot be used."""
         parts = _match(PARTS, text)
         scheme, path = parts["scheme"].lower(), parts["path"]
         tls, kind = scheme.startswith("rediss"), scheme.replace("rediss", "redis")
-        # What stands behind a # would be dropped: most likely it belongs to a password that is not encoded.
+        # Anything after a # would be dropped: most likely it belongs to a password that is not percent-encoded.
         if scheme not in SCHEMES or "#" in text or " " in text or not text.isprintable():
             raise ValueError(text)
         user, _, places = (parts["places"] or "").rpartition("@")
@@ -76,7 +76,7 @@ class RedisUrl:
 
     @property
     def place(self) -> str:
-        """Where it leads, without the secrets that it may carry."""
+        """Where the URL leads, without the secrets that it may contain."""
         if self.kind == "unix":
             return f"unix://{self.path}"
         shown = ((f"[{host}]" if ":" in host else host, port) for host, port in self.hosts)

@@ -1,4 +1,4 @@
-"""The embedded L2: one sqlite3 file that the workers of one machine share, so that nothing need be installed."""
+"""The embedded L2: one sqlite3 file that the workers of one machine share, so that nothing has to be installed."""
 
 import contextlib
 import fcntl
@@ -15,14 +15,14 @@ from fastprice.infrastructure.records import Records
 
 Result = TypeVar("Result")
 
-# How often a worker looks whether another one wrote: 28 µs a look, so 0.28 % of a core for news 5 ms old. The last of
-# eight workers has a price of a stream after 9 ms.
+# How often a worker checks whether another one wrote: 28 µs per check, so 0.28 % of a core for updates 5 ms old. The
+# last of eight workers has a price of a stream after 9 ms.
 POLL_SECONDS = 0.01
-# A writer holds the file for a fraction of a millisecond; longer means that it was stopped in the middle. Nobody waits
-# for it on the event loop: sqlite says at once that the file is busy, and the operation is tried again later.
+# A writer holds the file for a fraction of a millisecond; longer means that it was stopped in the middle. This does
+# not block the event loop: sqlite reports at once that the file is busy, and the operation is tried again later.
 BUSY_SECONDS = 0.05
 RETRY_SECONDS = 0.002
-# Raised when the tables change: a file of another version is replaced, it holds nothing worth keeping.
+# Raised when the tables change: a file of another version is replaced, since it holds nothing worth keeping.
 SCHEMA_VERSION = 3
 NAMES = (b"round", b"reports", b"bans")
 
@@ -34,8 +34,8 @@ create table if not exists claim (
 pragma user_version = {SCHEMA_VERSION};
 commit;
 """
-# A claim that ends later than one made now would is left from before the clock was set back; a bit later is one of a
-# worker that read the clock after us and got here before us.
+# A claim that ends later than a claim made now is left from before the clock was set back. If it ends only slightly
+# later, it is valid: its worker read the clock after us and wrote before us.
 _HOLDER = f"""
 select holder from claim
 where name = :name and until_ms > :now_ms and until_ms <= :now_ms + lasts_ms + {MAX_SKEW_MS}
@@ -49,7 +49,7 @@ where holder = excluded.holder or not exists ({_HOLDER})
 
 
 class SqliteStore:
-    """A PriceStore in a file, best kept in memory; operations take microseconds and run on the event loop."""
+    """A PriceStore in a file, best in a RAM file system; operations take microseconds and run on the event loop."""
 
     def __init__(self, path: Path, records: Records, clock: Clock) -> None:
         self._path = path
@@ -106,13 +106,13 @@ class SqliteStore:
         return row[0].decode("utf-8", "replace") if row and isinstance(row[0], bytes) else None
 
     def _is_news(self, db: sqlite3.Connection) -> bool:
-        """Whether the file was written to, by anybody but this connection, since the last look."""
+        """Whether anybody but this connection has written to the file since the last check."""
         version = db.execute("pragma data_version").fetchone()[0]
         before, self._seen_version = self._seen_version, version
         return bool(version != before)
 
     async def _do(self, operation: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run an operation; while another process stands in the middle of a write, try it again, and not for long."""
+        """Run an operation; while another process is in the middle of a write, retry it for a short time."""
         deadline = self._clock.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -122,14 +122,14 @@ class SqliteStore:
                 if not busy:
                     self._close()
                 if _damaged(error):
-                    with contextlib.suppress(OSError):  # A full disk, say: it is tried again at the next use.
+                    with contextlib.suppress(OSError):  # For example on a full disk: it is tried again at the next use.
                         _remove(self._path, self._found)
                 if not busy or self._clock.monotonic() >= deadline:
                     raise StoreUnavailable(f"the embedded store {self._path} failed: {error}") from error
             await self._clock.sleep(RETRY_SECONDS)
 
     def _open(self) -> sqlite3.Connection:
-        # A file that was removed or begun anew by another worker is left, or we would go on alone in the old one.
+        # If another worker removed or recreated the file, this one is closed, or we would go on alone in the old file.
         found = _identity(self._path)
         if self._connection is None or self._found[0] != found[0]:
             self._close()
@@ -144,7 +144,7 @@ class SqliteStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # In a directory of another user somebody else could have laid a price for us.
+    # In a directory of another user, somebody else could have planted a price.
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.lstat().st_uid != os.getuid():
         raise OSError(f"{path.parent} belongs to another user; set STORE_DIR to a directory of your own")
@@ -159,14 +159,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _damaged(error: Exception) -> bool:
-    """Whether the file is no database of ours (any more), rather than busy, full or out of reach."""
-    # SQLITE_ERROR says that a statement does not fit the tables. A message that quotes a damaged one may be no text.
+    """Whether the file is not, or no longer, a database of ours, rather than busy, full or out of reach."""
+    # SQLITE_ERROR means that a statement does not fit the tables. A message that quotes a damaged table may not decode.
     unfit = isinstance(error, UnicodeDecodeError) or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
     return unfit or isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
 
 
 def _remove(path: Path, found: tuple[int, int]) -> None:
-    """Remove a damaged file, which held but a cache, unless another worker has just begun it anew."""
+    """Remove a damaged file, which held only a cache, unless another worker has just recreated it."""
     with open(f"{path}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if _identity(path) == found:
@@ -177,7 +177,7 @@ def _remove(path: Path, found: tuple[int, int]) -> None:
 
 def _prepared(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
-    connection.text_factory = bytes  # Decoding would fail at a text that is none.
+    connection.text_factory = bytes  # Decoding would fail on invalid text.
     try:
         connection.execute("pragma synchronous = off")
         if (version := connection.execute("pragma user_version").fetchone()[0]) == 0:
@@ -192,7 +192,7 @@ def _prepared(path: Path) -> sqlite3.Connection:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Which file this is, and since when it is as it is: a new file may be given the inode of the one before it."""
+    """The inode of the file and the time of its last change: a new file may get the inode of the one before it."""
     try:
         found = os.stat(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The log for operators: one line for each change of state, and none for each attempt."""
+"""The log for operators: one line for each change of state, and none for single attempts."""
 
 import logging
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ EMBEDDED = "The workers of this machine share the embedded store until it is bac
 
 
 class StateLog:
-    """The observer that writes the log; it writes nothing for events that are no change of state.
+    """The observer that writes the log; it writes nothing for events that are not a change of state.
 
-    Every worker sees its own prices age, so one of each replica tells of it, whoever leads the fleet.
+    Every worker sees its own prices age, so only one worker of each replica logs it, no matter which worker leads.
     """
 
     def __init__(self, tells_freshness: bool = True) -> None:
@@ -48,7 +48,7 @@ def _line(event: Event) -> tuple[int, str] | None:
         case SourceCooling(source, until_ms):
             until = datetime.fromtimestamp(until_ms / 1000, UTC)
             return logging.WARNING, f"source cooling down: {source} is not asked until {until:%Y-%m-%d %H:%M:%S} UTC"
-        # Nothing between its opening and its closing: probes that fail in between change nothing.
+        # Nothing is logged between its opening and its closing: probes that fail in between change nothing.
         case BreakerMoved(source, before, state) if "closed" in (before, state):
             return logging.INFO, f"breaker {state}: {source}"
         case StreamLost(source, reason):

@@ -1,1 +1,1 @@
-"""How HTTP sees us: routes, the wire shape of a price, health, problems (Starlette)."""
+"""The HTTP interface: routes, the wire format of a price, health, problems (Starlette)."""

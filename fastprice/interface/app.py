@@ -1,4 +1,4 @@
-"""The Starlette application: every route, and what is answered to an error."""
+"""The Starlette application: every route, and the answer to each kind of error."""
 
 import asyncio
 import logging
@@ -75,7 +75,7 @@ def make_app(parts: Parts, lifespan: Lifespan[Starlette] | None) -> Starlette:
 
 
 class About:
-    """Answers what the service says about itself: the index, its OpenAPI document, its metrics."""
+    """Answers requests about the service itself: the index, its OpenAPI document, its metrics."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -110,14 +110,14 @@ class About:
 
     @cached_property
     def _document(self) -> Response:
-        """Made when it is first asked for, because most workers never are."""
+        """Made at the first request for it, because most workers never get one."""
         document = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
-        # These are of this service; which pairs it serves is no part of the API, and only gives the examples.
+        # These depend on the service; the pairs that it serves are not part of the API, and are only examples.
         document["info"]["version"] = self._parts.version
         for path in MONITORING if self._parts.metrics_port else ():
             del document["paths"][path]
         document["components"]["parameters"]["Pair"]["schema"]["examples"] = list(self._parts.latest.by_slug)
-        # What any request may be answered, and any answer or problem may have, is written once, and given with each.
+        # What all operations may answer, and the headers of all answers, are written once, and copied to each here.
         shared, headers = document.pop("x-every-operation"), document.pop("x-every-answer")
         operations = [path["get"] for path in document["paths"].values()]
         own = [response for operation in operations for response in operation["responses"].values()]
@@ -133,7 +133,7 @@ class About:
 
     async def metrics(self, request: Request) -> Response:
         parameters(request.scope["query_string"])
-        # Those who ask while one is made share it; and if one of them goes away, the others still get it.
+        # Requests during a scrape share it; if one of their clients disconnects, the others still get the answer.
         if self._scrape is None or self._scrape.done():
             self._scrape = asyncio.ensure_future(self._parts.scrape())
         text, media_type = await asyncio.shield(self._scrape)
@@ -142,7 +142,7 @@ class About:
 
 async def _http_problem(request: Request, error: Any) -> Response:
     if error.status_code == 405:
-        return problem(405, "this can only be read", headers={"Allow": "GET, HEAD, OPTIONS"})
+        return problem(405, "only GET, HEAD and OPTIONS are allowed", headers={"Allow": "GET, HEAD, OPTIONS"})
     if error.status_code == 404:
         return problem(404, "there is nothing here; /api/ lists what there is")
     return problem(error.status_code, str(error.detail))
@@ -153,9 +153,9 @@ async def _bad_parameter(request: Request, error: Exception) -> Response:
 
 
 async def _defect(request: Request, error: Exception) -> Response:
-    # The traceback follows when uvicorn gets the error. nginx's log has the same id, and the address with it.
+    # The traceback follows when uvicorn gets the error. nginx's log has the same id, and the client's address.
     asked = (request.method, request.url.path, request.headers.get("X-Request-ID"))
     logger.error("a defect in answering %s %a, X-Request-ID %a", *asked)
-    # This answer does not pass the middleware that dates answers.
+    # This answer does not pass through the middleware that dates answers.
     headers = {"Date": formatdate(usegmt=True)}
     return problem(500, "a defect of this service; its log has the details", headers=headers)

@@ -1,4 +1,4 @@
-"""The page at `/docs`: the OpenAPI document to read and to try, from files of ours alone."""
+"""The page at `/docs`, where the OpenAPI document can be read and tried; it uses only files of this service."""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +12,7 @@ from fastprice.interface.price_json import matches
 
 DIRECTORY = Path(__file__).with_name("docs")
 MEDIA_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
-# Nothing inline and nothing from elsewhere: the script writes text only, and makes elements by themselves.
+# Nothing inline and nothing from other origins: the script writes only text, and creates elements by the DOM.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""Liveness, which depends on nothing outside of the process, and readiness, which says what is missing and why."""
+"""Liveness, which depends on nothing outside the process, and readiness, which says what is missing and why."""
 
 from typing import Any
 
@@ -23,17 +23,17 @@ class Health:
         self._parts = parts
 
     async def liveness(self, request: Request) -> Response:
-        """200 while the event loop runs; a restart would help neither Redis nor an exchange.
+        """200 while the event loop runs; a restart would repair neither Redis nor an exchange.
 
-        It would not help against an unknown parameter either, so none is refused here.
+        It would not help with an unknown parameter either, so no parameter is refused here.
         """
         return json_answer(ALIVE)
 
     async def readiness(self, request: Request) -> Response:
         """200 while a pair has a price that may be served, else 503; the body says why.
 
-        One pair that has none, because it is dead or mistyped, must not take the others off the network. With
-        `?strict=1` it is 200 only while every pair has one.
+        One pair without a price, because it is dead or mistyped, must not take the others out of service. With
+        `?strict=1` the answer is 200 only while every pair has a price.
         """
         strict = parameters(request.scope["query_string"], "strict").get("strict", "0")
         if strict not in ("0", "1"):
@@ -60,10 +60,10 @@ class Health:
         return json_answer(content, 200 if ready else 503, None if ready else self._parts.retry_after)
 
     def _pair_states(self, now_ms: int) -> dict[str, dict[str, Any]]:
-        """How each pair stands, and which sources do not list it: until when they are not asked, and what they said."""
+        """Each pair's state, and which sources do not list it: until when they are not called, and what they said."""
         now = self._parts.clock.monotonic()
         states = {slug: self._pair_state(place, now, now_ms) for slug, place in self._parts.latest.by_slug.items()}
-        # Put where it belongs, because it is little: to ask every report about every pair would take most of the time.
+        # Only the few unlisted pairs are visited: checking every report for every pair would take most of the time.
         for report in self._parts.reports():
             for pair, (until_ms, reason) in report.unlisted.items():
                 if until_ms > now_ms and (state := states.get(pair.slug)):

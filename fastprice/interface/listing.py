@@ -12,7 +12,7 @@ PAIRS_PARAMETER = "pairs"
 
 
 class Listing(Prepared):
-    """The prices of these places, and the names of those that have none that may be served."""
+    """The prices of these places, and the names of the pairs without a price that may be served."""
 
     def __init__(
         self, latest: LatestPrice[PriceSnapshot], places: Collection[PricePlace], rendering: Rendering
@@ -22,7 +22,7 @@ class Listing(Prepared):
 
     @property
     def snapshot(self) -> Prepared:
-        """What is prepared, which a change of any price makes void."""
+        """The prepared answers, which a change of any price makes invalid."""
         if self._seen != self._latest.changes:
             self._seen, self.valid_until = self._latest.changes, NEVER
         return self
@@ -34,7 +34,7 @@ class Listing(Prepared):
 
 
 def listing(places: Iterable[PricePlace], now: float) -> Served | None:
-    """What is served for these pairs at the monotonic second `now`; None where none has a price that may be served."""
+    """What is served for these pairs at the monotonic second `now`; None if no pair has a price that may be served."""
     served, missing = [], []
     for place in places:
         if one := place.snapshot.current(now) if place.snapshot else None:
@@ -55,7 +55,7 @@ def chosen(query: bytes, by_slug: Mapping[str, PricePlace]) -> Sequence[PricePla
 
 
 def named(text: str | None, by_slug: Mapping[str, PricePlace]) -> Sequence[str]:
-    """The pairs in a list with commas, each once, in its order; all of them where there is no list.
+    """The pairs in a comma-separated list, each once, in the order of the list; all pairs if there is no list.
 
     Raises BadParameter, and UnknownPair for a pair that is not served.
     """

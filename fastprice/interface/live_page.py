@@ -22,7 +22,7 @@ from fastprice.interface.price_snapshot import PricePlace
 
 DIRECTORY = Path(__file__).with_name("page")
 MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-# How many pairs are shown at once: a page with 500 would be of use to nobody, and ask too much of a phone.
+# How many pairs are shown at once: a page with 500 would help nobody, and would overload a phone.
 MOST_SHOWN = 12
 NONE_YET = "none"
 DASH = "—"
@@ -33,7 +33,7 @@ POLICY = (
 SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 VARIES = {"Vary": "Accept, Accept-Language"}
 FOR_EVER, NOT_KEPT = "public, max-age=31536000, immutable", "no-store"
-# What each pair has of its own; in the article that the script makes others of, nothing.
+# The fields that differ per pair; they are empty in the article that the script copies for further pairs.
 OF_A_PAIR = (
     "slug", "symbol", "base", "quote", "state_word", "price", "as_of", "made_at", "made_at_words", "from", "bid", "ask",
     "low", "high",
@@ -43,7 +43,7 @@ Texts = Mapping[str, Any]
 
 
 class LivePage:
-    """Answers `/`, and `/page/{digest}/{name}`. `index` answers those who would rather have JSON."""
+    """Answers `/`, and `/page/{digest}/{name}`. `index` answers clients that prefer JSON."""
 
     def __init__(self, parts: Parts, index: Callable[[Request], Awaitable[Response]]) -> None:
         self._parts, self._index = parts, index
@@ -51,11 +51,11 @@ class LivePage:
         self._page, self._pair = (Template((DIRECTORY / name).read_text()) for name in ("page.html", "pair.html"))
         files = (path for path in sorted(DIRECTORY.iterdir()) if path.suffix in MEDIA_TYPES)
         self._files = {path.name: path.read_bytes() for path in files}
-        # One for all of them: whatever changes, the files that belong together are found under one new address.
+        # One digest for all files: when any of them changes, all of them get a new address together.
         self._digest = blake2b(b"".join(self._files.values()), digest_size=6).hexdigest()
 
     async def front(self, request: Request) -> Response:
-        """The page for whoever prefers HTML, and the index for everybody else."""
+        """The page for clients that prefer HTML, and the index for all others."""
         if not prefers_page(request.headers.get("Accept", "")):
             answer = await self._index(request)
             answer.headers.update(VARIES)
@@ -71,10 +71,10 @@ class LivePage:
         return Response(body, headers=headers, media_type="text/html")
 
     async def file(self, request: Request) -> Response:
-        """A file of the page, under a name that changes with its content, so that it may be kept for ever.
+        """A file of the page, under a name that changes with its content, so that it may be cached forever.
 
-        A replica of another version may be asked for a digest that is not its own, during an upgrade. Its own file does
-        then too, but nobody may keep it under that name.
+        During an upgrade, a replica may be asked for the digest of another version. It then answers with its own file,
+        which works too, but which no cache may keep under that name.
         """
         parameters(request.scope["query_string"])
         name, digest = request.path_params["name"], request.path_params["digest"]
@@ -105,14 +105,14 @@ class LivePage:
         )  # fmt: skip
 
     def _simulated(self, texts: Texts) -> str:
-        """What keeps a demo from being taken for the market."""
+        """The note that keeps people from taking a demo for the real market."""
         simulated = self._parts.simulated
         is_all = all(report.source in simulated for report in self._parts.reports())
         text = texts["simulated"] if is_all else texts["simulated_some"].format(sources=", ".join(simulated))
         return f'<p class="simulated" role="note">{html.escape(text)}</p>' if simulated else ""
 
     def _article(self, place: PricePlace, texts: Texts, escaped: Mapping[str, str]) -> str:
-        """One pair as it stands now; a price that may not be served is not in it."""
+        """One pair in its current state; a price that may not be served is left out."""
         now, pair, snapshot = self._parts.clock.monotonic(), place.pair, place.snapshot
         state = snapshot.freshness(now).value if snapshot else NONE_YET
         quote = snapshot.quote if snapshot and snapshot.current(now) else None

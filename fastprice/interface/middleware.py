@@ -74,7 +74,7 @@ class EveryAnswer:
 
         async def date(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Now, because a stream has no end in sight.
+                # Counted now, because a stream may never end.
                 count(message["status"])
                 message = {**message, "headers": [(b"date", self._date(self._clock.wall_ms())), *message["headers"]]}
             await send(message)

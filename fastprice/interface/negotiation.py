@@ -1,17 +1,17 @@
-"""What a client would rather have: a page or JSON, and in which language (RFC 9110, 12.5)."""
+"""What a client prefers: a page or JSON, and in which language (RFC 9110, 12.5)."""
 
 import re
 from collections.abc import Iterable
 
 LANGUAGES = ("en", "ru")
-# Three digits at most, as the standard has it: "inf" and "nan" are no weights.
+# At most three decimals, as in the standard: "inf" and "nan" are not weights.
 _WEIGHT = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
 
 
 def prefers_page(accept: str) -> bool:
-    """Whether HTML is named, and wanted more than JSON, as browsers do it, and neither curl nor most programs.
+    """Whether HTML is named, and preferred to JSON: so it is in browsers, but not in curl or most programs.
 
-    A range like `*/*` names no HTML: whoever takes anything gets JSON.
+    A range like `*/*` does not name HTML: a client that accepts anything gets JSON.
     """
     weights = _weights(accept)
     page = _first(weights, ("text/html", "text/*"))
@@ -19,7 +19,7 @@ def prefers_page(accept: str) -> bool:
 
 
 def language(accept_language: str) -> str:
-    """The one of our languages that is wanted most, the first of them where it is all the same."""
+    """The supported language that is wanted most, or the first one if several are wanted equally."""
     weights = _weights(accept_language)
 
     def wanted(ours: str) -> float:
@@ -35,7 +35,7 @@ def _first(weights: dict[str, float], names: Iterable[str]) -> float:
 
 
 def _weights(field: str) -> dict[str, float]:
-    """The names in a field with their q, which is 1 where there is none, and 0 where it is none."""
+    """The names in a field with their q, which is 1 if it is missing, and 0 if it is invalid."""
     weights: dict[str, float] = {}
     for part in field.lower().split(","):
         name, *options = (word.strip() for word in part.split(";"))

@@ -1,11 +1,11 @@
-"""Where METRICS_PORT is set: monitoring on that port and nowhere else, and nothing else there."""
+"""With METRICS_PORT set: metrics and readiness only on that port, which answers nothing else but liveness."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fastprice.interface.middleware import LIVENESS, METRICS, READINESS
 from fastprice.interface.responses import problem
 
-# Liveness tells nothing that a client does not see anyhow, and whoever stands in front of the public port may need it.
+# Liveness is not in here: it tells clients nothing new, and a proxy in front of the public port may need it.
 MONITORING = (METRICS, READINESS)
 
 

@@ -1,4 +1,4 @@
-"""What the interface is given by those who build the service: the latest prices, and callables across the layers."""
+"""What the interface gets from the code that builds the service: the latest prices, and callables across layers."""
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,14 +16,13 @@ from fastprice.interface.streams import Streams
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """`reports` tells how the sources are doing; `standing` also what each of them last said about one pair, `live` how
-    their streams are.
+    """`reports` gives the state of the sources, `standing` also what each last said of one pair, `live` their streams.
 
     `redis` is `up`, `not_configured`, or `down: why`. `scrape` gives the metrics as text, `count_request` takes route,
     method, status and seconds of every answer, `tally` counts look-ups of L1, `patience` is how long a request may
     still wait for the first price, in seconds. `refresh_interval` is in seconds: a newer price may come once in it.
-    `recent` has the last minutes. `simulated` are the sources whose prices are simulated. `metrics_port` is where alone
-    monitoring is answered; 0 is everywhere.
+    `recent` has the prices of the last minutes. `simulated` are the sources whose prices are simulated. `metrics_port`
+    is the only port that answers monitoring requests; with 0, every port does.
     """
 
     version: str
@@ -45,16 +44,16 @@ class Parts:
 
     @property
     def simulation(self) -> dict[str, Any]:
-        """Whether prices are simulated, and those of which sources."""
+        """Whether prices are simulated, and which sources' prices are."""
         return {"simulated": bool(self.simulated), "simulated_sources": self.simulated}
 
     @property
     def retry_after(self) -> dict[str, str]:
-        """The header that tells when there may be a newer price."""
+        """The header that says when there may be a newer price."""
         return {"Retry-After": str(math.ceil(self.refresh_interval))}
 
     def live_by_source(self) -> dict[str, StreamReport]:
-        """How the streams are, by source; none of those that have none, or while streams are switched off."""
+        """The states of the streams by source; sources without a stream are left out, and all if streams are off."""
         return {report.source: report for report in self.live()}
 
     def last_quote(self, place: PricePlace) -> Quote | None:

@@ -1,4 +1,4 @@
-"""What clients ask for again and again: every resource whose answers are prepared, and found by its target."""
+"""What clients poll: every resource whose answers are prepared, found by the target of the request."""
 
 import math
 from collections.abc import Callable
@@ -21,22 +21,22 @@ from fastprice.interface.price_pages import PricePages
 from fastprice.interface.price_snapshot import PricePlace, PriceSnapshot
 from fastprice.interface.responses import json_answer
 
-# What is prepared for a choice of pairs is kept, and clients may make up any number of choices. Longer ones go the
-# ordinary way, so that all that are kept take a few megabytes.
+# Answers for a choice of pairs are kept, and clients may make up any number of choices. Longer choices go the ordinary
+# way, so that all kept answers together take only a few megabytes.
 MAX_CHOSEN = 16
-# Ages in an answer about this moment are off by so much at most, which is less than its way to most clients.
+# Ages in an answer about this moment are wrong by at most this much, less than the network delay to most clients.
 MOMENT_SECONDS = 0.01
 
 
 class Holder(Protocol):
-    """Where what is prepared for a resource is found; None where there is nothing yet."""
+    """Holds the prepared answers of a resource; `snapshot` is None if there are none yet."""
 
     @property
     def snapshot(self) -> Prepared | None: ...
 
 
 class Resource(NamedTuple):
-    """The route that it is counted under, where its answers are, whether they are prices, and so have an ETag."""
+    """The route it is counted under, where its answers are, and whether they are prices and so have an ETag."""
 
     route: str
     holder: Holder
@@ -56,8 +56,8 @@ class Polled:
         self._add(LIVENESS, LIVENESS, partial(json_answer, ALIVE))
 
     def answer_moments(self, parts: Parts) -> None:
-        """Prepare also what tells of this moment: readiness, and how the sources stand for each pair."""
-        if not parts.metrics_port:  # Whoever asks for what is prepared could do so on any port.
+        """Also prepare answers about this moment: readiness, and the state of the sources for each pair."""
+        if not parts.metrics_port:  # Otherwise the public port would answer it too.
             self._add(READINESS, READINESS, Health(parts).readiness_now)
         pages = PricePages(parts)
         for slug, place in self._latest.by_slug.items():
@@ -67,7 +67,7 @@ class Polled:
         self._paths[path.encode()] = Resource(route, Momentary(self._rendering, render), is_price=False)
 
     def find(self, target: bytes) -> Resource | None:
-        """What this target of a request names; None for what the ordinary way has to answer."""
+        """The resource that a request's target names; None where the ordinary way has to answer."""
         return self._paths.get(target) or (self._ask(*target.split(b"?", 1)) if b"?" in target else None)
 
     def _ask(self, path: bytes, query: bytes) -> Resource | None:
@@ -90,7 +90,7 @@ class Polled:
 
 
 class YoungPrice(Prepared):
-    """A pair's price for clients that accept none older than so many seconds."""
+    """A pair's price for clients that accept none older than `most_seconds`."""
 
     def __init__(self, place: PricePlace, most_seconds: float, rendering: Rendering) -> None:
         self._place, self._most_seconds, self._rendering = place, most_seconds, rendering
@@ -111,7 +111,7 @@ class YoungPrice(Prepared):
 
 
 class Momentary(Prepared):
-    """An answer about this moment, the same for all who ask within MOMENT_SECONDS."""
+    """An answer about this moment, the same for all requests within MOMENT_SECONDS."""
 
     def __init__(self, rendering: Rendering, render: Callable[[], Response]) -> None:
         self._rendering, self._render = rendering, render

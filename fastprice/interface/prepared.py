@@ -1,4 +1,4 @@
-"""Answers as whole HTTP messages, each rendered when it is first asked for, and right to the second."""
+"""Answers as complete HTTP messages, each rendered at the first request for it, and correct to the second."""
 
 from typing import NamedTuple
 
@@ -7,11 +7,11 @@ from fastprice.interface.middleware import HttpDate
 from fastprice.interface.price_json import Answer, Headers
 
 NEVER = float("-inf")
-# The form of a message is what it says plus what becomes of its connection.
+# The form of a message is its kind plus what happens to its connection.
 FULL, UNCHANGED, BARE = 0, 3, 6
 KEPT, CLOSED, KEPT_BY_WISH = 0, 1, 2
 FORMS = 9
-# Where the head says what becomes of the connection: before its other fields and behind them, as uvicorn does it.
+# The Connection field before the other fields of the head, and after them, in the places that uvicorn uses.
 CONNECTION: tuple[tuple[Headers, Headers], ...] = (
     ([], []),
     ([], [(b"connection", b"close")]),
@@ -29,7 +29,7 @@ class Rendering:
 
 
 class Served(NamedTuple):
-    """What may be served now: how many seconds caches may keep it, up to when that is so, and whether it is stale."""
+    """What may be served now, how many seconds caches may keep it, until when that holds, and whether it is stale."""
 
     answer: Answer
     max_age: int
@@ -38,11 +38,11 @@ class Served(NamedTuple):
 
 
 class Prepared:
-    """What is sent for one resource up to the monotonic second `valid_until`; after that, `renew` prepares it anew.
+    """What is sent for one resource up to the monotonic second `valid_until`; after that, `renew` prepares it again.
 
-    `messages` has a place for every form: the 200 (FULL), the 304 for who knows `etag` (UNCHANGED), the answer to HEAD
-    (BARE); each for a connection that is kept, that is closed, and that a client of HTTP/1.0 wishes to be kept. A form
-    that nobody has asked for yet is empty, and `render` gives it.
+    `messages` has a place for every form: the 200 (FULL), the 304 for clients that know `etag` (UNCHANGED), the answer
+    to HEAD (BARE); each for a connection that is kept, one that is closed, and one that an HTTP/1.0 client wants
+    to keep. A form that has not been requested yet is empty, and `render` makes it.
     """
 
     valid_until = NEVER
@@ -54,18 +54,18 @@ class Prepared:
     _max_age: int
 
     def renew(self, now: float) -> bool:
-        """Prepare for the monotonic second `now`; False where nothing may be served, and the ordinary way says why."""
+        """Prepare for the monotonic second `now`; False if nothing may be served, and the ordinary way says why."""
         raise NotImplementedError
 
     def prepare(self, rendering: Rendering, served: Served, now: float) -> None:
-        """Send this for as long as it stays the same, and the second in Date lasts."""
-        # Read once: of two readings the second may be in the next second, and then Date would lag until that one ends.
+        """Send this answer until it changes, or until the second in its Date ends."""
+        # Read once: a second reading might fall in the next second, and then Date would be late until that second ends.
         wall_ms = rendering.wall_ms()
         self._date = rendering.date(wall_ms)
         self._answer, self._max_age, same_until, self.is_stale = served
         self.etag = self._answer.etag
         self.messages = [b""] * FORMS
-        # The wall clock tells milliseconds begun, so its second may end that much sooner than it seems.
+        # The wall clock is rounded down to a millisecond, so its second may end up to a millisecond sooner.
         self.valid_until = min(same_until, now + (999 - wall_ms % 1000) / 1000)
 
     def render(self, form: int) -> bytes:

@@ -54,7 +54,7 @@ class PriceEndpoint:
         return self._within(place.snapshot, most_ms) if place.snapshot else self._none_yet(place)
 
     async def _first_price(self, place: PricePlace) -> None:
-        """Before the first price there is a refresh to wait for, the only wait that a request ever has."""
+        """Before the first price, wait for a refresh; no request ever waits for anything else."""
         if place.snapshot is None and (seconds := self._patience()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -87,7 +87,7 @@ class PriceEndpoint:
         return problem(503, detail, "price_too_old", self._retry_after, last_fetched_at_ms=quote.fetched_at_ms)
 
     def _older_than_asked(self, snapshot: PriceSnapshot, now: float, most_ms: int) -> ASGIApp:
-        """The condition of one client is not met. The service has not failed: a 5xx would make proxies retry."""
+        """One client's condition is not met; the service has not failed, and a 5xx would make proxies retry."""
         self._tally["miss"] += 1
         age_ms = max(most_ms + 1, snapshot.age_ms(now))
         # A newer price may come once an interval.

@@ -1,4 +1,4 @@
-"""The other price answers: all pairs at once; for one pair its last minutes, and how each source stands."""
+"""The other price answers: all pairs at once; for one pair, its last minutes and the state of each source."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from fastprice.interface.price_json import price_fields
 from fastprice.interface.price_snapshot import PricePlace
 from fastprice.interface.responses import json_answer, problem
 
-# Points are of one second, so there is a new one that soon.
+# There is one point per second, so a new one may come after one second.
 RECENT_HEADERS = {"Cache-Control": "public, max-age=1"}
 
 
@@ -26,7 +26,7 @@ class PricePages:
         self._parts = parts
 
     async def every_price(self, request: Request) -> ASGIApp:
-        """All pairs, or those that were named, that have an acceptable price, and the names of those that have none."""
+        """The acceptable prices of all pairs, or of the named ones, and the names of the pairs that have none."""
         places = chosen(request.scope["query_string"], self._parts.latest.by_slug)
         served = listing(places, self._parts.clock.monotonic())
         if served is None:
@@ -37,19 +37,19 @@ class PricePages:
         return served.answer.app(served.max_age)
 
     async def sources(self, request: Request) -> Response:
-        """Each source's last quote, its age, its breaker and its cool-down, as the worker that asks it sees them."""
+        """Each source's last quote, its age, its breaker and its cool-down, as the worker that calls it sees them."""
         return self.sources_now(self._place(request))
 
     async def recent(self, request: Request) -> Response:
-        """The prices of the last minutes, one of each second, as this worker has served them."""
+        """The prices of the last minutes, one per second, as this worker has served them."""
         pair, recent = self._place(request).pair, self._parts.recent
         points = [point._asdict() for point in recent.points(pair)]
-        # The time is for clients that show ages: their own clocks may be wrong.
+        # `now_ms` is for clients that show ages: their own clocks may be wrong.
         told = {"symbol": pair.symbol, "now_ms": self._parts.clock.wall_ms(), "seconds": recent.seconds}
         return json_answer({**told, "points": points}, headers=RECENT_HEADERS)
 
     def _place(self, request: Request) -> PricePlace:
-        """The place of the pair that a request without parameters is for."""
+        """The place of the pair in the request's path; the request may have no parameters."""
         place = self._parts.latest.by_slug.get(request.path_params["pair"].lower())
         if place is None:
             raise UnknownPair
@@ -67,7 +67,7 @@ class PricePages:
 
 
 def source_state(report: SourceReport, live: StreamReport | None, now_ms: int) -> dict[str, Any]:
-    """How a source stands for all pairs, and its stream if it has one; a cool-down that is over is none."""
+    """The state of a source for all pairs, and of its stream if it has one; a cool-down that is over is left out."""
     is_cooling = (report.cooldown_until_ms or 0) > now_ms
     return {
         "breaker": report.breaker,
@@ -88,7 +88,7 @@ def _stream_state(live: StreamReport, now_ms: int) -> dict[str, Any]:
 def _source_row(
     report: SourceReport, said: PairReport, live: StreamReport | None, now_ms: int
 ) -> dict[str, Any]:
-    """How a source stands for one pair, with what a reader wants to know now: ages, not stamps alone."""
+    """The state of a source for one pair, with ages, because time stamps alone do not help a reader."""
     state, quote = source_state(report, live, now_ms), said.quote
     state |= {"last_error": said.error, "last_error_at_ms": said.error_at_ms}
     if (said.unlisted_until_ms or 0) > max(now_ms, state["cooldown_until_ms"] or 0):

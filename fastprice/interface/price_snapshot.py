@@ -22,10 +22,10 @@ class PriceSnapshot(Prepared, Snapshot):
         self._rendered: tuple[Answer, bool] | None = None
 
     def current(self, now: float, most_seconds: float = math.inf) -> Served | None:
-        """What is served at the monotonic second `now` to who accepts this age; None if expired or older than that.
+        """What is served at the monotonic second `now` if this age is accepted; None if expired, or older than that.
 
-        A cache may keep a fresh answer for the whole seconds of freshness left, but about as long as there is no newer
-        price at most; and a stale answer for a second. Never past the end of its use, or the age that is accepted.
+        A cache may keep a fresh answer for the whole seconds of freshness left, but at most for about one refresh
+        interval, and a stale answer for one second; never past the end of its use, or past the accepted age.
         """
         is_stale = now > self.fresh_until
         until = self.usable_until if is_stale else self.fresh_until
@@ -49,5 +49,5 @@ PricePlace = Place[PriceSnapshot]
 
 
 def price_snapshots(clock: Clock, refresh_interval: float) -> Callable[[Quote, float, float, float], PriceSnapshot]:
-    """What makes the snapshots of one worker; `refresh_interval` is in seconds."""
+    """A function that makes the snapshots of one worker; `refresh_interval` is in seconds."""
     return partial(PriceSnapshot, Rendering(clock, math.ceil(refresh_interval)))

@@ -8,14 +8,14 @@ from fastprice.application.ask_each import Asked
 from fastprice.domain.quote import Pair, Quote, SourceTime
 
 HEADER = ("source", "price", "bid", "ask", "latency", "clock", "from median", "verdict")
-# What pairs are priced in, for those that are written in one word.
+# The quote currencies that are recognised in pairs that are written in one word.
 CURRENCIES = ("usdt", "usdc", "usd", "dai", "eur", "gbp", "jpy", "try", "brl", "btc", "eth", "bnb")
 UNLISTED = "no source lists it"
 NO_ANSWER = "Does this machine have internet access? `fastprice market` simulates the exchanges."
 
 
 def pair_of(text: str) -> Pair:
-    """Read `eth-usdt`, `ETH/USDT` or `ETHUSDT`; ValueError where it is none, or can be read in more than one way."""
+    """Read `eth-usdt`, `ETH/USDT` or `ETHUSDT`; ValueError if it is not a pair, or is ambiguous."""
     slug = text.lower().replace("/", "-")
     if "-" not in slug:
         # A base of one letter is more likely the rest of a longer currency.
@@ -34,7 +34,7 @@ def table(
 
     `clock` is the source's time stamp minus this machine's time. It includes the delay of the network and the age of
     the price, so a large value means a wrong clock or an old price. The median is that of PRICE_MODE=median: of an even
-    number of prices it is the mean of the middle two, with the digits of the finer one.
+    number of prices it is the mean of the middle two, with the decimals of the more precise one.
     """
     prices = [row.quote.price for row in rows if row.quote]
     middle = median(prices) if prices else ""

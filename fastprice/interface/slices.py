@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 class Slices:
-    """Jobs, each an iterator that yields where others may go on; they take turns, one slice per turn of the loop."""
+    """Jobs, each an iterator that yields where other jobs may run; they take turns, one slice per turn of the loop."""
 
     def __init__(self) -> None:
         self._jobs: deque[Iterator[None]] = deque()

@@ -35,7 +35,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Feed:
-    """One pair as subscribers see it; `price_at` and `state_at` are the versions at which these changed last."""
+    """One pair as subscribers see it; price and state last changed at the versions `price_at` and `state_at`."""
 
     def __init__(self, place: PricePlace) -> None:
         self.place = place
@@ -72,9 +72,9 @@ def news(feeds: Iterable[Feed], version: int, now: float, with_id: bool) -> Mess
 
 
 def welcome(feeds: Iterable[Feed], now: float, with_id: bool, known: bytes | None) -> Message:
-    """What a new subscriber is sent at once: every current price, but none that it says to know, and what is not fresh.
+    """What a new subscriber is sent at once: every current price except a known one, and each state that is not fresh.
 
-    `known` is its Last-Event-ID, which is no news only where events have an id.
+    `known` is its Last-Event-ID; it counts only where events have an id.
     """
     parts = [RETRY]
     for feed in feeds:

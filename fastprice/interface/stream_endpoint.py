@@ -1,4 +1,4 @@
-"""Streams on the ordinary way: a task for each subscriber, which sends the same bytes as server/push.py does."""
+"""Streams that go the ordinary way: a task for each subscriber, which sends the same bytes as server/push.py does."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ class StreamEndpoint:
             raise HTTPException(405)
         streams, choice = self._streams, self._streams.choose(scope["path"], scope["query_string"])
         if streams.is_full:
-            full = problem(503, "this worker has as many subscribers as it takes", "too_many_subscribers", FULL_HEADERS)
+            full = problem(503, "this worker has reached its subscriber limit", "too_many_subscribers", FULL_HEADERS)
             await full(scope, receive, send)
             return
         is_head = scope["method"] == "HEAD"
@@ -50,11 +50,11 @@ class StreamEndpoint:
 
 
 def _ends_by_itself() -> None:
-    """What there is to do before the end of an answer that needs nothing."""
+    """Do nothing: this answer needs no preparation for its end."""
 
 
 def _is_no_stream() -> Callable[[], None]:
-    """Where the server has no special way for streams, nothing is to be done."""
+    """Stands in for `begin_stream` if the server has none, and does nothing."""
     return _ends_by_itself
 
 
@@ -76,14 +76,14 @@ class Waiting:
                 each._streams.counts.dropped += common.events
             each._was_silent |= common is COMMENT
             each._wake.set()
-        return 0  # Their tasks send, and count.
+        return 0  # Their tasks send and count the events.
 
     def leave(self) -> None:
         self._is_over = True
         self._wake.set()
 
     async def serve(self, receive: Receive, send: Send) -> None:
-        """Send what is new until the client goes away, or has to."""
+        """Send what is new until the client disconnects, or `leave` ends the stream."""
         listening = asyncio.create_task(self._listen(receive))
         try:
             while await self._wake.wait() and not self._is_over:

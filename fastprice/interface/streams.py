@@ -1,10 +1,9 @@
-"""Who is subscribed to which pairs, when each of them is due, and pushes cut into slices.
+"""Which subscribers have which pairs, when each of them is due, and pushes cut into slices.
 
 1. A newer price, or another state of freshness, gets a number: its version. 2. Every channel with that pair is pushed
 to, at once or when its interval is over. 3. A push renders what is new since the channel's last one, and gives the same
-bytes to all its subscribers, a few at a time. 4. A subscriber that does not fit, because it has just come, or has not
-taken what it was sent before, gets what is new since the version that it has, so always the newest and never a price
-twice.
+bytes to all its subscribers, a few at a time. 4. A subscriber at another version, because it has just joined or has not
+taken what it was sent before, gets what is new since its own version: always the newest price, and no price twice.
 """
 
 import asyncio
@@ -23,9 +22,9 @@ from fastprice.interface.slices import Slices
 from fastprice.interface.sse import COMMENT, Feed, Message, welcome
 
 INTERVAL_PARAMETER = "min_interval_ms"
-# How much is done before the event loop turns: some 0.8 ms of writes, or of looks at channels.
+# How much is done per turn of the event loop: about 0.8 ms of writes, or of checking channels.
 WRITES_PER_TURN, CHANNELS_PER_TURN = 128, 1_000
-# How often it is looked whether prices have become stale or expired, and channels silent.
+# How often to check for stale or expired prices and silent channels, and when a channel counts as silent.
 LOOK_SECONDS, SILENCE_SECONDS = 0.25, 15.0
 
 
@@ -57,7 +56,7 @@ class Streams:
         return len(self._subscribers) >= self._most
 
     def choose(self, path: str, query: bytes) -> Choice:
-        """What a request for a stream wishes. Raises BadParameter, and UnknownPair."""
+        """What a request for a stream asks for. Raises BadParameter, and UnknownPair."""
         of_one = path != STREAMS
         if of_one:
             slugs: Sequence[str] = [path.removeprefix(f"{PRICES}/").removesuffix("/stream").lower()]
@@ -71,7 +70,7 @@ class Streams:
         return Choice(tuple(slugs), of_one, max(self.interval, least_ms / 1000))
 
     def join(self, subscriber: Subscriber, choice: Choice, known: bytes | None) -> Message:
-        """Take a subscriber in; gives what it is to be sent first. `known` is its Last-Event-ID."""
+        """Add a subscriber; returns what to send it first. `known` is its Last-Event-ID."""
         now, channel = self.clock.monotonic(), self._channels.get(choice)
         if channel is None:
             feeds = tuple(self._feeds[self.by_slug[slug].pair] for slug in choice.slugs)
@@ -86,14 +85,14 @@ class Streams:
         if not self._is_looking:
             self._is_looking = True
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
-        if self._is_leaving:  # This one waited in the queue. If it were refused, EventSource would give up for good.
+        if self._is_leaving:  # This client waited in the queue. If it were refused, EventSource would give up for good.
             asyncio.get_running_loop().call_soon(subscriber.leave)
         first = welcome(channel.feeds, now, choice.of_one, known)
         self.counts.events += first.events
         return first
 
     def part(self, subscriber: Subscriber) -> None:
-        """Forget a subscriber; one that is not known is none."""
+        """Remove a subscriber; an unknown one is ignored."""
         if subscriber not in self._subscribers:
             return
         channel = subscriber.channel
@@ -109,13 +108,13 @@ class Streams:
         return counts
 
     def drain(self, seconds: float) -> None:
-        """Let all subscribers go, spread over so many seconds: they must not come to other workers all at once."""
+        """End all subscriptions, spread over `seconds`: the clients must not come to other workers all at once."""
         loop, self._is_leaving = asyncio.get_running_loop(), True
         for subscriber in self._subscribers:
             loop.call_later(random.random() * seconds, subscriber.leave)
 
     def changed(self, place: PricePlace) -> None:
-        """There is a newer price of a pair."""
+        """Record that there is a newer price of a pair."""
         feed = self._feeds[place.pair]
         if self._by_feed[feed]:
             self.version += 1
@@ -124,10 +123,10 @@ class Streams:
             self._mark(feed)
 
     def _see(self, feed: Feed, now: float) -> None:
-        """Notice another state of freshness."""
+        """Record a change of the state of freshness."""
         state = feed.place.snapshot.freshness(now) if feed.place.snapshot else None
         if state is not feed.state:
-            # The first price is no change of state, if it is fresh.
+            # A first price that is fresh is not a change of state.
             if feed.state is not None or state is not Freshness.FRESH:
                 self.version += 1
                 feed.state_at = self.version
@@ -140,7 +139,7 @@ class Streams:
         self._dirty.setdefault(feed, self.clock.monotonic())
 
     def _wake(self) -> Iterator[None]:
-        """Have all channels of the pairs that have changed pushed to."""
+        """Schedule a push to every channel of the pairs that have changed."""
         dirty, self._dirty = self._dirty, {}
         looked = 0
         for feed, changed_at in dirty.items():
@@ -159,7 +158,7 @@ class Streams:
             asyncio.get_running_loop().call_later(max(0.0, wait), self._slices.begin, self._push(channel))
 
     def _push(self, channel: Channel) -> Iterator[None]:
-        """Push what is new; and when that is done, what has come meanwhile."""
+        """Push what is new, and then schedule a push of what has come meanwhile."""
         may_be_pushed_at = channel.pushed_at + channel.choice.interval
         channel.pushed_at = now = self.clock.monotonic()
         since = max(channel.changed_at or now, may_be_pushed_at)

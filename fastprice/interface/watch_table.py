@@ -9,14 +9,14 @@ from fastprice.application.agreement import median
 from fastprice.domain.quote import MEDIAN, Pair, Quote
 
 HEADER = ("source", "price", "bid", "ask", "age", "from median", "by")
-# What is older does not count in the median.
+# An older price does not count in the median.
 COUNTS_MS = 5_000
 UNDERLINED, PLAIN = "\x1b[4m", "\x1b[0m"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one source says of a pair: its quote, or why there is none; how it comes, and what its price was before."""
+    """What one source says of a pair: its quote, or why there is none; how it arrives, and the price before it."""
 
     source: str
     quote: Quote | None
@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Middle:
-    """The median of what is new enough, "" where nothing is, and how many sources it is made of."""
+    """The median of the prices that are new enough, "" if none is, and how many sources it is made of."""
 
     price: str
     count: int
@@ -40,7 +40,7 @@ def middle_of(rows: Sequence[Row], now_ms: int) -> Middle:
 
 
 def table(pair: Pair, rows: Sequence[Row], now_ms: int, columns: int, before: str = "") -> list[str]:
-    """The lines of one pair's table, none wider than so many columns; the digits that changed are underlined.
+    """The lines of one pair's table, none wider than `columns`; the digits that changed are underlined.
 
     `before` is the median that was shown before. Columns that do not fit are left out, the last ones first.
     """
@@ -89,7 +89,7 @@ def _cells(row: Row, middle: str, now_ms: int) -> tuple[str, ...]:
 
 
 def _marked(line: str, price: str, before: str) -> str:
-    """The line with the digits of its price underlined that differ from before."""
+    """The line, with those digits of its price underlined that have changed."""
     if not before or price == before or price not in line:
         return line
     at = line.index(price)

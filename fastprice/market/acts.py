@@ -1,6 +1,6 @@
-"""The stream faults that are done to a whole connection, when they are set or when it is opened.
+"""The stream faults that act on a whole connection, when the fault is set or when the connection is opened.
 
-A fault's name is its function's, its meaning the function's docstring.
+The function's name is the fault's name, and its docstring is the fault's meaning.
 """
 
 from collections.abc import Callable

@@ -17,11 +17,11 @@ from fastprice.market.stream_control import StreamControl
 from fastprice.market.stream_floor import StreamFloor
 from fastprice.market.wire import WIRE, response_to
 
-# What an answer under way, or one that hangs, gets before it is cut when the market stops.
+# How long an answer in progress, or one that hangs, may still take when the market stops.
 STOP_SECONDS = 0.2
 # Load tests open hundreds of connections at once; the usual 128 would make some wait a second for the next try.
 BACKLOG = 1024
-# What fits into one packet is not worth packing.
+# An answer that fits into one packet is not worth compressing.
 PACKED_FROM_BYTES = 1400
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 ANSWERS = {"": Call.truth} | REFUSALS | LIES
@@ -35,7 +35,7 @@ class Market(StreamFloor):
     url = ""
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; port 0 takes a free one. Raises OSError where the address is not to be had."""
+        """Listen; port 0 takes a free one. Raises OSError if the address is not available."""
         app = web.Application()
         app.add_routes(Control(self).routes())
         app.add_routes(StreamControl(self).routes())
@@ -54,7 +54,7 @@ class Market(StreamFloor):
         self.url = f"http://{f'[{reached}]' if ':' in reached else reached}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Close the port and cut every connection, also those that wait for a hanging answer."""
+        """Close the port and cut every connection, including those that wait for a hanging answer."""
         await self.streams.stop()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -86,7 +86,7 @@ class Market(StreamFloor):
         return await give_token(request, feed)
 
     async def _tell(self, request: web.Request, call: Call, headers: Mapping[str, str]) -> web.StreamResponse:
-        """Answer as the fault says; the prices that are true are remembered."""
+        """Answer as the fault requires, and record the prices that are true."""
         fault = call.fault
         if fault in WIRE:
             if fault in TRUTHFUL:
@@ -103,7 +103,7 @@ class Market(StreamFloor):
 def _sent(
     request: web.Request, answer: Answer, headers: Mapping[str, str], may_be_packed: bool = True
 ) -> web.StreamResponse:
-    """The answer, in gzip where that is welcome and worth it."""
+    """The answer, compressed with gzip if the client accepts that and it is worth it."""
     response = response_to(replace(answer, headers={**headers, **answer.headers}))
     wanted = "gzip" in request.headers.get("Accept-Encoding", "") and len(answer.body) >= PACKED_FROM_BYTES
     if wanted and may_be_packed:

@@ -1,6 +1,6 @@
-"""The stream faults that are in what is pushed.
+"""The stream faults that change what is pushed.
 
-A fault's name is its function's, its meaning the function's docstring; it returns the frames to send for one push.
+The function's name is the fault's name, its docstring the fault's meaning; it returns the frames to send for one push.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class Shot:
     push: Push
 
     def priced(self, price: str) -> list[bytes]:
-        """All that the tick says of the price, bid and ask is this."""
+        """The frames of the push with this text as price, bid and ask."""
         return [self.with_tick(price=price, bid=price, ask=price)]
 
     def with_tick(self, **changes: str | Pair | None) -> bytes:
@@ -167,7 +167,7 @@ BREAKS: dict[str, Callable[[Shot], list[bytes]]] = {
         old, ahead, wrong_symbol, unknown_type, truncated, fragments, binary,
     )
 }  # fmt: skip
-# These tell the truth but for some parts.
+# These tell the truth except for some parts.
 HALF_TRUE_BREAKS: dict[str, dict[str, None]] = {"empty_side": {"bid": None}, "crossed": {"bid": None, "ask": None}}
 # These tell the true price, among other things.
 HONEST_BREAKS = {

@@ -1,4 +1,4 @@
-"""A call to a source: what it would truly say, and the fault that is set."""
+"""A call to a source: its true answer, and the fault that is set."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -35,9 +35,9 @@ HONEST = Switch("", 0.0, 1.0, None, 0, {})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Some pairs asked of a source at one time: `ticks` of those that are meant, and `others` as ready rows.
+    """One request to a source at one time: `ticks` of its pairs, and `others`, finished rows of other pairs.
 
-    `alone`: one pair was asked for by itself, and may be refused by itself.
+    `alone`: a single pair was requested, so the source may refuse it.
     """
 
     exchange: Exchange
@@ -51,7 +51,7 @@ class Call:
 
     @property
     def tick(self) -> Tick:
-        """The first one, which is the only one where one pair was asked for."""
+        """The first tick, which is the only one if a single pair was requested."""
         return self.ticks[0]
 
     @property
@@ -61,26 +61,26 @@ class Call:
         return self.switch.fault if every_call or any(self.switch.concerns(tick.pair) for tick in self.ticks) else ""
 
     def spared(self) -> "Call":
-        """The same without the pairs that the fault concerns."""
+        """The same call without the pairs that the fault concerns."""
         return replace(self, ticks=tuple(tick for tick in self.ticks if not self._is_concerned(tick)))
 
     def truth(self) -> Answer:
         rows = [self.form.row(tick, self.exchange.spellings(tick.pair)[0]) for tick in self.ticks]
-        # Nobody promises an order, so the pairs that are meant stand in the middle.
+        # No exchange promises an order, so these rows are placed in the middle.
         middle = len(self.others) // 2
         return Answer(encoded(self.form.whole([*self.others[:middle], *rows, *self.others[middle:]], self.time_ms)))
 
     def lie(self, bend: Callable[[Tick], Tick], later_ms: int = 0) -> Answer:
-        """The truth, but for the ticks that the fault concerns; pairs that do not trade stay as they are.
+        """The true answer, with the ticks changed that the fault concerns; pairs that do not trade stay as they are.
 
-        A stamp that is of the whole reply moves with theirs if it is of no other pair.
+        A time stamp of the whole reply moves with theirs if the fault concerns all of its pairs.
         """
         ticks = tuple(bend(tick) if self._is_concerned(tick) else tick for tick in self.ticks)
         moved_ms = later_ms if all(self.switch.concerns(tick.pair) for tick in self.ticks) else 0
         return replace(self, ticks=ticks, time_ms=self.time_ms + moved_ms).truth()
 
     def too_many(self, status: int) -> Answer:
-        """The documented rate limit body, with the time to stay away."""
+        """The documented rate limit answer, with the time to wait."""
         wait_ms, limit = int(self.switch.seconds * 1000), self.exchange.limits[0]
         spent = Spent(limit.most, limit.most, limit.seconds, wait_ms, self.time_ms)
         answer = self.exchange.complain(self.exchange.complaints.limited, self.time_ms)

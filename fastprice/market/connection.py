@@ -1,4 +1,4 @@
-"""One client of a source's streams: what it listens to, what it is told, and how it is cut."""
+"""One client of a source's streams: what it listens to, what is sent to it, and how it is disconnected."""
 
 import asyncio
 import socket
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 ABNORMAL = 1006
 HEARTBEAT_SECONDS = 0.9
 RESET = struct.pack("ii", 1, 0)
-# A client gets so long to answer the closing frame.
+# How long a client has to answer the closing frame.
 CLOSE_SECONDS = 1.0
-# Whoever reads so slowly is cut, as exchanges do; also a burst and the largest frame fit.
+# A client with more unread bytes is disconnected, as exchanges do; a burst and the largest frame still fit.
 MAX_UNSENT_BYTES = 64 << 20
 
 
 class Connection:
-    """What is sent goes straight to the socket; nothing waits."""
+    """One client; what is sent goes straight to the socket, and no method waits."""
 
     def __init__(self, feed: "Feed", transport: asyncio.Transport, path: str, query: Mapping[str, str]) -> None:
         self.feed, self.path, self.query = feed, path, query
@@ -95,7 +95,7 @@ class Connection:
         return pair if self.feed.permits(Deed.FIND, pair) else None
 
     def listen(self, *topics: Topic) -> None:
-        """From now on it gets the pushes of these topics."""
+        """Send the client the pushes of these topics from now on."""
         for topic in topics:
             if topic not in self.topics:
                 self.topics[topic] = None
@@ -109,7 +109,7 @@ class Connection:
                 self.feed.remove(self, topic)
 
     def exceeds(self, limit: str, is_over: bool) -> bool:
-        """Count what is more than a documented limit; true only where limits are enforced."""
+        """Count what exceeds a documented limit; true only if limits are enforced."""
         self.feed.exceeded[limit] += is_over
         return is_over and self.feed.pace.limits
 
@@ -117,7 +117,7 @@ class Connection:
         return self.exceeds("subscribes", self._is_over(self._subscribes))
 
     def heard(self, message: WSMessage) -> None:
-        """Take what the client sent."""
+        """Handle what the client sent."""
         if self.is_closing or not self.feed.permits(Deed.HEAR):
             return
         dialect, now = self.feed.dialect, self.feed.pace.clock()
@@ -136,7 +136,7 @@ class Connection:
             self._take(text)
 
     def tend(self) -> None:
-        """Heartbeat and ping if they are due, and cut a client that does not do its part."""
+        """Send a heartbeat and a ping if they are due, and disconnect a client that took too long."""
         dialect, now = self.feed.dialect, self.feed.pace.clock()
         for patience in dialect.patience:
             waited = now - getattr(self, patience.since)
@@ -151,7 +151,7 @@ class Connection:
             self.say(dialect.heartbeat)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send the closing frame, or with 1006 none, and close when the client has answered."""
+        """Send the closing frame, or none with 1006, and close when the client has answered."""
         self.flush()
         if self.is_closing or self.is_gone:
             return
@@ -171,7 +171,7 @@ class Connection:
         self._transport.abort()
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
-        """Do something after some time, unless it is closed or the fault is another by then."""
+        """Call `act` after some time, unless the connection is closed or the fault has changed by then."""
         switch = self.feed.switch
 
         def due() -> None:

@@ -1,4 +1,4 @@
-"""How a person or a test works the market: JSON to read its state, switch faults and move prices."""
+"""How a person or a test controls the market: JSON to read its state, switch faults and move prices."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -139,7 +139,7 @@ def _how(url: str, pair: str = "eth-usdt") -> dict[str, str]:
 
 
 async def read_object(request: web.Request, known: set[str], needed: str) -> dict[str, Any]:
-    """The JSON object of a request, with no other members than are known."""
+    """The JSON object of a request; it must contain `needed` and may contain only `known` members."""
     try:
         body = json.loads(await request.read(), parse_float=float)
     except (ValueError, RecursionError):
@@ -157,7 +157,7 @@ def _price(value: object) -> Decimal:
 
 
 def explained(handler: Handler) -> Handler:
-    """Answer what cannot be done with the reason."""
+    """Wrap a handler so that a request that cannot be fulfilled is answered with the reason."""
     async def answer(request: web.Request) -> web.Response:
         try:
             return await handler(request)

@@ -1,6 +1,6 @@
 """What a connection does for its client, and the faults that keep it from doing so.
 
-A fault's name is its function's, its meaning the function's docstring; it says whether a deed is still done.
+The function's name is the fault's name, and its docstring is the fault's meaning; it returns whether a deed is done.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What an exchange's dialect of WebSocket is made of: its channels, how it hears a client, and how long it waits."""
+"""The parts of an exchange's WebSocket dialect: its channels, how it reads client messages, and how long it waits."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ LAST, BOOK, WHOLE = ("price",), ("bid", "ask"), ("price", "bid", "ask")
 
 
 class Topic(NamedTuple):
-    """What a connection listens to: one channel of one symbol. Without a pair it was acked and stays silent."""
+    """What a connection listens to: one channel of one symbol; without a pair it was acked, but nothing is pushed."""
 
     channel: str
     symbol: str
@@ -32,9 +32,9 @@ class Topic(NamedTuple):
 class Channel:
     """One kind of push.
 
-    `tells` is what of a tick it carries, and so which changes it is sent for. It is sent at most once in `every_ms`,
-    and again after `repeat_ms` without change, with the key of before or, if `renewed`, with a new one. With
-    `snapshot`, whoever subscribes gets the present state at once.
+    `tells` names the parts of a tick that it carries; it is sent when one of them changes. It is sent at most once in
+    `every_ms`, and again after `repeat_ms` without change, with the same key or, if `renewed`, with a new one. With
+    `snapshot`, a new subscriber gets the current state at once.
     """
 
     write: Callable[["Push"], Json]
@@ -65,7 +65,7 @@ class Push:
 
     @property
     def told(self) -> object:
-        """What the channel carries of the tick."""
+        """The parts of the tick that the channel carries."""
         return self.channel.read(self.tick)
 
     @property
@@ -83,9 +83,9 @@ class Push:
 
 
 class Patience(NamedTuple):
-    """A client that lets `seconds` pass is cut, with close code 1006 without a close frame.
+    """A client is disconnected `seconds` after the moment `since`; close code 1006 means without a close frame.
 
-    `since` names the moment of the connection that counts. `idle`: only a client that listens to nothing is cut.
+    `since` names an attribute of the connection. `idle`: only a client that listens to nothing is disconnected.
     """
 
     seconds: float
@@ -109,15 +109,15 @@ def _cut_off(connection: "Connection") -> None:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One exchange's documented side of its WebSocket.
+    """What one exchange documents about its WebSocket.
 
-    `paths` are where it is; one that ends in `/*` is the start of many. `symbol` is how a pair is called, `greet` what
-    a new connection is told, `hear` how a message is taken. `attempts` limits new connections, refused with the HTTP
-    status `refused`; `messages` limits those of a connection, `subscribes` those that subscribe; what happens then is
-    `flood`. With `counts_frames`, pings and pongs are messages too. A message has at most `message_bytes`, else the
-    connection is closed with `too_long`. `ping_seconds`: the server's own pings. `heartbeat` comes when nothing else
-    was sent for a second. `notice` announces a planned cut. `token(feed, url)` answers a POST to `bullet`, where a
-    client must ask for a token first.
+    `paths` are its paths; one that ends in `/*` is a prefix. `symbol` spells a pair, `greet` handles a new connection,
+    `hear` a message. `attempts` limits new connections, which are refused with the HTTP status `refused`; `messages`
+    limits the messages of a connection, `subscribes` those that subscribe; `flood` handles a message over the limit.
+    With `counts_frames`, pings and pongs are messages too. A message has at most `message_bytes`, else the connection
+    is closed with `too_long`. `ping_seconds` is the interval of the server's own pings. `heartbeat` is sent when
+    nothing else was sent for a second. `notice` announces a planned disconnect. `token(feed, url)` answers a POST to
+    `bullet`, where a client must ask for a token first.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Dialect:
 
 
 def parsed(text: str) -> Any:
-    """The JSON of a message; None where it is none."""
+    """The JSON of a message; None if the text is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -154,5 +154,5 @@ def parsed(text: str) -> Any:
 
 
 def strings(value: object) -> list[str]:
-    """A list of texts as it is; anything else is an empty one."""
+    """The value if it is a list of strings, else an empty list."""
     return value if isinstance(value, list) and all(isinstance(one, str) for one in value) else []

@@ -1,4 +1,4 @@
-"""What an exchange's file is made of: where it is asked, its errors and its limits."""
+"""The parts of an exchange's file: its paths, its errors and its limits."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,10 +38,10 @@ class Complaints:
     """An exchange's errors.
 
     `shape(code, words, now_ms)` is their JSON, or a text where the exchange sends plain text. `unknown` is a Choice
-    where an unlisted pair is answered with something else than an error. `down` is sent under HTTP 200 by every source,
-    also by those not known to do so: a body that contradicts its status. The others are None where nothing is
-    documented: `banned` for a client that goes on asking, `region` for a refused country, `delisted` for a pair that
-    was traded, `halted` for a pair that does not trade although the request wants one that does.
+    where an unlisted pair is answered with something other than an error. `down` is sent with HTTP 200 by every source,
+    even by those not known to do so: a body that contradicts its status. The others are None where nothing is
+    documented: `banned` for a client that keeps calling, `region` for a refused country, `delisted` for a pair that
+    was traded before, `halted` for a pair that does not trade although the request wants one that does.
     """
 
     shape: Callable[[str, str, int], Json | str]
@@ -60,10 +60,10 @@ def _no_headers(spent: Spent) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One source's documented side of the wire.
+    """What one source documents about its API.
 
-    `paths` leads from each path, which may hold a {symbol}, to the function that reads the request. `single` and
-    `batch` are path and query that ask for one pair, and for all. `spellings(pair)` are the symbols of a pair, the one
+    `paths` maps each path, which may contain {symbol}, to the function that reads the request. `single` and `batch` are
+    the path and query that request one pair, and all pairs. `spellings(pair)` are the symbols of a pair, the one
     in replies first. `offset` is the share by which its prices differ from the truth. `nothing` is written where a
     halted pair has no bid or ask.
     """
@@ -82,7 +82,7 @@ class Exchange:
     nothing: str | None = ""
 
     def target(self, pair: Pair) -> str:
-        """Path and query that ask for a pair."""
+        """The path and query that request a pair."""
         return self.single.format(symbol=self.spellings(pair)[-1])
 
     def read(self, path: str, query: Query) -> Choice | Complaint | None:
@@ -100,7 +100,7 @@ class Exchange:
         return make_tick(pair, truth * (1 + self.offset), opening, self.padded, time_ms)
 
     def over_limit(self, spent: Spent) -> Answer:
-        """The documented answer to a call too many."""
+        """The documented answer to a call over the limit."""
         banned = self.complaints.banned if spent.banned else None
         if banned is None:
             return self.complain(self.complaints.limited, spent.now_ms)

@@ -1,4 +1,4 @@
-"""The streams of one source: who is connected, who listens to what, and what was truly pushed."""
+"""The streams of one source: its connections, what each listens to, and the true prices that were pushed."""
 
 import time
 from collections import Counter, deque
@@ -17,7 +17,7 @@ from fastprice.market.stream_switch import NONE_SET
 from fastprice.market.tick import Status, Tick
 
 REMEMBERED = 2000
-# A beat that comes late does not delay the one after it, so two pushes may be closer than documented, by this share.
+# A late beat does not delay the next one, so the pause between two pushes may shrink to this share of the documented.
 CLOSEST = 0.5
 
 
@@ -35,7 +35,7 @@ class Pushed(NamedTuple):
 
 @dataclass
 class Line:
-    """One topic with its listeners; `last` is what was pushed last, or the state when the first of them came."""
+    """One topic with its listeners; `last` is the last push, or the state when the first listener came."""
 
     last: Push
     due_at: float
@@ -44,7 +44,7 @@ class Line:
 
 
 class Feed:
-    """Every method is immediate; what it sends goes straight to the sockets."""
+    """The streams of one source; every method is immediate, and what it sends goes straight to the sockets."""
 
     def __init__(self, source: Source, dialect: Dialect, pace: Pace) -> None:
         self.source, self.dialect, self.pace = source, dialect, pace
@@ -69,7 +69,7 @@ class Feed:
         return pair if pair and self.source.status(pair) in (Status.TRADING, Status.HALTED) else None
 
     def permits(self, deed: Deed, pair: Pair | None = None) -> bool:
-        """Whether the fault that is set lets something happen."""
+        """Whether the current fault allows a deed."""
         fault = DEEDS.get(self.switch.fault)
         return fault is None or not self.switch.concerns(pair) or fault(deed)
 
@@ -77,7 +77,7 @@ class Feed:
         return self.lines.get(topic.pair, {}).get(topic) if topic.pair else None
 
     def add(self, connection: Connection, topic: Topic) -> None:
-        """Let a connection listen; it gets the present state if the channel says so."""
+        """Let a connection listen to a topic; it gets the current state at once if the channel has snapshots."""
         pair, at = topic.pair, self.pace.clock()
         if pair is None or not self.permits(Deed.LISTEN, pair):
             return
@@ -99,7 +99,7 @@ class Feed:
                 del self.lines[topic.pair]
 
     def attempts_too_often(self) -> bool:
-        """Count a new connection; true where it is to be refused."""
+        """Count a new connection; true if it must be refused."""
         self.opened, now_ms = self.opened + 1, int(self.pace.clock() * 1000)
         is_over = any(meter.wait_ms(1, now_ms) for meter in self.attempts)
         for meter in () if is_over else self.attempts:
@@ -116,7 +116,7 @@ class Feed:
         self.connections.pop(connection, None)
 
     def move(self, pair: Pair, by_hand: bool = False) -> None:
-        """Push what is due of a pair. A move by hand does not wait where the cadence was set."""
+        """Push what is due for a pair; a move by hand does not wait if `every_ms` is set."""
         lines = self.lines.get(pair)
         if not lines or self.source.status(pair) is not Status.TRADING:
             return
@@ -137,7 +137,7 @@ class Feed:
                 line.last = push
 
     def flush(self) -> None:
-        """Send what was put, and remember it with the time of now."""
+        """Send what was queued with `put`, and record it with the current time."""
         at_ns = time.time_ns()
         for connection in list(self.connections):
             connection.flush()
@@ -161,7 +161,7 @@ class Feed:
         return self._states[pair]
 
     def _state(self, pair: Pair) -> tuple[Tick, int]:
-        """What the source says now; every change has a larger key and a later time than the one before."""
+        """The current tick and its key; every change has a larger key and a later time than the one before."""
         tick = self.source.tick(pair, self.pace.now_ms())
         old, key = self._states.get(pair, (tick, self._first_key))
         if (tick.price, tick.bid, tick.ask) != (old.price, old.bid, old.ask):

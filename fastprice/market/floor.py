@@ -1,4 +1,4 @@
-"""What the sources stand on: the true prices, and the faults, limits and listings that are set for them."""
+"""What all sources are based on: the true prices, and the faults, limits and listings that are set for them."""
 
 import time
 from collections import deque
@@ -78,7 +78,7 @@ class Floor:
 
     @property
     def limits_exceeded(self) -> dict[str, int]:
-        """How many calls were more than each source's documented limit allows."""
+        """How many calls exceeded each source's documented limit."""
         return {name: source.limits_exceeded for name, source in self.sources.items()}
 
     @property
@@ -87,7 +87,7 @@ class Floor:
 
     @property
     def served(self) -> dict[str, deque[tuple[int, str]]]:
-        """The last prices that each source truly gave, with their times."""
+        """The last true prices that each source gave, with their times."""
         return {name: source.served for name, source in self.sources.items()}
 
     @property
@@ -108,7 +108,7 @@ class Floor:
     ) -> None:
         """Switch a fault on for a source or for `all`, for `pairs` or for every pair, in place of the one before."""
         chosen = self._chosen(source)
-        if fault not in list(MEANINGS):  # a list, because JSON may bring something unhashable
+        if fault not in list(MEANINGS):  # a list, because JSON may contain something unhashable
             raise NotAccepted(f"unknown fault {fault!r}; known: {', '.join(MEANINGS)}")
         seconds = DEFAULT_SECONDS.get(fault, 0.0) if seconds is None else seconds
         check_number("seconds", seconds, 0.0, MAX_SECONDS)
@@ -123,7 +123,7 @@ class Floor:
             one.switch = HONEST
 
     def faults(self) -> dict[str, dict[str, object] | None]:
-        """What is set, by source; None where nothing is."""
+        """The fault that is set, by source; None if there is none."""
         return {name: self._shown(source.switch) for name, source in self.sources.items()}
 
     def set_status(self, source: str, pair: str, status: str) -> None:
@@ -157,7 +157,7 @@ class Floor:
         self.walks[pair].put(float(price), self.pace.now_ms())
 
     def record(self, call: Call) -> None:
-        """Remember the prices that are given in a true answer."""
+        """Remember the prices of a true answer."""
         self.sources[call.exchange.name].record(call)
 
     def _chosen(self, source: str) -> list[Source]:
@@ -179,7 +179,7 @@ class Floor:
 
 
 def check_number(name: str, value: object, least: float, most: float) -> None:
-    """NotAccepted unless it is a number within bounds."""
+    """Raise NotAccepted unless the value is a number within the bounds."""
     # NaN compares false with everything, so it is refused here too.
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise NotAccepted(f"{name} is a number from {least:g} to {most:g}, not {value!r}")

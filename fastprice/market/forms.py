@@ -1,4 +1,4 @@
-"""How a reply is written: what is said of each pair, and the body around it."""
+"""How a reply is written: a row for each pair, and the body around the rows."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from fastprice.market.tick import Tick
 Json = dict[str, Any] | list[Any]
 Query = Mapping[str, str]
 
-# `json.dumps` would make one for each call.
+# `json.dumps` would create an encoder for each call.
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 _NUMBER = re.compile(r'"#([^"]*)"')
 
@@ -21,9 +21,9 @@ _NUMBER = re.compile(r'"#([^"]*)"')
 class Form:
     """How one kind of reply is written.
 
-    `row(tick, symbol)` is what is said of a pair, `whole(rows, time_ms)` the body around all of them. `price_key` is
-    the member that holds the last price. The reply shows prices of the last whole `every_ms`. `extra` are rows that
-    every reply about the whole market contains and that are no pair's. `shows_delisted`: also pairs that were delisted.
+    `row(tick, symbol)` is the row of a pair, `whole(rows, time_ms)` the body around all rows. `price_key` is the
+    member that holds the last price. The reply shows prices of the last whole `every_ms`. `extra` are rows that every
+    reply about the whole market contains and that belong to no pair. `shows_delisted`: delisted pairs are included.
     """
 
     row: Callable[[Tick, str], Json]
@@ -38,8 +38,8 @@ class Form:
 class Choice(NamedTuple):
     """What a request asks for: some symbols, or with None the whole market.
 
-    `cost` is what the call weighs in the limit. With `trading`, pairs that are halted are left out, or refused where
-    one pair is asked for `alone`.
+    `cost` is the weight of the call in the limit. With `trading`, halted pairs are left out, or refused if a pair is
+    requested `alone`.
     """
 
     form: Form
@@ -76,7 +76,7 @@ def currencies(tick: Tick, row: Callable[[str], Json]) -> Json:
 
 
 def encoded(body: Json) -> bytes:
-    """Compact JSON, in which what `number` marked stands without quotes."""
+    """Compact JSON, in which amounts that `number` marked are written without quotes."""
     text = _COMPACT.encode(body)
     return (_NUMBER.sub(r"\1", text) if '"#' in text else text).encode()
 

@@ -1,4 +1,4 @@
-"""WebSocket frames as bytes, so that one rendered frame serves every listener and a fault can bend any byte."""
+"""WebSocket frames as bytes, so that one rendered frame serves every listener and a fault can change any byte."""
 
 import struct
 
@@ -7,7 +7,7 @@ _FINAL = 0x80
 
 
 def frame(payload: bytes, opcode: int = TEXT, final: bool = True) -> bytes:
-    """An unmasked frame, as a server sends it; a whole message unless it is not the final one."""
+    """An unmasked frame, as a server sends it; with the defaults it is a whole message."""
     size, first = len(payload), _FINAL * final | opcode
     if size < 126:
         return struct.pack(">BB", first, size) + payload

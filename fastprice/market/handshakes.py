@@ -1,6 +1,6 @@
 """The stream faults that keep a connection from being opened.
 
-A fault's name is its function's, its meaning the function's docstring.
+The function's name is the fault's name, and its docstring is the fault's meaning.
 """
 
 import asyncio

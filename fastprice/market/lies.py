@@ -1,6 +1,6 @@
 """The faults that look like an answer: HTTP 200 and a body that must not be believed.
 
-A fault's name is its function's, its meaning the function's docstring.
+The function's name is the fault's name, and its docstring is the fault's meaning.
 """
 
 import re
@@ -159,12 +159,12 @@ def _named(*faults: Callable[[Call], Answer]) -> dict[str, Callable[[Call], Answ
     return {fault.__name__: fault for fault in faults}
 
 
-# Told of each pair that the fault concerns, while the others in the same reply have their true prices.
+# Faults of single pairs: the other pairs in the same reply keep their true prices.
 OF_PAIRS = _named(
     zero, negative, nan, exponent, huge_price, jump, crossed, odd_extras, frozen, old, ahead, halted, wrong_symbol
 )
 LIES = OF_PAIRS | _named(duplicate_keys, cut_json, bad_utf8, deep, huge, bomb)
 # These tell the true price.
 TRUTHFUL = {"odd_extras", "old", "ahead"}
-# These are a matter of how many bytes come.
+# These are about the number of bytes sent.
 SIZES = {"deep", "huge", "bomb"}

@@ -1,4 +1,4 @@
-"""The documented limits of a source: how much it may be asked, and what happens to a client that asks for more."""
+"""The documented limits of a source: how often it may be called, and what happens to a client that calls too often."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ MAX_BAN_SECONDS = 3 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `most` within any `seconds`, of the whole source or of each path alone.
+    """At most `most` within any `seconds`, for the whole source or for each path separately.
 
-    With `burst` it is a bucket of so many that fills up again at the rate `most` / `seconds`.
+    With `burst` it is a leaky bucket of that size, which drains at the rate `most` / `seconds`.
     """
 
     most: int
@@ -25,10 +25,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Penalty:
-    """What comes after a call too many.
+    """What happens after a call over the limit.
 
-    Nobody is answered for `seconds`, counted from the latest call if `renewed`. A client that calls `patience` times
-    more before it may is banned for `ban_seconds`, which grow by the factor `ban_growth` with every further ban.
+    No call is answered for `seconds`, counted from the latest call if `renewed`. A client that makes `patience` more
+    calls before that is banned for `ban_seconds`, which grow by the factor `ban_growth` with every further ban.
     """
 
     seconds: float = 0.0
@@ -42,7 +42,7 @@ NO_PENALTY = Penalty()
 
 
 class Spent(NamedTuple):
-    """How a call stands to the limit: what is used of the most, and how long to wait; 0 for a call within the limit."""
+    """How much of a limit is used after a call, and how long to wait, which is 0 for a call within the limit."""
 
     used: int
     most: int
@@ -66,7 +66,7 @@ class Window:
         self.used = 0
 
     def wait_ms(self, cost: int, now_ms: int) -> int:
-        """How long until so much may be spent."""
+        """How long until `cost` may be spent."""
         while self._calls and self._calls[0][0] <= now_ms - self._ms:
             self.used -= self._calls.popleft()[1]
         over = self.used + cost - self._most
@@ -82,7 +82,7 @@ class Window:
 
 
 class Bucket:
-    """Leaks at a constant rate and takes a burst."""
+    """A leaky bucket: it drains at a constant rate and allows a burst."""
 
     def __init__(self, limit: Limit) -> None:
         self._burst, self._per_ms = limit.burst, limit.most / (limit.seconds * 1000)
@@ -93,7 +93,7 @@ class Bucket:
         return round(self._level)
 
     def wait_ms(self, cost: int, now_ms: int) -> int:
-        """How long until so much may be spent."""
+        """How long until `cost` may be spent."""
         self._level = max(0.0, self._level - max(0, now_ms - self._at_ms) * self._per_ms)
         self._at_ms = now_ms
         over = self._level + cost - self._burst
@@ -104,7 +104,7 @@ class Bucket:
 
 
 class Toll:
-    """Counts what one source is asked."""
+    """Counts the calls to one source."""
 
     def __init__(self, limits: tuple[Limit, ...], penalty: Penalty) -> None:
         self._limits, self._penalty = limits, penalty
@@ -114,7 +114,7 @@ class Toll:
         self._banned = False
 
     def pay(self, path: str, cost: int, now_ms: int, enforced: bool = True) -> Spent:
-        """Charge a call; one too many costs nothing, and has a penalty only where limits are enforced."""
+        """Charge a call; a call over the limit costs nothing, and has a penalty only if limits are enforced."""
         meters = self._meters_of(path)
         if enforced and now_ms < self._closed_until_ms:
             self._insist(now_ms)
@@ -133,7 +133,7 @@ class Toll:
         return [self._meters.setdefault(key, key[0].meter()) for key in keys]
 
     def _close(self, now_ms: int, wait_ms: int) -> int:
-        """The first call too many, after which some sources answer nothing for a while; how long to wait."""
+        """Handle the first call over the limit, after which some sources answer nothing; returns how long to wait."""
         self._banned, self._unheeded = False, 0
         if self._penalty != NO_PENALTY:
             self._closed_until_ms = now_ms + max(wait_ms, int(self._penalty.seconds * 1000))
@@ -142,7 +142,7 @@ class Toll:
         return wait_ms
 
     def _insist(self, now_ms: int) -> None:
-        """A call before the time that was told."""
+        """Handle a call that comes before the time when the client may call again."""
         self._unheeded += 1
         if self._penalty.renewed:
             self._closed_until_ms = now_ms + int(self._penalty.seconds * 1000)

@@ -1,4 +1,4 @@
-"""The rest of a source's market: pairs that nobody configured, dead and odd ones among them, which never move."""
+"""The rest of a source's market: pairs that nobody configured, some of them dead or odd; their prices never move."""
 
 import random
 import string
@@ -10,12 +10,12 @@ from fastprice.market.exchange import Exchange
 from fastprice.market.tick import Status, Tick
 
 QUOTES = ("USDT", "USDC", "BTC", "EUR", "USD")
-# Of ten, one is halted, one delisted, and two were never traded: one shows zeros, one what the source writes for none.
+# Of ten pairs, one is halted, one delisted, and two never traded: one shows zeros, one the source's empty value.
 HALTED, ZERO, EMPTY, DELISTED = 3, 5, 7, 9
 
 
 def other_ticks(exchange: Exchange, count: int, seed: int, taken: Container[Pair], now_ms: int) -> dict[Pair, Tick]:
-    """So many pairs beside those that are taken, the same for the same seed."""
+    """Make `count` pairs that are not in `taken`; the same seed gives the same pairs."""
     chance = random.Random(f"{seed}/{exchange.name}/others")
     found: dict[Pair, Tick] = {}
     while len(found) < count:

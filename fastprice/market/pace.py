@@ -1,4 +1,4 @@
-"""What everything in a market goes by: its clock, whether limits are enforced, and how fast streams go."""
+"""What the whole market shares: its clock, whether limits are enforced, and how often streams push."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Pace:
-    """With `every_ms`, all channels push as often, else as documented; `clock` is what waiting is measured with."""
+    """With `every_ms`, all channels push at that interval, else as documented; `clock` measures waiting times."""
 
     now_ms: Callable[[], int]
     limits: bool = False

@@ -1,6 +1,6 @@
 """The faults that are a refusal: the source answers, but not with a ticker.
 
-A fault's name is its function's, its meaning the function's docstring.
+The function's name is the fault's name, and its docstring is the fault's meaning.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The market as a program: says where it is and how to use it, and runs until it is told to stop."""
+"""The market as a program: it prints its address and how to use it, and runs until it is told to stop."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from fastprice.market.app import Market
 from fastprice.market.exchanges import EXCHANGES
 from fastprice.market.floor import OTHERS
 
-# There may be a thousand.
+# There may be a thousand pairs.
 SHOWN_PAIRS = 10
 
 
@@ -29,7 +29,7 @@ async def serve(
     limits: bool = True,
     others: int = OTHERS,
 ) -> None:
-    """Run a market until SIGINT or SIGTERM; SystemExit 2 on a bad pair, 1 where the port is not to be had."""
+    """Run a market until SIGINT or SIGTERM; SystemExit 2 on a bad pair, 1 if the port is not available."""
     try:
         market = Market(pairs, seed, latency, limits=limits, others=others)
     except ValueError as error:
@@ -68,7 +68,7 @@ def _start_text(market: Market) -> str:
 
 
 def _reason(error: OSError) -> str:
-    # asyncio wraps the system's words in its own; a failed name lookup has a negative number and only words.
+    # asyncio wraps the system's message in its own; a failed name lookup has a negative errno and only a message.
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
 
 

@@ -1,4 +1,4 @@
-"""Where a WebSocket comes in: refused, or served until it ends."""
+"""How a new WebSocket is handled: refused, or served until it ends."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from fastprice.market.streams import Streams
 
 CLOSE_SECONDS = 0.2
 MAX_MESSAGE_BYTES = 1 << 20
-# How often a dead connection is looked at, whether the client has left it.
+# How often to check whether the client has left a dead connection.
 LOOK_SECONDS = 0.05
 ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
@@ -55,7 +55,7 @@ async def _listen(socket: web.WebSocketResponse, connection: Connection) -> None
 
 
 async def give_token(request: web.Request, feed: Feed) -> web.StreamResponse:
-    """What is asked for before a connection, where the exchange wants that."""
+    """The token that a client must request before it connects, if the exchange requires one."""
     if fault := HANDSHAKES.get(feed.switch.fault):
         return await fault(request, feed.switch.seconds)
     return web.json_response(feed.dialect.token(feed, f"ws://{request.host}/{feed.dialect.name}"))

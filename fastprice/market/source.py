@@ -1,4 +1,4 @@
-"""One simulated exchange at work: what it lists, what it was asked and gave, its limits, and the fault that is set."""
+"""One simulated exchange at work: its pairs, its calls and the prices it gave, its limits, and the fault that is on."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
@@ -47,14 +47,14 @@ class Source:
         return choice
 
     def pay(self, path: str, choice: Choice | Complaint, enforced: bool = True) -> Spent:
-        """Charge a request to the limits; one that exceeds them is counted, whether that is enforced or not."""
+        """Charge a request to the limits; one that exceeds them is counted even if limits are not enforced."""
         cost = choice.cost if isinstance(choice, Choice) else 1
         spent = self._toll.pay(path, cost, self._now_ms(), enforced)
         self.limits_exceeded += bool(spent.wait_ms)
         return spent
 
     def reply(self, choice: Choice | Complaint) -> Call | Answer:
-        """A call that a fault may bend; or, whatever the fault, the documented answer to a request that is wrong."""
+        """A call that a fault may change or, regardless of the fault, the documented answer to a wrong request."""
         if isinstance(choice, Complaint):
             return self.exchange.complain(choice, self._now_ms())
         if choice.symbols is None:
@@ -64,7 +64,7 @@ class Source:
         return refusals[0] if refusals else self._call(choice, [pair for pair in pairs if pair], ())
 
     def tick(self, pair: Pair, at_ms: int) -> Tick:
-        """What it says about a pair at a moment."""
+        """What the source says about a pair at a moment."""
         fixed = self.stopped.get(pair) or self._others.get(pair)
         if fixed:
             return fixed
@@ -72,18 +72,18 @@ class Source:
         return self.exchange.tick(pair, walk.price(at_ms), walk.opening, at_ms)
 
     def status(self, pair: Pair) -> Status:
-        """How it treats a pair."""
+        """How the source treats a pair."""
         fixed = self.stopped.get(pair) or self._others.get(pair)
         return fixed.status if fixed else Status.TRADING
 
     def set_status(self, pair: Pair, status: Status) -> None:
-        """Let it stop trading a pair, or trade it again."""
+        """Let the source stop trading a pair, or trade it again."""
         self.stopped.pop(pair, None)
         if status is not Status.TRADING:
             self.stopped[pair] = stopped(self.exchange, self.tick(pair, self._now_ms()), status)
 
     def record(self, call: Call) -> None:
-        """Remember the prices that are given in a true answer."""
+        """Remember the prices of a true answer."""
         if call.form.price_key:
             self.served.extend((tick.time_ms, tick.price) for tick in call.ticks)
 
@@ -94,7 +94,7 @@ class Source:
 
     @property
     def all_pairs(self) -> tuple[Pair, ...]:
-        """Every pair that it ever listed."""
+        """Every pair that the source ever listed."""
         return (*self._others, *self._walks)
 
     @cached_property
@@ -106,7 +106,7 @@ class Source:
         return {symbol: pair for pair in self.all_pairs for symbol in self.exchange.spellings(pair)}
 
     def _refusal(self, pair: Pair | None, choice: Choice) -> Answer | None:
-        """Why a pair cannot be had, which fails the whole call; None where it can."""
+        """The error for a pair that cannot be served, which fails the whole call; None if it can be served."""
         errors, status = self.exchange.complaints, self.status(pair) if pair else Status.UNLISTED
         if status is Status.UNLISTED or (status is Status.DELISTED and not errors.delisted):
             return self._unknown()
@@ -128,7 +128,7 @@ class Source:
         return self._call(choice, pairs, self._rows_of_others(choice.form, shown))
 
     def _rows_of_others(self, form: Form, shown: tuple[Status, ...]) -> tuple[Json, ...]:
-        # They never move, so they are written once.
+        # Their prices never move, so these rows are built once.
         if (form, shown) not in self._other_rows:
             ticks = [tick for tick in self._others.values() if tick.status in shown]
             rows = [form.row(tick, self.exchange.spellings(tick.pair)[0]) for tick in ticks]

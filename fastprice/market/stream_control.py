@@ -1,4 +1,4 @@
-"""How a person or a test works the streams of the market, over HTTP."""
+"""How a person or a test controls the streams of the market, over HTTP."""
 
 from aiohttp import web
 
@@ -44,7 +44,7 @@ class StreamControl:
         return await self.streams(request)
 
     async def pushed(self, request: web.Request) -> web.Response:
-        """What a source truly pushed, with `?pair=` of one pair, with `?since_ns=` after that wall time."""
+        """The true prices that a source pushed; `?pair=` selects one pair, `?since_ns=` those after that wall time."""
         source, slug = request.match_info["source"], request.query.get("pair")
         since = request.query.get("since_ns", "0")
         if source not in self._floor.pushed or not since.isdecimal():

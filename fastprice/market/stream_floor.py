@@ -1,4 +1,4 @@
-"""The floor with its streams: what is set for them, and what is to be seen of them."""
+"""The floor with its streams: what is set for them, and what can be seen of them."""
 
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ MAX_EVERY_MS = 60_000
 
 
 class StreamFloor(Floor):
-    """Every method is immediate; a stream's fault is apart from that of the same source's calls."""
+    """The state of the market with its streams; a source's stream fault is independent of the fault of its calls."""
 
     @cached_property
     def streams(self) -> Streams:
@@ -21,7 +21,7 @@ class StreamFloor(Floor):
 
     @property
     def every_ms(self) -> int | None:
-        """How often all channels push; None as documented. Where it is set, a move by hand is pushed at once."""
+        """How often all channels push, None as documented; if it is set, a move by hand is pushed at once."""
         return self.pace.every_ms
 
     @every_ms.setter
@@ -32,12 +32,12 @@ class StreamFloor(Floor):
 
     @property
     def pushed(self) -> dict[str, deque[Pushed]]:
-        """The last prices that each source truly pushed, with the wall time in nanoseconds."""
+        """The last true prices that each source pushed, with the wall time in nanoseconds."""
         return {name: feed.pushed for name, feed in self.streams.feeds.items()}
 
     @property
     def stream_limits_exceeded(self) -> dict[str, dict[str, int]]:
-        """How often clients of each source's streams did more than is documented, by limit."""
+        """How often clients of each source's streams exceeded a documented limit, by limit."""
         return {name: dict(+feed.exceeded) for name, feed in self.streams.feeds.items()}
 
     def clear_calls(self) -> None:
@@ -74,11 +74,11 @@ class StreamFloor(Floor):
             self.streams.clear_fault(feed)
 
     def stream_faults(self) -> dict[str, dict[str, object] | None]:
-        """What is set, by source; None where nothing is."""
+        """The fault that is set, by source; None if there is none."""
         return {name: self._shown(feed.switch) for name, feed in self.streams.feeds.items()}
 
     def stream_state(self, source: str) -> dict[str, object]:
-        """Who listens to what at a source, and what was pushed."""
+        """What the clients of a source listen to, and how much was pushed."""
         feed = self.streams.feeds[source]
         subscriptions: dict[str, Counter[str]] = {}
         for connection in feed.connections:

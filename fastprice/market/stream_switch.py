@@ -10,7 +10,7 @@ from fastprice.market.tick import Tick
 
 @dataclass
 class StreamSwitch:
-    """For some pairs or, with None, for all; `memory` is for the fault's own use, `held` for one that freezes."""
+    """A fault for some pairs or, with None, for all; `memory` is for the fault's own use, `held` for `frozen`."""
 
     fault: str
     seconds: float

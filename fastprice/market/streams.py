@@ -1,4 +1,4 @@
-"""All WebSocket feeds of a market: the beat that pushes what has moved, and the faults that are set for streams."""
+"""All WebSocket feeds of a market: the beat that pushes changed prices, and the faults that are set for streams."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ DEFAULT_SECONDS = {
     "old": 3600.0, "ahead": 50.0, "planned_cut": 5.0, "lifetime": 24.0, "drip": 1.0, "handshake_429": 5.0,
 }  # fmt: skip
 OTHERWISE_SECONDS = 0.5
-# So many pairs are pushed together; more are spread over the time between two steps of the walk.
+# This many pairs are pushed together; more are spread over the time between two steps of the walk.
 PAIRS_TOGETHER, MOST_SLICES = 20, 10
 TEND_SECONDS = 1.0
 
@@ -73,7 +73,7 @@ class Streams:
         self._switch(feed, NONE_SET)
 
     def act(self, connection: Connection) -> None:
-        """Do to a connection what the fault that is set does to it."""
+        """Apply the current fault to a connection."""
         if fault := ACTS.get(connection.feed.switch.fault):
             fault(connection)
 
@@ -90,7 +90,7 @@ class Streams:
                 connection.slow = None
 
     async def _beat(self) -> None:
-        """Each slice of the pairs once in every step of the walk, just after it."""
+        """Push each slice of the pairs once per step of the walk, just after the step."""
         pause = STEP_MS / 1000 / len(self._slices)
         while True:
             for pairs in self._slices:
@@ -104,7 +104,7 @@ class Streams:
                 self.tended_at = self.pace.clock()
 
     def _tend(self) -> None:
-        """Once a second: heartbeats, pings, and an end to patience."""
+        """Once a second: send heartbeats and pings, and disconnect clients that took too long."""
         for feed in self.feeds.values():
             for connection in list(feed.connections):
                 connection.tend()

@@ -25,8 +25,8 @@ class Status(StrEnum):
 class Tick:
     """One pair's 24 hours at one source: amounts as decimal strings, time in wall milliseconds.
 
-    `bid` and `ask` are whatever the source writes for none where nobody trades. `day_open` is the first price of a
-    calendar day, which some sources send beside or in place of the price 24 hours ago.
+    Where nobody trades, `bid` and `ask` are the source's empty value. `day_open` is the first price of a calendar day,
+    which some sources send beside or in place of the price 24 hours ago.
     """
 
     pair: Pair

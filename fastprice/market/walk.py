@@ -1,4 +1,4 @@
-"""The true price of a pair: a seeded wandering line that can be read at any moment, in any order, at the same cost."""
+"""The true price of a pair: a seeded random walk that can be read at any moment, in any order, at the same cost."""
 
 import random
 from functools import cache
@@ -8,8 +8,8 @@ from fastprice.domain.quote import Pair
 STEP_MS = 100
 MAX_MOVE = 0.0001
 MAX_DRIFT = 0.02
-# Noise of several lengths, each in steps, and how far it may lead away. A noise moves at most twice its reach during
-# its length, so the moves of one step add up to MAX_MOVE, and two moments differ by at most MAX_DRIFT.
+# Noises, each with its length in steps and its reach: how far it may move the price. A noise moves at most twice its
+# reach during its length, so one step moves at most MAX_MOVE, and two moments differ by at most MAX_DRIFT.
 NOISES = ((1, 0.00001), (6, 0.00006), (36, 0.00036), (216, 0.00216), (1296, 0.007))
 _LEVELS = 4096
 _LEVEL = [random.Random(number).uniform(-1, 1) for number in range(_LEVELS)]
@@ -36,7 +36,7 @@ class Walk:
         self.put(dollars(pair.base) / dollars(pair.quote), now_ms)
 
     def price(self, now_ms: int) -> float:
-        """The price at a moment, with more digits than any exchange shows; before it was put, what it was put to."""
+        """The price at a moment, with more digits than any exchange shows; `opening` for moments before `put`."""
         return self.opening * (1 + self._noise(max(now_ms, self._put_at_ms)) - self._put_noise)
 
     def put(self, price: float, now_ms: int) -> None:

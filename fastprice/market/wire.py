@@ -1,6 +1,6 @@
-"""The faults below the answer: late, in pieces, cut off, doubled, or not at all.
+"""The faults in how an answer is sent: late, in pieces, cut off, with an extra one, or not at all.
 
-A fault's name is its function's, its meaning the function's docstring.
+The function's name is the fault's name, and its docstring is the fault's meaning.
 """
 
 import asyncio

@@ -1,1 +1,1 @@
-"""Processes and sockets: gunicorn keeps the workers, each of which runs uvicorn."""
+"""Processes and sockets: gunicorn keeps the workers running, and each worker runs uvicorn."""

@@ -1,7 +1,7 @@
 """The first request of a connection: accepted, read, answered, and in most cases closed, without a transport.
 
-A connection is a descriptor with a callback until it needs more. What is plain is answered from prepared bytes; with
-anything else, the socket and the bytes already read go to uvicorn's protocol, for good.
+A connection is only a descriptor with a callback until it needs more. Plain requests are answered from prepared bytes;
+at any other request, the socket and the bytes already read go to uvicorn's protocol for good.
 """
 
 import asyncio
@@ -22,34 +22,34 @@ from fastprice.server.push import Push
 from fastprice.server.shared import Shared
 from fastprice.server.siblings import WINDOW_SECONDS, Siblings
 
-# How many connections are taken before those that are here already get their turn.
+# How many connections are accepted before the existing connections get their turn.
 ACCEPTS_PER_TURN = 64
-# By how much a worker may have more connections than a sibling before that goes first, and how long it waits then.
+# How many more connections than a sibling a worker may have before it lets the sibling go first, and for how long.
 AHEAD, AHEAD_SHARE, STAND_BACK_SECONDS = 8, 1.25, 0.002
-# How long a worker that cannot take a connection waits, so that a sibling may take it.
+# How long a worker that cannot take a connection waits, so that a sibling can take it.
 FULL_SECONDS = 0.05
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 BEAT_SECONDS = 1.0
-# Over how much of the time for a graceful end the subscribers are let go.
+# The share of the time for a graceful shutdown over which the subscribers are disconnected.
 DRAIN_SHARE = 0.6
-# How long all workers of a service take at most to notice that it ends.
+# The longest time that the workers of a service need until all have noticed that it shuts down.
 TOGETHER_SECONDS = 0.2
-# Accept gives a connection when its first bytes are here; one that says nothing, after about so many seconds.
+# `accept` returns a connection when its first bytes have arrived; a silent one, after about this many seconds.
 DEFER_SECONDS = 1
 
 
 class AcceptingServer(Server):
-    """uvicorn's server, with acceptors of ours for its listening sockets wherever there is a lane."""
+    """uvicorn's server, but with an Acceptor for each of its listening sockets wherever there is a lane."""
 
     def __init__(self, config: Config, slot: int = 0, siblings: Siblings | None = None) -> None:
         super().__init__(config)
         self.slot, self.siblings = slot, siblings or Siblings(1)
-        self._poller: Poller | None = None  # There is none on macOS: what is plain is answered on the ordinary way.
+        self._poller: Poller | None = None  # None on macOS, which has no epoll: every connection goes the ordinary way.
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup([])
         state, loop = self.lifespan.state, asyncio.get_running_loop()
-        # Where each request must be logged, or counted against a limit, all of them go the ordinary way.
+        # If each request must be logged, or counted against a limit, every request goes the ordinary way.
         if logging.getLogger("uvicorn.access").hasHandlers() or self.config.limit_concurrency is not None:
             state["lane"] = None
         if state["lane"] is not None and hasattr(select, "epoll"):
@@ -65,11 +65,11 @@ class AcceptingServer(Server):
                 self.servers.append(await loop.create_server(protocol, sock=listener, backlog=self.config.backlog))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen no more, and tell clients so only when no worker does.
+        """Stop listening, and end client connections only once no worker listens any more.
 
-        1. All workers are told to end, and each notices within a tenth of a second. 2. The first one tells its clients,
-        who connect anew at once. 3. Another one still listens, and ends: the kernel resets whoever it has not handed
-        over yet. With a pause between the two that client is refused, and knows that nothing became of its request.
+        Without the pause: 1. All workers are told to stop. 2. The first one ends its connections; clients reconnect at
+        once. 3. Another worker still listens, then stops: the kernel resets connections that it has not accepted yet.
+        With the pause, such a client is refused instead, and knows that its request was not processed.
         """
         for server in self.servers:
             server.close()
@@ -83,11 +83,11 @@ class AcceptingServer(Server):
             self._poller.close()
 
     def protocol(self) -> LaneProtocol:
-        """What takes a connection the ordinary way."""
+        """The protocol that serves a connection the ordinary way."""
         return LaneProtocol(self.config, self.server_state, self.lifespan.state)
 
     def without_lane(self) -> LaneProtocol:
-        """The same for those who scrape and probe: what the lane has prepared is not for them."""
+        """The same for the monitoring port: the lane's prepared answers are not served there."""
         return LaneProtocol(self.config, self.server_state, self.lifespan.state | {"lane": None})
 
 
@@ -114,7 +114,7 @@ class Acceptor:
         poller.add(listener.fileno(), self._take_some)
 
     def close(self) -> None:
-        """Take what has come already, and nothing more."""
+        """Accept the connections that are already waiting, and no more after that."""
         if self._is_open:
             self._is_open = False
             self.shared.poller.remove(self._listener.fileno())
@@ -124,10 +124,10 @@ class Acceptor:
         """There is nothing to wait for."""
 
     def _take_some(self) -> None:
-        """Take connections, unless a sibling should go first.
+        """Accept connections, unless a sibling should go first.
 
-        A sibling that cannot, because it is stopped or busy, must not be waited for: whoever has stood back once takes
-        what is still there.
+        The sibling may be stopped or busy, so the worker stands back only once, and then accepts the connections that
+        are still there.
         """
         now = time.monotonic()
         if now // WINDOW_SECONDS != self._window:
@@ -143,7 +143,7 @@ class Acceptor:
         server.siblings.tell(server.slot, len(self._connections), self._taken, now)
 
     def _take(self, most: int) -> None:
-        # The public `accept` makes an object in Python for each connection, which costs as much as its answer does.
+        # The public `accept` creates a Python object for each connection, which costs as much as the answer itself.
         accept = self._listener._accept  # type: ignore[attr-defined]
         for _ in range(most):
             try:
@@ -152,7 +152,7 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno not in FULL:
-                    continue  # This client has gone away again.
+                    continue  # This client has already disconnected.
                 if not make_room(self._connections, 1):
                     self._stand_back(FULL_SECONDS)
                 return
@@ -162,7 +162,7 @@ class Acceptor:
                 return
 
     def _stand_back(self, seconds: float) -> None:
-        """Leave what comes to the siblings for a moment."""
+        """Leave new connections to the siblings for a moment."""
         self._is_waiting = True
         self.shared.poller.remove(self._listener.fileno())
         self._loop.call_later(seconds, self._come_back)

@@ -1,4 +1,4 @@
-"""uvicorn's httptools protocol with the limits it lacks: heads that end, in time and in size, and one Host each."""
+"""uvicorn's httptools protocol with the limits it lacks: heads limited in time and size, and one Host per request."""
 
 import asyncio
 import sys
@@ -17,22 +17,22 @@ from fastprice.server.refusals import HEAD_SECONDS, refusal
 from fastprice.server.sweep import watch_over
 
 MAX_HEAD_BYTES = MAX_PIECE_BYTES
-# Who has not taken what was sent by then is cut off.
+# A client that has not read what was sent within this time is cut off.
 UNREAD_SECONDS = 30.0
-# The kernel keeps twice as much for a subscriber that does not read.
+# The kernel buffers twice as much for a subscriber that does not read.
 STREAM_SNDBUF = 8192
 
 
 class Refused(Exception):
-    """Raised inside of the parser, to end it at a request that is not to be answered."""
+    """Raised inside the parser, to stop it at a request that must not be answered."""
 
 
 class CarefulProtocol(LingeringProtocol):
     """One connection.
 
-    Refuses a head that is too long (431), or that has not exactly one Host or is not of HTTP/1 (400; RFC 9112, 2.3
-    and 3.2); what was asked before a broken request is answered before that is refused. Once a second one sweep per
-    server closes what has been silent, half-said, idle or unread for too long.
+    Refuses a head that is too long (431), or that is not HTTP/1 or does not have exactly one Host (400; RFC 9112, 2.3
+    and 3.2). Requests before a broken one are answered before that one is refused. Once a second, one sweep per server
+    closes connections that have been silent, unfinished, idle or unread for too long.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class CarefulProtocol(LingeringProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        # Set by whoever serves a request; the sweep turns it into a time.
+        # Set when a request is served; the sweep turns it into a time.
         self.touched = False
         self._since = time.monotonic()
         self._served = self._in_head = False
         self._line_bytes = 0
-        self._parts = 0  # Of what the bytes being read are part: messages, and pieces of a body.
+        self._parts = 0  # How many messages, and pieces of a body, the bytes being parsed are part of.
         self._unread_since: float | None = None
         self._streams = self._has_heard_all = False
 
@@ -70,17 +70,17 @@ class CarefulProtocol(LingeringProtocol):
         super().on_headers_complete()
         self.scope["state"]["begin_stream"] = self.begin_stream
         if self.parser.get_http_version() == "1.0" and self.parser.should_keep_alive() and not self._asked_again:
-            # uvicorn starts the answer in a task, so it has not begun. Every answer here has a length, and may be kept.
+            # uvicorn answers in a task, which has not begun. Each answer has a length, so the connection may be kept.
             self.cycle.keep_alive = True
             self.cycle.default_headers = [(b"connection", b"keep-alive"), *self.cycle.default_headers]
 
     def begin_stream(self) -> Callable[[], None]:
-        """The answer under way has no end yet; returns what is to be called before its end.
+        """The answer under way is a stream of unknown length; returns a function to call just before it ends.
 
-        uvicorn would send chunks, which a client of HTTP/1.0 does not know.
+        uvicorn would send chunks, which an HTTP/1.0 client does not understand.
         """
         self._streams, cycle = True, self.cycle
-        if self._has_heard_all:  # The end came between the request and its task. The first event is sent all the same.
+        if self._has_heard_all:  # The client's EOF came before the request's task. The first event is still sent.
             self.loop.call_soon(self.transport.close)
         socket = self.transport.get_extra_info("socket")
         if socket is not None:
@@ -103,7 +103,7 @@ class CarefulProtocol(LingeringProtocol):
     def on_response_complete(self) -> None:
         self.touched, self._streams = True, False
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # The sweep does it, without a timer per request.
+        self._unset_keepalive_if_required()  # The sweep closes idle connections, without a timer per request.
         if self._refused and not self._unanswered and not self.transport.is_closing():
             self.refuse(self._refusal)
 
@@ -116,7 +116,7 @@ class CarefulProtocol(LingeringProtocol):
         self._unread_since = None
 
     def refuse(self, status: int) -> None:
-        """Say why and close; but first let be answered what was asked before."""
+        """Send the reason and close, but only after the earlier requests are answered."""
         self._refused, self.at_rest, self._refusal = True, False, status
         self._unparsed.clear()
         if self._unanswered:
@@ -128,7 +128,7 @@ class CarefulProtocol(LingeringProtocol):
         self._parts = int(self._in_message)
         super().parse(piece)
         if self._in_message and self._parts == 1 and not self._refused:
-            # The parser keeps what it has of an unfinished line to itself, so bytes that were nothing else count too.
+            # The parser does not report an unfinished line, so bytes for which it reported nothing count too.
             self._line_bytes += len(piece)
             if self._line_bytes > MAX_HEAD_BYTES:
                 self.refuse(431)
@@ -140,10 +140,10 @@ class CarefulProtocol(LingeringProtocol):
 
     @property
     def waits_since(self) -> float | None:
-        """Since when this connection waits for its client; None while the client waits for us.
+        """When this connection began to wait for its client; None while the client waits for us.
 
-        What was served since the last sweep counts as served now: else a client that asks all the time would seem to
-        have been idle for longer than those that have just connected and ask nothing.
+        A request served since the last sweep counts as served now: otherwise a client that sends requests all the time
+        would seem to have been idle for longer than clients that have just connected and send nothing.
         """
         if self._unread_since is not None:
             return self._unread_since
@@ -152,7 +152,7 @@ class CarefulProtocol(LingeringProtocol):
         return time.monotonic() if self.touched else self._since
 
     def close_if_overdue(self, now: float) -> None:
-        """Close what has waited for too long: for a head, for the next request, or for its answers to be read."""
+        """Close the connection if it has waited too long for a head, the next request, or its answers to be read."""
         if self.touched:
             self.touched, self._served, self._since = False, True, now
         if self._unread_since is None and self.transport.is_closing():
@@ -169,7 +169,7 @@ class CarefulProtocol(LingeringProtocol):
                 self.transport.close()
 
     def _check_head(self) -> None:
-        """The head is whole: refuse it, or let it be answered."""
+        """Refuse the complete head, or let it be answered."""
         self._in_head = False
         size, hosts = len(self.url), 0
         for name, value in self.headers:
@@ -182,5 +182,5 @@ class CarefulProtocol(LingeringProtocol):
         version = self.parser.get_http_version()
         if hosts != 1 and (hosts or version == "1.1") or version not in ("1.1", "1.0"):
             raise Refused
-        if self.parser.get_method() == b"CONNECT":  # Behind it comes what is meant for somebody else.
+        if self.parser.get_method() == b"CONNECT":  # What follows it is meant for another server.
             raise Refused

@@ -1,4 +1,4 @@
-"""File descriptors are limited: as many as the system allows, and some kept for the service itself."""
+"""File descriptors are limited: the service takes as many as the system allows, and reserves some for itself."""
 
 import contextlib
 import fcntl
@@ -16,16 +16,16 @@ logger = logging.getLogger("fastprice")
 
 # A descriptor that the kernel refuses to write to.
 NO_SOCKET = -1
-# Kept free of clients: a quarter of all descriptors, and at most so many. The worker that asks the exchanges needs one
-# for each pair, and every worker needs some for its store and for scrapes.
+# Not available to clients: a quarter of all descriptors, but at most this many. The worker that calls the exchanges
+# needs one for each pair, and every worker needs some for its store and for scrapes.
 MAX_RESERVE = 1280
-# What is asked for where the system refuses the whole hard limit, as macOS does.
+# The limit to request where the system refuses the whole hard limit, as macOS does.
 MODEST_LIMIT = 10_240
-# So many descriptors have room in a table that takes 128 KB of the kernel's memory.
+# A table for this many descriptors takes 128 KB of the kernel's memory.
 LARGE_TABLE = 16_384
-# A client that has just connected is about to ask.
+# A client that connected less than this long ago counts as about to send a request.
 ABOUT_TO_ASK_SECONDS = 0.02
-# How often at most a worker says that clients give way.
+# A worker logs at most once in this time that it closes idle clients.
 TELL_SECONDS = 60.0
 
 _told_at = -TELL_SECONDS
@@ -43,10 +43,10 @@ def raise_limit() -> None:
 
 
 def grow_table() -> None:
-    """Have the kernel make this process's table of descriptors large, now.
+    """Make the kernel enlarge this process's descriptor table now.
 
-    It would double the table in the middle of a burst of connections, and each time that a process with threads needs
-    that, it waits for every processor: a burst of 10,000 found the worker standing for 80 ms.
+    Otherwise it doubles the table in the middle of a burst of connections, and in a process with threads each doubling
+    waits for every processor: a burst of 10,000 connections stopped the worker for 80 ms.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = LARGE_TABLE if limit == resource.RLIM_INFINITY else min(limit, LARGE_TABLE)
@@ -57,17 +57,17 @@ def grow_table() -> None:
 def highest_of_clients() -> float:
     """The highest descriptor that a client may have; infinite where there is no limit.
 
-    The system gives the lowest free number, so all the numbers below are taken; nothing has to be counted.
+    The system hands out the lowest free number, so all lower numbers are taken, and nothing has to be counted.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return math.inf if limit == resource.RLIM_INFINITY else limit - min(limit // 4, MAX_RESERVE) - 1
 
 
 def make_room(connections: Iterable[Any], over: int) -> bool:
-    """Close those connections that have waited for their clients the longest, so that so many descriptors get free.
+    """Close the connections that have waited for their clients the longest, to free `over` descriptors.
 
-    Those that have never asked for anything go first. A sixteenth of all that wait at least, because finding them costs
-    a look at each. One whose client waits for us stays. Returns whether that many are, or will be, closed.
+    Those that have never sent a request go first. At least a sixteenth of those that wait is closed, because finding
+    them costs a look at each. One whose client waits for us stays. Returns whether `over` are, or will be, closed.
     """
     waiting, closing, now = [], 0, time.monotonic()
     for connection in connections:
@@ -81,7 +81,7 @@ def make_room(connections: Iterable[Any], over: int) -> bool:
     _tell(len(waiting))
     wanted = max(over - closing, len(waiting) // 16)
     longest = [connection for *_, connection in sorted(waiting)]
-    # One that has just asked, and was not read yet, would lose the answer; unless all of them have.
+    # A connection with an unread request would lose its answer, so it is spared, unless all of them have one.
     silent = list(islice((each for each in longest if _is_silent(each.descriptor)), wanted))
     for connection in silent or longest[:wanted]:
         connection.abort()
@@ -89,7 +89,7 @@ def make_room(connections: Iterable[Any], over: int) -> bool:
 
 
 def _is_silent(descriptor: int) -> bool:
-    """Whether nothing has come from this client that was not read yet."""
+    """Whether there is nothing unread from this client."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return not poll.poll(0)

@@ -22,21 +22,21 @@ from fastprice.server.worker import DRAIN_MARGIN_SECONDS, FastpriceWorker
 
 logger = logging.getLogger("fastprice")
 
-# Connections that wait for a worker; the kernel takes no more than net.core.somaxconn.
+# How many connections may wait for a worker; the kernel allows no more than net.core.somaxconn.
 BACKLOG = 4096
 # A worker that has not turned its event loop for this long is replaced.
 STUCK_SECONDS = 30
-# What workers have left when a second Ctrl+C comes while they finish their answers.
+# How long workers still have when a second Ctrl+C comes while they finish their answers.
 HURRY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """How many processes listen where, and what they are told; times in seconds.
+    """How many processes listen, on which addresses and with which settings; times are in seconds.
 
-    `app(slot)` builds one worker's application, and `after_fork(slot)` runs before: slots are small numbers from 0 that
-    no two living workers share and that a dead worker's successor takes over. In the master, `ready(addresses)` runs
-    once, when it listens, and `after_death(slot)` whenever a worker has ended, before its successor starts.
+    `app(slot)` builds one worker's application, and `after_fork(slot)` runs before it: slots are small numbers from 0
+    that no two living workers share and that a dead worker's successor takes over. In the master, `ready(addresses)`
+    runs once, when it listens, and `after_death(slot)` whenever a worker has ended, before its successor starts.
     """
 
     binds: list[str]
@@ -72,8 +72,8 @@ class Master(Arbiter):
     def spawn_worker(self) -> None:
         """Start one worker, or log why that is impossible now; gunicorn tries again every second.
 
-        1. The master forks. 2. It sends SIGTERM to the worker. 3. The worker still has the master's handlers, which
-        put the signal into a queue that nobody reads there. Held signals reach the worker's own handlers instead.
+        The race: 1. The master forks. 2. It sends SIGTERM to the worker. 3. The worker still has the master's handlers,
+        which put the signal into a queue that the worker never reads. A held signal reaches the worker's own handlers.
         """
         try:
             with held_signals():
@@ -83,14 +83,14 @@ class Master(Arbiter):
             if self._problem != str(error):
                 self._problem = str(error)
                 self.log.error("a worker cannot be started now: %s", error)
-            # If it was the directory of the signs of life, which is full, read-only or gone: there is another one.
+            # The cause may be a heartbeat directory that is full, read-only or gone: use gunicorn's default one.
             self.cfg.set("worker_tmp_dir", None)
 
     def stop(self, graceful: bool = True) -> None:
-        """Give the workers their time to finish by the monotonic clock, then do what gunicorn does.
+        """Give the workers their time to finish, by the monotonic clock, and then do what gunicorn does.
 
-        gunicorn takes the wall clock: set forward, it would kill the workers in the middle of their answers, and set
-        back, it would wait for a stuck one for as long.
+        gunicorn uses the wall clock. If that is set forward, gunicorn would kill the workers in the middle of their
+        answers; if it is set back, gunicorn would wait that much longer for a stuck worker.
         """
         sock.close_sockets(self.LISTENERS)
         self.LISTENERS: list[Any] = []
@@ -111,7 +111,7 @@ class Master(Arbiter):
 
 
 class Gunicorn(BaseApplication):
-    """gunicorn configured by code alone: no file, no command line, no environment of its own."""
+    """gunicorn configured by code alone: it reads no file, no command line and no environment variables."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
@@ -149,7 +149,7 @@ def options(processes: Processes) -> dict[str, Any]:
         "backlog": BACKLOG,
         "keepalive": processes.keep_alive,
         "graceful_timeout": processes.graceful_timeout + DRAIN_MARGIN_SECONDS,
-        # While it drains, a worker gives no sign of life.
+        # A worker sends no heartbeat while it drains.
         "timeout": max(STUCK_SECONDS, processes.graceful_timeout + 10),
         "worker_tmp_dir": processes.memory_directory,
         "control_socket_disable": True,
@@ -163,14 +163,13 @@ def options(processes: Processes) -> dict[str, Any]:
 
 
 def before_the_fork(processes: Processes, addresses: list[str]) -> None:
-    """Tell that we listen; and let the collector leave alone what the workers share, or each would copy it by looking
-    at it."""
+    """Freeze shared objects, or each worker's garbage collector would copy their memory; then call `ready`."""
     gc.collect()
     gc.freeze()
     processes.ready(addresses)
 
 
 def give_slot(server: Any, worker: Any) -> None:
-    """The lowest number that no living worker has; gunicorn forgets a worker when it has buried it."""
+    """Assign the lowest number that no living worker has; gunicorn forgets a worker once it has reaped it."""
     taken = {living.slot for living in server.WORKERS.values()}
     worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)

@@ -1,8 +1,8 @@
-"""Signals that arrive while nobody can act on them wait until somebody can.
+"""Signals that arrive before a process can handle them wait until it can.
 
-A process that starts, or has just been forked, has no signal handlers yet or those of its parent: SIGTERM would be
-lost, or would end a start half-way; SIGTTOU would stop the process. The kernel keeps signals that are blocked, for the
-first process of a container too, which otherwise ignores SIGTERM without a handler.
+A process that starts, or has just been forked, has no signal handlers yet, or still has those of its parent: SIGTERM
+would be lost, or would end the start half-way; SIGTTOU would stop the process. The kernel keeps blocked signals, also
+for the first process of a container, which otherwise ignores SIGTERM when it has no handler.
 """
 
 import contextlib
@@ -27,5 +27,5 @@ def held_signals() -> Iterator[None]:
 
 
 def release_signals() -> None:
-    """Deliver what has been held: handlers are ready."""
+    """Deliver the held signals: the handlers are ready."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)

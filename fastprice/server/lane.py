@@ -19,7 +19,7 @@ QUICK_SECONDS = 5e-5
 
 # What is counted together: route, method, and whether the answers are prices.
 Counted = tuple[str, str, bool]
-# What the kernel did not take of an answer, and whether the connection is to be closed behind it.
+# The part of an answer that the kernel did not take, and whether the connection closes after the answer.
 Outcome = tuple[bytes, bool]
 SENT, SENT_LAST = (b"", False), (b"", True)
 # What a plain request asks for: where the answer is, the request's If-None-Match if it has one, the form of the answer,
@@ -28,10 +28,10 @@ Question = tuple[Holder, bytes | None, int, list[int], Outcome]
 
 
 class Lane:
-    """What the connections of one worker share: what is found where, the heads that were learned, the counts.
+    """What the connections of one worker share: the resources, the learned heads and the counts.
 
-    `find` gives the resource of a request's target, or None for what the ordinary way has to answer. `clock` is the
-    monotonic clock of the deadlines of what is prepared.
+    `find` returns the resource of a request's target, or None where the ordinary way has to answer. `clock` is the
+    monotonic clock that the deadlines of prepared answers use.
     """
 
     def __init__(self, find: Callable[[bytes], Resource | None], clock: Callable[[], float]) -> None:
@@ -46,10 +46,10 @@ class Lane:
         self._reader = PlainRequest()
 
     def serve(self, data: bytes, descriptor: int) -> Outcome | None:
-        """Answer these bytes if they are exactly one plain request for something that is prepared.
+        """Answer these bytes if they are exactly one plain request for a prepared answer.
 
-        If they are not, no byte of them counts as read, and the ordinary way gets them all: None. The descriptor must
-        not block; an error is as if the kernel had taken nothing, and is left to who sends the rest.
+        Otherwise returns None: no byte of them counts as read, and the ordinary way gets them all. The descriptor must
+        not block. An error counts as if the kernel had taken nothing; the code that sends the rest will meet it.
         """
         # All in one function, and with few look-ups: this is the path of nearly every request.
         question = self.learned.get(data) or self.read(data)
@@ -94,16 +94,16 @@ class Lane:
         return question
 
     def count(self, route: str, method: str, seconds: float) -> None:
-        """Count an answer with 200 that was given in another way."""
+        """Count a 200 that was not answered by the lane."""
         self.counts.setdefault((route, method, False), [0, 0, 0, 0])[0] += 1
         self.seconds += seconds
         if seconds > QUICK_SECONDS:
             self.slow.append(seconds)
 
     def _resource(self, target: bytes) -> Resource | None:
-        """What a target names that is not kept yet; what it names with a query is kept from then on.
+        """The resource of a target that is not kept yet; if the target has a query, it is kept from then on.
 
-        A learned head leads to a resource and so keeps it alive. Therefore both tables are forgotten together: a worker
+        A learned head leads to a resource and so keeps it alive. Therefore both tables are cleared together: a worker
         never has more than MAX_ASKED resources with a query, and none of them twice.
         """
         resource = self._find(target)
@@ -123,9 +123,9 @@ class Lane:
         return drained
 
     def _learn(self, head: bytes, question: Question) -> None:
-        """Remember a head that the parser and every rule have accepted when it comes for the second time.
+        """Remember a head, accepted by the parser and every rule, when it comes for the second time.
 
-        Otherwise heads that never come again would push out those that do. They cost one look-up in a set.
+        Otherwise heads that come only once would push out those that come again. A new head costs one look-up in a set.
         """
         if len(head) > MAX_LEARNED_BYTES:
             return

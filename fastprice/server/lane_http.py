@@ -1,4 +1,4 @@
-"""uvicorn's protocol once more: a connection that needed the ordinary way, and what is plain on it."""
+"""uvicorn's protocol for a connection that needed the ordinary way; the lane still answers its plain requests."""
 
 from asyncio import AbstractEventLoop, Transport
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from fastprice.server.lane import Lane
 
 
 class LaneProtocol(CarefulProtocol):
-    """A connection that has needed the ordinary way once; what is plain is answered by the lane on it too.
+    """A connection that has needed the ordinary way once; the lane still answers its plain requests.
 
-    This is done only while no other request is in flight and the client has taken everything that it was sent. All
+    The lane does so only while no other request is in flight and the client has taken everything that was sent. All
     other requests go the ordinary way, and get the same bytes.
     """
 
@@ -35,13 +35,13 @@ class LaneProtocol(CarefulProtocol):
         self._unsent = transport.get_write_buffer_size
 
     def inherit(self, data: bytes, unsent: bytes, is_last: bool) -> None:
-        """Keep what was read of the connection, and what the client has not taken of its answer, for `begin`."""
+        """Keep the bytes already read, and the part of the answer that is not sent yet, for `begin`."""
         self._inherited = data, unsent, is_last
 
     def begin(self) -> None:
-        """Go on where the light connection has stopped, once.
+        """Continue, once, where the light connection has stopped.
 
-        Not in `connection_made`: uvloop starts to read only after that, and forgets that it was told to pause.
+        Not done in `connection_made`: uvloop starts to read only after that, and forgets that it was told to pause.
         """
         if self._inherited is None:
             return

@@ -1,4 +1,4 @@
-"""A connection as a descriptor with a callback: all that one needs which only asks for what is prepared."""
+"""A connection as a descriptor with a callback: enough while its client requests only prepared answers."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ from fastprice.server.refusals import HEAD_SECONDS
 from fastprice.server.shared import Shared, read
 from fastprice.server.sweep import SWEEP_SECONDS, watch_over
 
-# When the server ends: who has asked within the last seconds gets so long to ask once more.
+# At shutdown, a client that sent a request in the last RECENT_SECONDS has LEAVE_SECONDS to send one more.
 RECENT_SECONDS, LEAVE_SECONDS = 2 * SWEEP_SECONDS, 0.5
 
 
 def begin(shared: Shared, descriptor: int) -> bool:
-    """Answer what has come with a connection, and keep it if it goes on; False if there is no room for others now."""
+    """Answer a new connection's first bytes, and keep it if it goes on; False if there is no room for others now."""
     os.set_blocking(descriptor, False)
     try:
         data = read(descriptor)
@@ -27,7 +27,7 @@ def begin(shared: Shared, descriptor: int) -> bool:
         return LightConnection(shared, descriptor).watch()
     served = shared.lane.serve(data, descriptor) if data else SENT_LAST
     if served is SENT_LAST:
-        # What was read was all that had come: nothing unread makes a reset of this, which could take the answer away.
+        # Everything that had arrived was read, so closing causes no reset, which could destroy the answer.
         shared.state.total_requests += bool(data)
         os.close(descriptor)
         return True
@@ -37,7 +37,7 @@ def begin(shared: Shared, descriptor: int) -> bool:
 
 
 class LightConnection:
-    """A connection that has only asked for what is prepared, with what the sweep and uvicorn call on each of theirs."""
+    """A connection that has requested only prepared answers, with the methods that the sweep and uvicorn call."""
 
     __slots__ = ("descriptor", "touched", "_shared", "_since", "_served", "_is_told_to_leave", "_heir")
 
@@ -60,7 +60,7 @@ class LightConnection:
         return over <= 0 or make_room(shared.state.connections, int(over))
 
     def read(self) -> None:
-        """Read once, and answer it if that is one plain request; whatever else it is, the ordinary way gets it."""
+        """Read once, and answer if that is one plain request; anything else goes the ordinary way."""
         shared, descriptor = self._shared, self.descriptor
         try:
             data = read(descriptor)
@@ -77,7 +77,7 @@ class LightConnection:
             self.go_on(data, served)
 
     def go_on(self, data: bytes, served: Outcome | None) -> None:
-        """Do what follows from how the lane has served these bytes."""
+        """Continue according to how the lane has served these bytes."""
         if served is None:
             self._shared.poller.remove(self.descriptor)
             if self._shared.subscribe(data, self.descriptor):
@@ -94,9 +94,9 @@ class LightConnection:
             self.abort()
 
     def shutdown(self) -> None:
-        """Answer what has come, and close; one that has just asked may ask once more.
+        """Answer what has arrived, and close; a client that has just sent a request may send one more.
 
-        Closed at once, the next question of a client that asks all the time would be lost on its way.
+        If the connection closed at once, the next request of a busy client would be lost on its way.
         """
         self._is_told_to_leave = True
         self._read_last()
@@ -109,7 +109,7 @@ class LightConnection:
             self.abort()
 
     def _read_last(self) -> None:
-        """Let the ordinary way answer: it says that the connection ends with that."""
+        """Let the ordinary way answer, because it tells the client that the connection closes."""
         if self.descriptor == NO_SOCKET:
             return
         with contextlib.suppress(BlockingIOError):
@@ -119,14 +119,14 @@ class LightConnection:
                 self.abort()
 
     def _leave(self) -> None:
-        """Answer what has come, and close."""
+        """Answer what has arrived, and close."""
         self._read_last()
         if self.descriptor != NO_SOCKET:
             self.abort()
 
     @property
     def is_closing(self) -> bool:
-        """No: one that is closed is not among the connections any more."""
+        """Always False: a closed connection is no longer in the set of connections."""
         return False
 
     @property
@@ -136,13 +136,13 @@ class LightConnection:
 
     @property
     def waits_since(self) -> float | None:
-        """Since when this connection waits for its client; what was served since the last sweep was served now."""
+        """When this connection began to wait for its client; a request since the last sweep counts as served now."""
         if self.descriptor == NO_SOCKET:
             return None  # It is being handed over.
         return time.monotonic() if self.touched else self._since
 
     def close_if_overdue(self, now: float) -> None:
-        """Close what has waited for too long: for the first request, or for the next one."""
+        """Close the connection if it has waited too long for the first request, or for the next one."""
         if self.descriptor == NO_SOCKET:
             return
         if self.touched:
@@ -159,10 +159,10 @@ class LightConnection:
         os.close(descriptor)
 
     def _hand_over(self, data: bytes, unsent: bytes = b"", is_last: bool = False) -> None:
-        """Let the ordinary way have the connection, what was read of it, and what the client has not taken yet.
+        """Hand the connection over to the ordinary way, with the bytes already read and those not sent yet.
 
-        1. The event loop makes the transport in a turn to come. 2. The server is told to shut down before that. So this
-        object stays among the connections until then, and passes it on.
+        1. The event loop makes the transport in a later turn. 2. The server is told to shut down before that turn. So
+        this object stays in the set of connections until then, and passes the shutdown on.
         """
         shared, self._heir = self._shared, self._shared.protocol()
         shared.state.connections.add(self)  # type: ignore[arg-type]

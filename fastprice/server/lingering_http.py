@@ -1,8 +1,8 @@
-"""uvicorn's httptools protocol with a close that takes no answer away from a client that is still sending.
+"""uvicorn's httptools protocol with a close that does not destroy the answer to a client that is still sending.
 
-The kernel resets a connection that is closed while something unread is there, or still comes; and a reset makes the
-client's kernel drop what its program has not read yet, such as the answer that says why. So we only say that we send
-no more, and drop what the client sends until it closes as well (RFC 9112, 9.6).
+The kernel resets a connection that is closed while data is unread or still arrives, and a reset makes the client's
+kernel drop what its program has not read yet, such as the answer that gives the reason. So the server closes only its
+sending side, and drops what the client sends until the client closes too (RFC 9112, 9.6).
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from fastprice.server.descriptors import NO_SOCKET, highest_of_clients
 from fastprice.server.paced_http import PacedProtocol
 from fastprice.server.sweep import watch_over
 
-# Whoever sends more than this, or for longer, is cut off.
+# A client that sends more than this, or for longer, is cut off.
 MAX_DROPPED_BYTES, LINGER_SECONDS = 4 * 1024 * 1024, 5.0
 READ_BYTES = 64 * 1024
 
 
 class LingeringProtocol(PacedProtocol):
-    """One connection; if it is closed in the middle of what its client sends, its descriptor lingers for a while."""
+    """One connection; if it is closed while its client is still sending, its descriptor lingers for a while."""
 
     descriptor = NO_SOCKET
     _is_cut = False
@@ -35,7 +35,7 @@ class LingeringProtocol(PacedProtocol):
             self.descriptor = named.fileno()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport closes its descriptor after this, when everything is sent; a copy keeps the connection."""
+        """The transport closes its descriptor after this, when everything is sent; a copy keeps the connection open."""
         is_sending = self._refused or self._in_message or bool(self._unparsed)
         if exc is None and is_sending and not self._is_cut and self.descriptor != NO_SOCKET:
             linger(self.descriptor, self.server_state, self.loop)
@@ -53,7 +53,7 @@ class LingeringProtocol(PacedProtocol):
 
 
 def linger(descriptor: int, state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-    """Let a copy of this descriptor linger, unless it is one too many: then the connection is just closed."""
+    """Let a copy of this descriptor linger, unless it is above the limit: then the connection is just closed."""
     try:
         copy = os.dup(descriptor)
     except OSError:
@@ -65,10 +65,10 @@ def linger(descriptor: int, state: ServerState, loop: asyncio.AbstractEventLoop)
 
 
 class Lingering:
-    """A connection that has its last answer, with what the sweep and uvicorn call on each of theirs."""
+    """A connection that has received its last answer, with the methods that the sweep and uvicorn call."""
 
     __slots__ = ("descriptor", "_socket", "_state", "_loop", "_since", "_dropped")
-    # It still takes a descriptor; and where those are few, it is one of the first to give way.
+    # It still uses a descriptor; where descriptors are short, it is one of the first to be closed.
     is_closing = False
     has_asked = False
 
@@ -78,7 +78,7 @@ class Lingering:
         self._since, self._dropped = time.monotonic(), 0
 
     def begin(self) -> None:
-        """Say that nothing more will be sent, and wait for the client to say the same."""
+        """Close the sending side, and wait for the client to do the same."""
         self._socket.setblocking(False)
         self._state.connections.add(self)  # type: ignore[arg-type]
         watch_over(self._state, self._loop)
@@ -95,11 +95,11 @@ class Lingering:
         return self._since
 
     def shutdown(self) -> None:
-        """The server ends: the next sweep closes this connection, so that its end waits for no client."""
+        """Let the next sweep close this connection, so that the server's shutdown waits for no client."""
         self._since = -math.inf
 
     def close_if_overdue(self, now: float) -> None:
-        """Close one that has lingered long enough. uvloop calls no reader after a reset, so this looks for one too."""
+        """Close a connection that has lingered too long, or was reset: after a reset, uvloop calls no reader."""
         if now - self._since > LINGER_SECONDS:
             self.abort()
         else:
@@ -114,7 +114,7 @@ class Lingering:
             self.descriptor = NO_SOCKET
 
     def _drop(self) -> None:
-        """Read once, and keep nothing."""
+        """Read once, and drop the data."""
         if self.descriptor == NO_SOCKET:
             return
         try:

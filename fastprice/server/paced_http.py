@@ -1,4 +1,4 @@
-"""uvicorn's httptools protocol, parsing no more of what a client asks than is being answered."""
+"""uvicorn's httptools protocol, which parses a client's requests only as fast as they are answered."""
 
 import asyncio
 from collections import deque
@@ -14,21 +14,21 @@ END_OF_HEAD = b"\r\n\r\n"
 SHORTEST_HEAD = len(b"GET / HTTP/1.0\r\n\r\n")
 MAX_PIECE_BYTES = 16 * 1024
 PIECES_PER_TURN = 8
-# With more of its answers unsent, a client gets no further ones. The event loop takes ten times an answer's size to
-# keep a short one.
+# A client with more unsent bytes than this gets no further answers. To keep a short answer, the event loop needs ten
+# times its size.
 MAX_UNSENT_BYTES = 8 * 1024
 
 
 def size_of_piece(data: bytes | bytearray) -> int:
-    """Up to the end of the first head in it, so that a piece never holds two whole messages."""
+    """The size up to the end of the first head, so that a piece never holds two whole messages."""
     end = data.find(END_OF_HEAD, SHORTEST_HEAD - len(END_OF_HEAD), MAX_PIECE_BYTES)
     return end + len(END_OF_HEAD) if end >= 0 else min(len(data), MAX_PIECE_BYTES)
 
 
 class Turns:
-    """Everything that clients of one server asked in advance, parsed a few pieces per turn of the event loop.
+    """Requests that clients of one server sent in advance, parsed a few pieces per turn of the event loop.
 
-    So a client that asks one thing at a time waits for a few of those, however many clients ask however much.
+    So a client that sends one request at a time waits for only a few pieces, however much other clients send.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -52,10 +52,10 @@ _turns: WeakKeyDictionary[ServerState, Turns] = WeakKeyDictionary()
 
 
 class PacedProtocol(HttpToolsProtocol):
-    """One connection, whose requests are parsed one by one: the next when the last is answered and mostly taken.
+    """One connection, whose requests are parsed one by one: the next when the last is answered and mostly sent.
 
-    Until then nothing more is read. So whatever a client asks at once, it has two reads waiting here at most, as
-    bytes, and one answer beyond what the transport keeps. Bodies are dropped, because no route takes one.
+    Until then nothing more is read. So however much a client sends at once, at most two reads of it wait here as bytes,
+    and one answer beyond what the transport keeps. Bodies are dropped, because no route takes one.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PacedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         # Between two messages with nothing in flight: the only state in which a request may be answered at once.
         self.at_rest = True
-        # A refused client is not read any more; how it is told so is the derived class's.
+        # Nothing more is read from a refused client; the derived class tells the client why.
         self._refused, self._refusal = False, 400
         self._in_message = False
         self._unanswered: deque[RequestResponseCycle] = deque()
@@ -83,7 +83,7 @@ class PacedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for cycle in self._unanswered:  # uvicorn tells none but the newest, and the others would go on writing.
+        for cycle in self._unanswered:  # uvicorn tells only the newest, and the others would go on writing.
             cycle.disconnected = True
         self._unparsed.clear()
 
@@ -99,7 +99,7 @@ class PacedProtocol(HttpToolsProtocol):
             self.parse_on()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that will say nothing more still gets what it has asked for; True keeps the connection for that."""
+        """A client that has stopped sending still gets its answers; True keeps the connection open for them."""
         self.shutdown()
         return not self.transport.is_closing()
 
@@ -116,7 +116,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        """Keep nothing of it."""
+        """Drop the body."""
 
     def on_message_complete(self) -> None:
         if not self._asked_again:
@@ -154,9 +154,9 @@ class PacedProtocol(HttpToolsProtocol):
             self.refuse(self._refusal)
 
     def _without_upgrade(self) -> bytes:
-        """The head again without its wish for another protocol, which we ignore (RFC 9110, 7.8).
+        """The head without its request for another protocol, which we ignore (RFC 9110, 7.8).
 
-        The parser would take what follows for that protocol, and not for the body and the next request.
+        Otherwise the parser would take what follows for that protocol, not for the body and the next request.
         """
         first = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         others = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
@@ -173,7 +173,7 @@ class PacedProtocol(HttpToolsProtocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Wait for a turn to parse the rest, or read on when there is none."""
+        """Wait for a turn to parse the rest, or continue reading when there is no rest."""
         self.at_rest = not (self._in_message or self._refused or self._unanswered or self._unparsed)
         if self._unparsed or self._refused:
             if not self.transport.is_closing():
@@ -190,6 +190,6 @@ class PacedProtocol(HttpToolsProtocol):
             self._turns.add(self)
 
     def _may_parse(self) -> bool:
-        """Whether all before the next message is answered and mostly taken; one that has begun may end at any time."""
+        """Whether all earlier messages are answered and mostly sent; a message that has begun may always continue."""
         is_its_turn = self._in_message or not self._unanswered
         return is_its_turn and not (self._refused or self.flow.write_paused or self.transport.is_closing())

@@ -11,7 +11,7 @@ UNUSUAL = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgra
 class PlainRequest:
     """Reads bytes that may be exactly one plain GET or HEAD, with the parser of the ordinary way.
 
-    One of these serves all connections: after a success its parser is between two messages again, as it was before.
+    One instance serves all connections: after a success its parser is between two messages again, as it was before.
     After a failure, or a request after which the parser expects no other, it is replaced.
     """
 
@@ -23,7 +23,7 @@ class PlainRequest:
         self._start()
 
     def read(self, data: bytes) -> bool:
-        """Whether they are one; then the attributes are the request's, and `form` is its answer's."""
+        """Whether the bytes are such a request; then the attributes describe it, and `form` is its answer's form."""
         self._start()
         try:
             self._parser.feed_data(data)

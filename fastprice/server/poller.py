@@ -1,8 +1,8 @@
 """Descriptors that are ready to be read, found many at a time.
 
-The event loop is told of one descriptor, that of an epoll of ours, whose readers are then called in one go: per reader
-that costs a third of what `loop.add_reader` costs. And uvloop drops a reader whose client has reset the connection
-without calling it (libuv takes any error for a bad descriptor), so the reader would never learn of it.
+The event loop watches one descriptor, that of an epoll of our own, whose readers are then called in one go: per reader
+that costs a third of what `loop.add_reader` costs. Also, uvloop drops the reader of a connection that its client has
+reset, without calling it (libuv takes any error for a bad descriptor), so the reader would never learn of the reset.
 """
 
 import select
@@ -14,7 +14,7 @@ READERS_PER_TURN = 128
 
 
 class Poller:
-    """Calls readers whenever there is something to read for them, or an error, or the end."""
+    """Calls a reader whenever its descriptor has data, an error, or reached the end."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -32,17 +32,17 @@ class Poller:
         self._readers[descriptor] = reader
 
     def remove(self, descriptor: int) -> None:
-        """Call its reader no more; without one, nothing happens."""
+        """Stop calling the descriptor's reader; without one, nothing happens."""
         if self._readers.pop(descriptor, None):
             self._epoll.unregister(descriptor)
 
     def forget(self, descriptor: int) -> None:
-        """The same for one that is closed now: with that the kernel removes it from the epoll, at no further cost."""
+        """The same for a descriptor that is closed now: the close itself removes it from the epoll."""
         self._readers.pop(descriptor, None)
         self._writers.pop(descriptor, None)
 
     def wait_to_write(self, descriptor: int, writer: Callable[[], object]) -> None:
-        """Call a writer too, whenever there is room for what it has to send."""
+        """Also call a writer whenever the kernel has room for more data."""
         self._writers[descriptor] = writer
         self._epoll.modify(descriptor, select.EPOLLIN | select.EPOLLOUT)
 
@@ -57,7 +57,7 @@ class Poller:
     def _turn(self) -> None:
         readers = self._readers
         for descriptor, event in self._epoll.poll(0, READERS_PER_TURN):
-            # One that was called before it may have removed it.
+            # A callback that ran earlier in this loop may have removed this one.
             if event & select.EPOLLOUT and (writer := self._writers.get(descriptor)):
                 writer()
             if event != select.EPOLLOUT and (reader := readers.get(descriptor)):

@@ -21,7 +21,7 @@ STREAM_WORD = b"/stream"
 
 
 class Push:
-    """Takes connections that ask for a stream, one of a server's ways to answer."""
+    """Takes over connections that request a stream."""
 
     def __init__(
         self, streams: Streams, lane: Lane, poller: Poller, state: ServerState, loop: AbstractEventLoop
@@ -31,9 +31,9 @@ class Push:
         self._reader = PlainRequest()
 
     def take(self, data: bytes, descriptor: int) -> bool:
-        """Make a subscriber of a connection if these bytes are exactly one plain GET of a stream that can be had.
+        """Make a subscriber of a connection if these bytes are exactly one plain GET of an available stream.
 
-        If they are not, nothing has happened, and the ordinary way says why.
+        If they are not, nothing is changed, and the ordinary way gives the reason.
         """
         started = time.monotonic()
         if STREAM_WORD not in data or self._around.streams.is_full:
@@ -54,7 +54,7 @@ class Push:
 
     def _choice(self, request: PlainRequest) -> Choice | None:
         path, _, query = request.url.partition(b"?")
-        # Anything else with that word is for the ordinary way, escaped letters too.
+        # Anything else with that word goes the ordinary way, and so do escaped letters.
         is_stream = path.startswith(b"/api/v1/") and path.endswith(STREAM_WORD) and b"%" not in path
         try:
             return self._around.streams.choose(path.decode("ascii"), query) if is_stream and b"#" not in query else None
@@ -62,7 +62,7 @@ class Push:
             return None
 
     def _head(self, request: PlainRequest) -> bytes:
-        """As uvicorn lays it out. A client of HTTP/1.0 does not know chunks: its stream ends with the connection."""
+        """The head as uvicorn writes it; HTTP/1.0 has no chunks, so there the stream ends with the connection."""
         fields = [(b"date", self._date(self._around.streams.clock.wall_ms())), *HEADERS]
         if request.form % 3 == CLOSED or request.version == "1.0":
             fields.append((b"connection", b"close"))

@@ -1,8 +1,8 @@
-"""What a client is told that the application never hears of: whole responses, after which the connection is closed."""
+"""Responses to requests that never reach the application; after each, the connection is closed."""
 
 from fastprice.server.paced_http import MAX_PIECE_BYTES
 
-# Who has connected, or begun a head, must have finished the head by then.
+# A client must finish the head within this time after it has connected, or has begun the head.
 HEAD_SECONDS = 10.0
 REFUSALS = {
     400: ("Bad Request", "this is not a request that HTTP/1.1 allows"),
@@ -12,7 +12,7 @@ REFUSALS = {
 
 
 def refusal(status: int) -> bytes:
-    """A whole response in the shape of the service's other errors, after which the connection is closed."""
+    """A complete response in the shape of the service's other errors, after which the connection is closed."""
     title, detail = REFUSALS[status]
     code = title.lower().replace(" ", "_")
     body = f'{{"type":"about:blank","title":"{title}","status":{status},"code":"{code}","detail":"{detail}"}}'

@@ -1,4 +1,4 @@
-"""For development: the service restarted whenever a file of its package changes."""
+"""For development: restarts the service whenever a file of its package changes."""
 
 import contextlib
 import signal
@@ -7,16 +7,16 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Looked at rather than waited for: no notice of a change crosses from a host's files into a virtual machine's.
+# Files are polled, because no notification of a change crosses from a host's files into a virtual machine's.
 POLL_SECONDS = 0.25
-# The exit code of a setting that cannot be used, which no change of a file would make better.
+# The exit code for a setting that cannot be used; changing a file would not fix that.
 BAD_SETTING = 2
 
 
 def run_and_reload(command: Sequence[str], root: Path, tell: Callable[[str], None]) -> int:
     """Run a command until SIGTERM or SIGINT, and again at each change of a file under `root`; returns its exit code.
 
-    The command itself says why it cannot start; then the next change is waited for.
+    If the command cannot start, it reports the reason itself, and this function waits for the next change.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -33,11 +33,11 @@ def run_and_reload(command: Sequence[str], root: Path, tell: Callable[[str], Non
         _end(process)
         process = subprocess.Popen(command)
     code = _end(process)
-    return 0 if code == -signal.SIGTERM else code  # Told to stop before it could listen for that.
+    return 0 if code == -signal.SIGTERM else code  # It was told to stop before it had a handler for that.
 
 
 def _files(root: Path) -> dict[Path, int]:
-    """Every file and when it was last written, but for caches and hidden files: starts and open editors write these."""
+    """Every file and when it was last written, except caches and hidden files: starts and open editors write these."""
     found = {}
     for path in root.rglob("[!.]*"):
         with contextlib.suppress(FileNotFoundError):  # An editor may replace it at this very moment.
@@ -47,5 +47,5 @@ def _files(root: Path) -> dict[Path, int]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> int:
-    process.terminate()  # Does nothing where it has ended already.
+    process.terminate()  # Does nothing if the process has already ended.
     return process.wait()

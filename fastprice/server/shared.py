@@ -12,7 +12,7 @@ from fastprice.server.lane import Lane
 from fastprice.server.lane_http import LaneProtocol
 from fastprice.server.poller import Poller
 
-# Most heads are short, and Python keeps objects of up to 512 bytes cheaply. The rest of a very long head is read on the
+# Most heads are short, and Python keeps objects of up to 512 bytes cheaply. The rest of a very long head is read by the
 # ordinary way.
 SHORT_BYTES, LONG_BYTES = 512 - bytes().__sizeof__(), 4096
 
@@ -21,8 +21,8 @@ SHORT_BYTES, LONG_BYTES = 512 - bytes().__sizeof__(), 4096
 class Shared:
     """What the connections of one server share.
 
-    `protocol` makes what takes one over, `keep_alive` is in seconds, `highest` is the last descriptor for clients.
-    `subscribe` takes connections that ask for a stream.
+    `protocol` makes the protocol that takes a connection over, `keep_alive` is in seconds, `highest` is the highest
+    descriptor for clients. `subscribe` takes connections that request a stream.
     """
 
     lane: Lane
@@ -36,7 +36,7 @@ class Shared:
 
 
 def read(descriptor: int) -> bytes:
-    """What has come, nothing at its end; raises BlockingIOError where nothing has come yet."""
+    """The bytes that have arrived, empty at the connection's end; raises BlockingIOError if there are none yet."""
     try:
         data = os.read(descriptor, SHORT_BYTES)
     except BlockingIOError:
@@ -44,6 +44,6 @@ def read(descriptor: int) -> bytes:
     except OSError:
         return b""
     if len(data) == SHORT_BYTES:
-        with contextlib.suppress(OSError):  # There may be nothing more, and an error is found at the next reading.
+        with contextlib.suppress(OSError):  # There may be nothing more, and the next read will meet any error.
             data += os.read(descriptor, LONG_BYTES)
     return data

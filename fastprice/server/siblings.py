@@ -1,8 +1,8 @@
-"""How many connections each worker of a service has, which lets them share new ones evenly.
+"""How many connections each worker of a service has, so that the workers share new ones evenly.
 
 The workers share one listening socket, so that another worker takes what a stopped or full one does not. But the kernel
-wakes all of them for each connection, and the first to come takes it: 300 clients of eight workers were once spread as
-109, 95, 89, 4, 1, 1, 2 and 0. So a worker that has more than another one lets it go first.
+wakes all of them for each connection, and the fastest accepts it: 300 clients of eight workers were once spread as
+109, 95, 89, 4, 1, 1, 2 and 0. So a worker that has more connections than another one lets that one go first.
 """
 
 import math
@@ -10,16 +10,16 @@ import mmap
 from struct import Struct
 
 MAX_WORKERS = 512
-# A row is written at least once a second; one that was not for longer belongs to a worker that is stopped or gone.
+# A row is written at least once a second; a row older than this belongs to a worker that is stopped or gone.
 ALIVE_SECONDS = 2.5
-# Connections that are closed at once are counted in windows of this length, because their number now is none.
+# Connections that are closed at once are counted in windows of this length; a count of open ones would miss them.
 WINDOW_SECONDS = 0.1
 # Connections kept; those taken in a window; the number of that window; until when the worker counts as alive.
 ROW = Struct("dddd")
 
 
 class Siblings:
-    """A row for each worker, in memory that it inherits from its master and that only it writes.
+    """A row for each worker, in shared memory; the worker writes it, and the master clears it after the worker's end.
 
     Times are those of the monotonic clock, which all processes of a machine share.
     """
@@ -34,7 +34,7 @@ class Siblings:
             ROW.pack_into(self._rows, slot * ROW.size, kept, taken, now // WINDOW_SECONDS, now + ALIVE_SECONDS)
 
     def forget(self, slot: int) -> None:
-        """Count a worker that has ended no more."""
+        """Stop counting a worker that has ended."""
         if slot < MAX_WORKERS:
             ROW.pack_into(self._rows, slot * ROW.size, 0, 0, 0, 0)
 

@@ -1,4 +1,4 @@
-"""A subscriber below ASGI: a descriptor that is written the same bytes as all others of its channel."""
+"""A subscriber below ASGI: a descriptor that gets the same bytes as all others of its channel."""
 
 import os
 import socket
@@ -19,9 +19,9 @@ from fastprice.server.descriptors import NO_SOCKET
 from fastprice.server.poller import Poller
 from fastprice.server.sweep import watch_over
 
-# What a client says on its stream is dropped, but so much of it means that this is no subscriber.
+# What a client sends on its stream is dropped; one that sends more than this is no subscriber, and is closed.
 MAX_SAID_BYTES, READ_BYTES = 64 * 1024, 4096
-# About as many as an event has.
+# The approximate size of an event.
 EVENT_BYTES = 512
 
 
@@ -36,7 +36,7 @@ class Around:
 
 
 class PushedTo:
-    """One subscriber, with what the sweep and uvicorn call on each of their connections."""
+    """One subscriber, with the methods that the sweep and uvicorn call on each connection."""
 
     __slots__ = (
         "channel", "descriptor", "version", "_around", "_unsent", "_unsent_since", "_said", "_is_leaving"
@@ -44,7 +44,7 @@ class PushedTo:
     is_chunked = True
     is_closing = False
     has_asked = True
-    # It waits for us, not we for it: nobody else's need for descriptors ends a stream.
+    # The client waits for the server, not the reverse: a shortage of descriptors never ends a stream.
     waits_since = None
     channel: Channel
 
@@ -54,10 +54,10 @@ class PushedTo:
         self._said, self._is_leaving = 0, False
 
     def begin(self, head: bytes, choice: Choice, known: bytes | None) -> None:
-        """Send the head and what a new subscriber is sent at once, and wait for more."""
+        """Send the head and the first events, and wait for more."""
         around = self._around
         with socket.socket(fileno=self.descriptor) as named:
-            # Else the kernel would keep thousands of events for one that reads none; one of each pair has room.
+            # Otherwise the kernel would keep thousands of events for a client that reads none; one per pair has room.
             room = max(STREAM_SNDBUF, EVENT_BYTES * len(choice.slugs))
             named.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
             named.detach()
@@ -69,7 +69,7 @@ class PushedTo:
 
     @classmethod
     def push(cls, several: Sequence["PushedTo"], common: Message, before: int, after: int) -> int:
-        """Write the same bytes to each, unless something older is still unsent: then the newest follows that."""
+        """Write the same bytes to each; if older bytes are still unsent, only the newest events follow them."""
         data, events = common.chunk if cls.is_chunked else common.body, 0
         size = len(data)
         for each in several:
@@ -87,10 +87,10 @@ class PushedTo:
         return events
 
     def shutdown(self) -> None:
-        """The server ends; the streams are let go one by one."""
+        """Do nothing: at shutdown, `Streams.drain` ends the streams one by one."""
 
     def leave(self) -> None:
-        """End the stream, as soon as what was begun is sent."""
+        """End the stream as soon as its unsent bytes are sent."""
         self._is_leaving = True
         if not self._unsent:
             self._send(LAST_CHUNK if self.is_chunked else b"")
@@ -106,7 +106,7 @@ class PushedTo:
             os.close(descriptor)
 
     def close_if_overdue(self, now: float) -> None:
-        """Close one that has taken nothing of what was sent for too long."""
+        """Close a subscriber that has not read what was sent for too long."""
         if self._unsent and now - self._unsent_since > UNREAD_SECONDS:
             self._around.streams.counts.closed += 1
             self.abort()
@@ -116,11 +116,11 @@ class PushedTo:
             self._around.streams.counts.dropped += common.events
             return 0
         new = self._news()
-        # If it lacks nothing, a comment is still worth sending.
+        # A comment is sent even to a subscriber that lacks no event.
         return self._give(new if new.body or common is not COMMENT else COMMENT)
 
     def _news(self) -> Message:
-        """What this subscriber lacks."""
+        """The events that this subscriber lacks."""
         streams = self._around.streams
         new = self.channel.news(self.version, streams.clock.monotonic())
         self.version = streams.version
@@ -140,19 +140,19 @@ class PushedTo:
             self._keep(data[taken:])
 
     def _taken_at(self, error: OSError) -> int:
-        """What the kernel takes of data at an error; of a lost connection nothing is kept, so that is as if all."""
+        """How many bytes count as taken at an error: none if the write would block, all if the connection is lost."""
         if isinstance(error, BlockingIOError):
             return 0
         self.abort()
         return sys.maxsize
 
     def _keep(self, unsent: bytes) -> None:
-        """Send it when there is room for it."""
+        """Keep these bytes until the kernel has room for them."""
         self._unsent, self._unsent_since = unsent, time.monotonic()
         self._around.poller.wait_to_write(self.descriptor, self._go_on)
 
     def _go_on(self) -> None:
-        """The client takes more: first what was begun, and then only what is newest."""
+        """The kernel has room again: send the unsent bytes first, and then only the newest events."""
         unsent, self._unsent = self._unsent, b""
         self._around.poller.stop_writing(self.descriptor)
         self._send(unsent)
@@ -162,7 +162,7 @@ class PushedTo:
             self._around.streams.counts.events += self._give(self._news())
 
     def _read(self) -> None:
-        """Drop what the client says; its end is the end of the subscription."""
+        """Drop what the client sends; when it closes, the subscription ends."""
         try:
             said = os.read(self.descriptor, READ_BYTES)
         except BlockingIOError:
@@ -175,7 +175,7 @@ class PushedTo:
 
 
 class PushedToOld(PushedTo):
-    """One of HTTP/1.0."""
+    """A subscriber with HTTP/1.0."""
 
     __slots__ = ()
     is_chunked = False

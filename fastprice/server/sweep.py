@@ -12,7 +12,7 @@ _swept: WeakSet[ServerState] = WeakSet()
 
 
 def watch_over(server_state: ServerState, loop: asyncio.AbstractEventLoop) -> None:
-    """Begin to sweep a server that has its first connection."""
+    """Start to sweep a server when it has its first connection."""
     if server_state not in _swept:
         _swept.add(server_state)
         loop.call_later(SWEEP_SECONDS, sweep, server_state, loop)

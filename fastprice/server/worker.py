@@ -1,4 +1,4 @@
-"""One worker process: uvicorn on uvloop and httptools, told what gunicorn's own worker class does not tell it."""
+"""One worker process: uvicorn on uvloop and httptools, with settings that uvicorn's own worker class does not make."""
 
 import itertools
 import logging
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-# What uvicorn would import in each worker by itself: imported before the fork, the workers share its memory.
+# uvicorn would import these in each worker; imported before the fork, they are in memory that the workers share.
 import uvicorn.lifespan.on
 import uvicorn.loops.uvloop  # noqa: F401
 from gunicorn.arbiter import Arbiter
@@ -27,12 +27,12 @@ from fastprice.server.siblings import Siblings
 logger = logging.getLogger("fastprice")
 
 RESTART_SECONDS = 1.0
-# What a worker has, after the last answer is out, to give its claims back and to write its counts down.
+# The time a worker has, after the last answer is sent, to release its claims and to write its counts.
 DRAIN_MARGIN_SECONDS = 2
-# uvicorn gives a sign of life when so many seconds of the wall clock have passed since the last one. A clock that is
-# set back would silence it, and the master would kill every worker. So any difference is enough: a sign each second.
+# uvicorn sends a heartbeat when this many seconds of the wall clock have passed since the last one. A clock that is set
+# back would stop them, and the master would kill every worker. So any difference is enough: one heartbeat each second.
 NOTIFY_SECONDS = -math.inf
-# What the kernel keeps of one client's questions and of its answers; left alone it would keep megabytes of each.
+# How much the kernel keeps of a client's requests and of its answers; by default it would keep megabytes of each.
 SOCKET_BUFFERS = {socket.SO_RCVBUF: 32 * 1024, socket.SO_SNDBUF: 128 * 1024}
 
 
@@ -55,15 +55,15 @@ class FastpriceWorker(UvicornWorker):
         super().__init__(*args, **kwargs)
         self.slot = 0  # Given before the fork.
         self._siblings: Siblings | None = None
-        # The parent has given uvicorn's loggers gunicorn's handlers and levels; ours are meant.
+        # The parent class has given uvicorn's loggers gunicorn's handlers and levels; this sets our own.
         logging.config.dictConfig(self.cfg.logconfig_dict)
-        # Without this uvicorn would wait for its connections for ever, and gunicorn kill it in the middle of answers.
+        # Otherwise uvicorn would wait for its connections forever, and gunicorn would kill it in the middle of answers.
         self.config.timeout_graceful_shutdown = self.cfg.graceful_timeout - DRAIN_MARGIN_SECONDS
         # The master compares this file's time with the monotonic clock; a new file has the time of the wall clock.
         self.notify()
 
     def call_first(self, prepare: Callable[[], None]) -> None:
-        """Have something done at the start of `run`: a hook of gunicorn's that fails would stop all workers."""
+        """Call `prepare` at the start of `run`: a gunicorn hook that fails would stop all workers."""
         self._prepare = prepare
 
     def join(self, siblings: Siblings) -> None:
@@ -71,16 +71,16 @@ class FastpriceWorker(UvicornWorker):
         self._siblings = siblings
 
     def init_signals(self) -> None:
-        """Take over from the master's handlers: until uvicorn has its own, a signal ends the worker at once."""
+        """Replace the master's handlers: until uvicorn has installed its own, a signal ends the worker at once."""
         super().init_signals()
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))  # By default it would leave a core dump.
         release_signals()
 
     def run(self) -> None:
-        """Serve until told to stop, and leave without going back to the master's stack, whose clean-up is not ours.
+        """Serve until told to stop, and exit without returning to the master's stack, whose clean-up is the master's.
 
-        The exit code of a failed start is the one at which gunicorn stops everything. One worker that cannot start
-        must not stop those that can: it leaves with another code, and not too often.
+        gunicorn stops everything when it sees the exit code of a failed start. One worker that cannot start must not
+        stop those that can, so it exits with another code, and not too often.
         """
         code = 1
         try:
@@ -100,7 +100,7 @@ class FastpriceWorker(UvicornWorker):
             os._exit(code)
 
     async def _serve(self) -> None:
-        """What uvicorn's class does, with a server of ours."""
+        """What uvicorn's class does, but with an AcceptingServer."""
         self.config.app = partial(self.wsgi, self.slot)
         server = AcceptingServer(self.config, self.slot, self._siblings)
         self._install_sigquit_handler()
@@ -109,11 +109,11 @@ class FastpriceWorker(UvicornWorker):
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGQUIT, which a master that gets SIGINT sends: uvicorn knows only SIGTERM."""
+        """Turn SIGQUIT, which the master sends when it gets SIGINT, into SIGTERM, which uvicorn handles."""
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def callback_notify(self) -> None:
-        """Tell the master that the loop turns; leave if there is no master any more, or the port stays taken."""
+        """Tell the master that the event loop runs; exit if the master is gone, or the port would stay taken."""
         await super().callback_notify()
         if os.getppid() != self.ppid:
             logger.error("the master process is gone: this worker leaves")

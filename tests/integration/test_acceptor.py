@@ -1,4 +1,4 @@
-"""New connections at real worker processes: none is lost, none leaves anything behind, all workers get their share."""
+"""New connections to real worker processes: none is lost, none leaks resources, all workers get their share."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ async def service(market: Market, tmp_path: Path) -> AsyncIterator[Service]:
 
 
 async def ask(port: int, head: bytes = CLOSING, host: str = "127.0.0.1") -> bytes:
-    """Everything that comes on a connection of its own, up to its end."""
+    """Everything that arrives on a new connection, up to its end."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(head)
@@ -83,15 +83,15 @@ def connections(port: int, count: int) -> Iterator[list[socket.socket]]:
 
 
 async def test_connections_that_are_kept_are_spread_over_all_workers(service: Service) -> None:
-    # On a busy machine a worker may not run just then, and gets none; without a way of sharing, one gets most each time.
+    # On a busy machine a worker may not run at that moment, and gets none; without sharing, one gets most in every try.
     tries = [await shares_of_kept(service, 300) for _ in range(3)]
     assert any(min(shares) >= 15 and max(shares) <= 150 for shares in tries), tries
-    # A socket that was there before, as one to an exchange or of the test's first question, may be closed by now.
+    # An earlier socket, such as one to an exchange or that of the test's first request, may be closed by now.
     assert sum(tries[0]) >= 300 - len(tries[0]), tries
 
 
 async def shares_of_kept(service: Service, count: int) -> list[int]:
-    """How many of so many connections that are opened together and kept each worker gets."""
+    """How many connections each worker gets, of `count` that are opened together and kept open."""
     before = {pid: sockets(pid) for pid in service.workers()}
     with connections(service.port, count) as kept:
         for each in kept:
@@ -117,7 +117,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(service: Servic
 
 
 RESET = struct.pack("ii", 1, 0)
-# What a client sends before it resets the connection, or says that it will send no more.
+# What a client sends before it resets the connection or closes its sending side.
 STEPS = [b"", KEPT[:1], KEPT[:-1], KEPT, CLOSING, KEPT * 2, KEPT + KEPT[:20], KEPT * 500, b"junk"]
 
 
@@ -125,7 +125,7 @@ STEPS = [b"", KEPT[:1], KEPT[:-1], KEPT, CLOSING, KEPT * 2, KEPT + KEPT[:20], KE
 async def test_clients_that_go_away_at_any_step_leave_nothing_behind_and_harm_nobody(
     service: Service, is_reset: bool
 ) -> None:
-    before = sum(map(sockets, service.workers()))  # Of all, since who asks the exchange has a connection to it.
+    before = sum(map(sockets, service.workers()))  # Over all, since the leader also has a connection to the exchange.
     for _ in range(20):
         for step in STEPS:
             with socket.create_connection(("127.0.0.1", service.port)) as client:
@@ -204,7 +204,7 @@ async def test_on_sigterm_every_answer_that_has_begun_is_whole_and_the_exit_code
             except ConnectionRefusedError:
                 refused.set()
             except ConnectionError:
-                pass  # It was in the queue of a socket that nobody has any more.
+                pass  # The connection waited in the queue of a socket that no process has any more.
 
     asking = [asyncio.create_task(keep_asking()) for _ in range(8)]
     while len(answers) < 100:
@@ -218,7 +218,7 @@ async def test_on_sigterm_every_answer_that_has_begun_is_whole_and_the_exit_code
 async def test_a_silent_connection_is_served_when_it_asks_at_last(service: Service) -> None:
     with socket.create_connection(("127.0.0.1", service.port)) as late:
         began = time.monotonic()
-        while time.monotonic() - began < 2.5:  # Longer than the kernel keeps a silent connection to itself.
+        while time.monotonic() - began < 2.5:  # Longer than the kernel defers the accept of a silent connection.
             await asyncio.sleep(0.1)
         late.sendall(CLOSING)
         heard = b""

@@ -32,7 +32,7 @@ async def test_every_source_is_seen_with_its_newest_quote_its_age_and_its_deviat
         )
         for row in rows(answer).values():
             assert abs(row["deviation"]) < 0.005 and row["distrusted"] is None and row["age_ms"] >= 0
-        # The worker that answers may have taken over less than the one before.
+        # The worker that answers now may have adopted less than the one that answered before.
         scrape = await service.until_answer(lambda each: each.body.count(b"fastprice_price_deviation{") == 9, "/metrics")
         metrics = scrape.body.decode()
         assert "fastprice_sources_agreeing 9.0" in metrics and "fastprice_sources_wanted 3.0" in metrics

@@ -1,6 +1,6 @@
-"""Whatever bytes come in at the port, in whatever pieces: an answer of HTTP or an end, and the worker goes on.
+"""Whatever bytes arrive at the port, in whatever pieces: the client gets an HTTP answer or a close, the worker goes on.
 
-FUZZ=20000 tries so many requests instead of a few hundred.
+FUZZ=20000 sends that many requests instead of a few hundred.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[\t\x20-\x7e\x80-\xff]*")
 
 
 def spoilt(chance: random.Random) -> bytes:
-    """One request or two with something wrong, or nothing but noise."""
+    """One or two requests with something wrong in them, or only noise."""
     if chance.random() < 0.1:
         return chance.randbytes(chance.randrange(1, 400))
     data = b"".join(chance.choices(HEADS, k=chance.choice((1, 1, 1, 2))))
@@ -54,10 +54,10 @@ def spoilt(chance: random.Random) -> bytes:
 
 
 def answered(port: int, data: bytes, cuts: list[int], to_the_end: bool = True) -> bytes:
-    """All that comes back for these bytes, which are sent in pieces, and followed by the end of what the client says.
+    """Everything that comes back for these bytes, which are sent in pieces; then the client's sending side is closed.
 
-    Unless `to_the_end`, the client goes away at the end of a line: a stream that has been asked for something more does
-    not hear of the end.
+    Unless `to_the_end`, the client leaves at the end of a line: a stream with another request pipelined behind it does
+    not notice the end.
     """
     said = bytearray()
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
@@ -69,18 +69,18 @@ def answered(port: int, data: bytes, cuts: list[int], to_the_end: bool = True) -
             began = time.monotonic()
             while piece := client.recv(65_536):
                 said += piece
-                assert time.monotonic() - began < PATIENCE, f"no end for {data!r}, cut at {cuts}"  # Of a stream, say.
+                assert time.monotonic() - began < PATIENCE, f"no end for {data!r}, cut at {cuts}"  # As streams may.
                 if not to_the_end and said.endswith(b"\n"):
                     break
         except (ConnectionResetError, BrokenPipeError):
-            pass  # An end as well; so clients see it whose last bytes nobody wanted any more.
+            pass  # This is an end too: a client sees it if its last bytes were never read.
         except OSError as error:
             assert not isinstance(error, TimeoutError), f"neither an answer nor an end for {data!r}, cut at {cuts}"
     return bytes(said)
 
 
 def statuses(said: bytes) -> list[int]:
-    """The statuses of the answers in it; fails where it is not HTTP. The last one may have been cut off by a reset."""
+    """The statuses of the answers in it; fails if it is not HTTP. A reset may have cut off the last answer."""
     found = []
     while said:
         head, end, said = said.partition(b"\r\n\r\n")
@@ -94,7 +94,7 @@ def statuses(said: bytes) -> list[int]:
         if line[1].decode() in FILE["x-every-operation"]:
             assert not undeclared(found[-1], [name.decode() for name in named]), head
         if found[-1] in (100, 204, 304) or said.startswith(b"HTTP/1.1 "):
-            continue  # So it is after HEAD, too.
+            continue  # The same applies to the answer to HEAD.
         if named.get(b"transfer-encoding") == b"chunked":
             said = after_chunks(said)
         else:
@@ -103,7 +103,7 @@ def statuses(said: bytes) -> list[int]:
 
 
 def after_chunks(said: bytes) -> bytes:
-    """What follows a chunked body; a stream may end without a last chunk when its client has ended."""
+    """What follows a chunked body; a stream may end without a last chunk after its client has closed."""
     while said:
         size, _, said = said.partition(b"\r\n")
         assert re.fullmatch(rb"[0-9a-fA-F]+", size), size
@@ -115,7 +115,7 @@ def after_chunks(said: bytes) -> bytes:
 
 
 def attack(port: int, chance: random.Random, times: int) -> set[int]:
-    """The statuses of the answers to so many spoilt requests; after each of them a good one is answered."""
+    """The statuses of the answers to so many damaged requests; after each of them a good one is answered."""
     seen = set[int]()
     for _ in range(times):
         data = spoilt(chance)
@@ -142,7 +142,7 @@ async def test_any_bytes_are_answered_or_ended_and_the_worker_goes_on(market: Ma
             for head in HEADS[5:8]:
                 assert statuses(await asyncio.to_thread(answered, service.port, head, [])) == [200], "a stream ends with its client"
         seen = await asyncio.to_thread(attack, service.port, random.Random(seed), times)
-        # 100 is no answer yet, 204 answers OPTIONS, and 304 and 412 are a price's own.
+        # 100 is only interim, 204 answers OPTIONS, and only a price has 304 and 412.
         assert {200, 400} <= seen <= {100, 200, 204, 304, 412} | {int(status) for status in FILE["x-every-operation"]}, seen
         assert service.workers() == before
         for _ in polling():

@@ -1,4 +1,4 @@
-"""The connections of `make bench-acceptor` that come at a steady rate say rightly what has become of each of them."""
+"""The steady connections of `make bench-acceptor`: what became of each of them is reported correctly."""
 
 import asyncio
 import shutil
@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.skipif(not shutil.which("cc"), reas
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 PER_SECOND = 100
-# What is said to one after the other, and whether the connection is reset then.
+# The answers to successive connections, and whether the connection is then reset.
 SAID = [(WHOLE, False), (WHOLE[:-1], False), (WHOLE.replace(b"200", b"503"), False), (b"", False), (b"", True)]
 
 
 class Unused(Running):
-    """The server is in this process."""
+    """The server runs in this process."""
 
     def __init__(self) -> None:
         pass

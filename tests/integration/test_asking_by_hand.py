@@ -1,4 +1,4 @@
-"""`fastprice quote` and `fastprice watch` over real HTTP, of more pairs than the exchanges let one ask for at once."""
+"""`fastprice quote` and `fastprice watch` over real HTTP, for more pairs than the exchanges allow calls at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.service import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
-# Coinbase documents 15 calls at once, and is asked for one pair by each.
+# Coinbase documents 15 calls at once, and each call is for one pair.
 MANY = tuple(f"c{number}-usdt" for number in range(22))
 PAIRS = tuple(map(Pair.parse, MANY))
 

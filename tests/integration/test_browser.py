@@ -1,4 +1,4 @@
-"""The live page in a real browser: what a person sees while prices move, sources fail and the service restarts."""
+"""The live page in a real browser: what a user sees while prices move, sources fail and the service restarts."""
 
 import asyncio
 import re
@@ -35,7 +35,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="module")
 async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    """A service for all tests that only look at it: one pair, in an ordinary market."""
+    """A service for all tests that only read from it: one pair, in an ordinary market."""
     market = Market(pairs=("eth-usdt",), seed=7)
     await market.start("127.0.0.1", 0)
     async with running(market, tmp_path_factory.mktemp("calm"), CACHE_TTL=30, MAX_STALE=60) as service:
@@ -45,7 +45,7 @@ async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servic
 
 
 def of_nothing_wrong(visit: Visit) -> bool:
-    """Neither the console nor the policy has a complaint, and nothing was asked of anybody else."""
+    """Neither the console nor the policy has a complaint, and no other host was contacted."""
     assert visit.complaints == []
     assert {address.split("/")[2] for address in visit.asked} == {visit.address.split("/")[2]}
     return True
@@ -57,8 +57,8 @@ async def test_it_shows_the_price_of_the_service_as_it_moves(browser: Browser, m
         async with visiting(browser, service.url) as visit:
             await visit.until_link("live")
             await visit.until_state("fresh")
-            market.set_fault("all", "frozen")  # The same price again and again, under new time stamps.
-            for _ in polling():  # One that was asked for before it froze may still be on its way.
+            market.set_fault("all", "frozen")  # The same price again and again, with new time stamps.
+            for _ in polling():  # A request from before the freeze may still be on its way.
                 if (price := (await service.get()).json["price"]) == await visit.page.evaluate(SHOWN):
                     break
             assert await visit.text(".spoken") == price and "from binance" in await visit.text(".from")
@@ -113,7 +113,7 @@ async def test_a_price_that_grows_stale_and_goes_says_so_and_comes_back(
             assert await visit.barriers() == []
             market.clear_fault()
             await visit.until_state("fresh")
-            # Chromium itself writes down every answer with an error, as when it is asked whether there is a price again.
+            # Chromium itself logs every error answer, such as a 503 when the page checks for a new price.
             assert not [each for each in visit.complaints if "503 (Service Unavailable)" not in each]
 
 
@@ -136,7 +136,7 @@ async def test_it_recovers_from_a_restart_of_the_service_by_itself(
             await visit.until("() => Number(document.querySelector('.digits').textContent) < 3100")
 
 
-# The first stream is opened, and tells nothing for ever, as one that a proxy has cut without a word.
+# The first stream is opened and stays silent forever, like one that a proxy has cut without a close.
 SILENT = """
 const Real = EventSource;
 class Silent extends EventTarget {
@@ -275,5 +275,5 @@ async def test_without_javascript_the_prices_are_there(browser: Browser, calm: S
         assert not await visit.page.locator(".chart").is_visible() and not await visit.page.locator(".sources").is_visible()
         first = await visit.text(".digits")
         async with visit.page.expect_navigation(timeout=60_000):
-            pass  # It loads itself anew.
+            pass  # The page reloads itself.
         assert await visit.text(".digits") != first

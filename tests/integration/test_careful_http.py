@@ -1,6 +1,6 @@
-"""What a connection is allowed: heads that end, in time and in size, one Host each, and answers that are read.
+"""Limits of a connection: heads must end, in time and in size, and have one Host each, and answers must be read.
 
-No second passes here: the sweep is told a later time than it is.
+The tests do not wait: the sweep is given a time in the future.
 """
 
 import asyncio
@@ -54,13 +54,13 @@ async def wire(side: Side) -> Wire:
 
 
 async def swept(wire: Wire, seconds: float) -> bytes:
-    """What a sweep makes the server say so many seconds from now."""
+    """What the server sends because of a sweep that runs this many seconds from now."""
     wire.connection.close_if_overdue(time.monotonic() + seconds)
     return await wire.listen()
 
 
 async def stuffed(side: Side) -> Wire:
-    """A client that reads nothing, for whom the server has begun to keep what it cannot send, but not much yet."""
+    """A client that reads nothing; the server has begun to buffer what it cannot send, but not much yet."""
     wire = await Wire(side, buffers=4096).connect()
     while not hasattr(wire.connection, "transport") or not wire.connection.transport.get_write_buffer_size():
         await wire.push(PLAIN)
@@ -125,7 +125,7 @@ async def test_body_that_never_ends_is_closed(wire: Wire) -> None:
     assert await swept(wire, HEAD_SECONDS + 1) == b"" and not wire.is_open
 
 
-# Connections that rest
+# Idle connections
 
 
 @pytest.mark.parametrize("asked", [PLAIN, SLOW, PLAIN * 3, PLAIN + SLOW], ids=["plain", "slow", "pipelined", "both"])
@@ -194,7 +194,7 @@ async def test_closed_connection_whose_rest_is_not_read_is_cut_off(side: Side) -
     await turns(lambda: not side.server.server_state.connections)
 
 
-# Much that is asked at once
+# Many requests at once
 
 HEAD, NO_SUCH = request(first=b"HEAD %s HTTP/1.1"), request(b"/no/such")
 UPGRADE = b"Connection: Upgrade", b"Upgrade: h2c"
@@ -308,10 +308,10 @@ async def test_connect_is_refused_and_nothing_behind_it_is_taken_for_a_request(w
 
 @pytest.fixture
 def few_descriptors(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A limit that leaves room for a few connections only, both ends of which are in this process."""
+    """A limit that leaves room for only a few connections, whose two ends are both in this process."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = {int(name) for name in os.listdir("/proc/self/fd")}
-    # What other tests have left open may lie above numbers that are free.
+    # Descriptors that other tests left open may be higher than free numbers.
     free = [number for number in range(len(taken) + 50) if number not in taken]
     limit = free[40] * 4 // 3
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
@@ -329,7 +329,7 @@ async def test_the_longest_idle_give_way_and_descriptors_are_left_for_the_servic
         await asyncio.get_running_loop().sock_connect(wire._sock, side.address)
         await turns(lambda wire=wire: wire._sock.getsockname() in {client_of(c) for c in side.connections()})  # type: ignore[misc]
         if number == 0:
-            wire._sock.send(request(OTHER))  # Which waits for its first price, so the client waits for us.
+            wire._sock.send(request(OTHER))  # Waits for its first price, so the client waits for the server.
             await turns(lambda: bool(side.server.server_state.tasks))
         wires.append(wire)
         assert all(c.descriptor < few_descriptors - 10 for c in side.connections())
@@ -367,7 +367,7 @@ async def test_a_client_whose_question_has_come_and_was_not_read_yet_does_not_gi
     side.patience = 60
     loop = asyncio.get_running_loop()
     silent, asking = [Wire(side) for _ in range(8)], [Wire(side) for _ in range(8)]
-    for wire in (*asking, *silent):  # Those that will ask have waited for the longest.
+    for wire in (*asking, *silent):  # The clients that will send a request have waited the longest.
         await loop.sock_connect(wire._sock, side.address)
         await turns(lambda wire=wire: wire._sock.getsockname() in {client_of(c) for c in side.connections()})  # type: ignore[misc]
     for wire in asking:
@@ -525,7 +525,7 @@ def test_refusal_is_a_whole_answer_in_the_shape_of_the_other_errors(status: int)
     assert (told["status"], told["title"], told["detail"]) == (status, title, detail)
 
 
-# What stands before a broken request
+# Requests before a broken one
 
 BROKEN: dict[str, tuple[bytes, int]] = {
     "junk": (b"junk\r\n\r\n", 400),
@@ -587,7 +587,7 @@ async def test_nothing_is_said_behind_an_answer_that_closes_and_is_yet_to_be_sen
 
 
 class NotedLoop:
-    """Keeps what is to be called later."""
+    """Records the calls that are scheduled."""
 
     def __init__(self) -> None:
         self.later: list[tuple[Any, ...]] = []
@@ -597,14 +597,14 @@ class NotedLoop:
 
 
 class Unlimited(asyncio.Transport):
-    """A transport of nothing, which has no limits to set."""
+    """A transport without a connection, which has no limits to set."""
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
 
 class NotedConnection(CarefulProtocol):
-    """Keeps when it was looked at."""
+    """Records when the sweep checked it."""
 
     def __init__(self, state: ServerState, loop: NotedLoop) -> None:
         config = uvicorn.Config("fastprice.market:Market", log_config=None)

@@ -1,4 +1,4 @@
-"""A client that others wrote reads the simulated exchanges: ccxt, with its own view of what the documents say."""
+"""A third-party client reads the simulated exchanges: ccxt, with its own interpretation of the documents."""
 
 import importlib
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 PAIRS = ("ETH/USDT", "BTC/USD", "ETH/BTC", "DOGE/USD", "SOL/USDT")
 NOW_MS = 1_753_300_000_000
 UNSTAMPED = {"kraken", "gate", "bybit"}
-# It would load the derivatives of the exchanges too, which the market does not have.
+# By default it would also load the derivatives of the exchange, which the market does not have.
 SPOT: dict[str, Any] = {"htx": {"spot": True, "linear": False, "inverse": False}}
 
 
@@ -32,7 +32,7 @@ async def market() -> AsyncIterator[Market]:
 
 @pytest.fixture
 async def client(market: Market, name: str) -> AsyncIterator[Any]:
-    """ccxt's own class for an exchange, which asks the market instead."""
+    """ccxt's own class for an exchange, pointed at the market instead."""
     kind = {"coinbase": "coinbaseexchange"}.get(name, name)
     options = {"defaultType": "spot", "fetchMarkets": {"types": SPOT.get(name, ["spot"])}}
     settings = {"enableRateLimit": False, "timeout_on_exit": 0, "options": options}
@@ -54,7 +54,7 @@ def read(ticker: dict[str, Any]) -> tuple[float, ...]:
 
 
 def given(market: Market, name: str, pair: str) -> tuple[float, ...]:
-    """Last, bid, ask and volume that the source says."""
+    """Last, bid, ask and volume that the simulated source gives."""
     tick = market.sources[name].tick(Pair(*pair.split("/")), NOW_MS)
     assert tick.bid and tick.ask
     return float(tick.price), float(tick.bid), float(tick.ask), float(tick.volume)
@@ -83,7 +83,7 @@ async def test_ccxt_understands_that_it_asks_too_much(market: Market, client: An
     path = source.exchange.target(Pair("ETH", "USDT")).partition("?")[0]
     while not source.pay(path, Complaint(400, "", "any call")).wait_ms:
         pass
-    # The codes of these two are documented, but not known to ccxt.
+    # The error codes of these two are documented, but ccxt does not know them.
     errors = importlib.import_module("ccxt.base.errors")
     expected = errors.ExchangeError if name in ("kucoin", "bitstamp") else errors.NetworkError
     with pytest.raises(expected):

@@ -1,4 +1,4 @@
-"""A client that others wrote listens to the simulated exchanges: the WebSocket side of ccxt."""
+"""A third-party client listens to the simulated exchanges: the WebSocket side of ccxt."""
 
 import asyncio
 import importlib
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 PAIRS = ("ETH/USDT", "BTC/USD", "ETH/BTC", "DOGE/USD")
 CLASSES = {"coinbase": "coinbaseexchange"}
-# Without this it wants a channel of snapshots every two seconds.
+# Without this, ccxt subscribes to a channel that sends a snapshot every two seconds.
 OPTIONS: dict[str, Any] = {"kucoin": {"watchTicker": {"spotMethod": "/market/ticker"}}}
 
 
@@ -31,7 +31,7 @@ async def market() -> AsyncIterator[Market]:
 
 @pytest.fixture
 async def client(market: Market, name: str) -> AsyncIterator[Any]:
-    """ccxt's own class for an exchange, which asks the market instead and listens to it."""
+    """ccxt's own class for an exchange, pointed at the market instead."""
     kind = CLASSES.get(name, name)
     options = {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}} | OPTIONS.get(name, {})
     settings = {"enableRateLimit": False, "timeout_on_exit": 0, "options": options}
@@ -55,7 +55,7 @@ async def within_reason(watched: Awaitable[Any]) -> Any:
 
 
 def pushed(market: Market, name: str, pair: str) -> set[tuple[float | None, ...]]:
-    """Last, bid and ask of all that the source has truly pushed of a pair."""
+    """Last, bid and ask of everything that the source really pushed for a pair."""
     slug = pair.replace("/", "-").lower()
     prices = [(push.price, push.bid, push.ask) for push in market.pushed[name] if push.pair == slug]
     return {tuple(amount and float(amount) for amount in three) for three in prices}  # type: ignore[misc]
@@ -74,7 +74,7 @@ async def test_ccxt_watches_tickers(market: Market, client: Any, name: str) -> N
 
 @pytest.mark.parametrize("name", ["binance", "okx", "coinbase", "kraken", "bybit", "kucoin", "gate", "bitget"])
 async def test_ccxt_watches_many_at_once(market: Market, client: Any, name: str) -> None:
-    # It returns the first that comes, and keeps the others.
+    # The call returns the first ticker that comes, and keeps the others.
     await within_reason(client.watch_tickers(list(PAIRS)))
     async with asyncio.timeout(20):
         while not set(PAIRS) <= set(client.tickers):
@@ -90,7 +90,7 @@ async def test_ccxt_watches_snapshots(market: Market, client: Any, name: str) ->
     assert (ticker["last"], ticker["bid"], ticker["ask"]) in pushed(market, name, "ETH/USDT")
 
 
-# Its class for Binance ends another channel than it began, on another connection.
+# ccxt's class for Binance unsubscribes from another channel than it subscribed to, on another connection.
 @pytest.mark.parametrize("name", ["okx", "bybit", "kucoin", "bitget"])
 async def test_ccxt_stops_watching(market: Market, client: Any, name: str) -> None:
     await within_reason(client.watch_ticker("ETH/USDT"))

@@ -1,4 +1,4 @@
-"""`make chaos` itself: a few seconds of it run from end to end, and find nothing."""
+"""`make chaos` itself: a few seconds of it run from end to end and find no violation."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: what it prints, where, and how it ends."""
+"""The command line as a user meets it: what it prints, where, and with which exit code."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ SOURCES = [name for name, exchange in EXCHANGES.items() if exchange.by_default]
 
 
 async def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end, with these settings and no others."""
+    """Run a command to its end, with only these settings."""
     clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     with anyio.fail_after(30):
         done = await anyio.run_process(
@@ -92,7 +92,7 @@ async def test_bad_setting_stops_the_start_in_one_line(command: str, name: str, 
 @pytest.mark.parametrize("name", BAD)
 def test_every_bad_value_of_every_setting_stops_the_start(name: str) -> None:
     for value in BAD[name]:
-        # Nothing is started in this process even if the value is taken: the address is not ours.
+        # Even if the value is accepted, nothing is served: the address does not belong to this machine.
         code, out, err = in_process("serve", environ={"HOST": "192.0.2.1", name: value})
         assert (code, out) == (2, "")
         assert sole_line(err).startswith(f"fastprice: {name}='")

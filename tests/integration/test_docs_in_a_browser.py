@@ -1,4 +1,4 @@
-"""/docs in a real browser: requests are sent, streams are started and stopped, and all of it by keyboard."""
+"""/docs in a real browser: requests are sent, streams are started and stopped, also with the keyboard alone."""
 
 from collections.abc import AsyncIterator
 
@@ -34,13 +34,13 @@ async def visit(address: str) -> AsyncIterator[Visit]:
 
 
 async def opened(visit: Visit, name: str) -> str:
-    """Open an operation; the selector of its form."""
+    """Open an operation; returns the selector of its form."""
     await visit.page.click(f"#{name} > summary")
     return f"#{name} form"
 
 
 async def until_told(visit: Visit, form: str, *words: str) -> None:
-    """Wait until what was answered has all of these words."""
+    """Wait until the shown answer contains all of these words."""
     script = "([form, ...words]) => words.every((word) => document.querySelector(`${form} pre`).textContent.includes(word))"
     await visit.until(script, form, *words)
 
@@ -57,7 +57,7 @@ async def test_a_request_is_sent_and_what_comes_is_shown_whether_it_is_a_price_o
     await visit.page.fill(f"{form} input[name=max_age_ms]", "-1")
     await visit.page.click(f"{form} button >> text=Send")
     await until_told(visit, form, "400 Bad Request", '"code": "bad_parameter"')
-    # The browser itself notes in its console that something was not found.
+    # The browser itself logs a failed request in its console.
     assert all("Failed to load resource" in complaint for complaint in visit.complaints)
     assert {asked.split("/")[2] for asked in visit.asked} == {visit.address.split("/")[2]}
 
@@ -92,6 +92,6 @@ async def test_each_group_explains_itself_and_each_answer_has_an_example(visit: 
     await example.locator("summary").click()
     assert '"price": "3120.16000000"' in await example.locator("pre").inner_text()
     assert "`" not in str(await visit.page.text_content("main"))
-    # What every answer has is said once.
+    # A header that every answer has is described only once.
     assert await visit.page.locator("#price dd", has_text="X-Request-ID").count() == 1
     assert visit.complaints == []

@@ -1,4 +1,4 @@
-"""/docs is a page of our own files alone: a strict policy, an ETag, and what it names is there."""
+"""/docs is a page that uses only our own files: a strict policy, an ETag, and every file that it names exists."""
 
 import re
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Asking an exchange over real HTTP: one call per fetch, one deadline, and only what was asked for is believed."""
+"""Calling an exchange over real HTTP: one call per fetch, one deadline, and only the answer to it is believed."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 
 PATIENT, HASTY = 10.0, 0.05
 
-# What becomes of each fault; None where the quote is well formed and only its history or its neighbours can judge it.
+# The result of each fault; None if the quote is well formed, so that only its history or other sources can judge it.
 OUTCOMES: dict[str, type[SourceError] | None] = {
     "rate_limited": RateLimited, "banned": RateLimited, "blocked": Blocked, "geo": Blocked,
     "error": SourceDown, "error_body": SourceDown, "html": InvalidReply, "unknown_symbol": UnknownSymbol,
@@ -50,11 +50,11 @@ OUTCOMES: dict[str, type[SourceError] | None] = {
     "jump": None, "odd_extras": None, "frozen": None, "old": None,
     "ahead": None, "extra": None, "halted": InvalidQuote,
 }  # fmt: skip
-# The code of a rate limit says more than the status 418, but for these two; a body without any code is no complaint.
+# A rate limit's code outranks the status 418, except for these two; a body without a code is no complaint.
 EXCEPTIONS: dict[tuple[str, str], type[SourceError] | None] = {
     ("banned", "binance"): Banned, ("banned", "coinbase"): Banned, ("error_body", "coinbase"): InvalidQuote,
     ("halted", "binance"): PairRefused,
-    # A JSON number may have one.
+    # In JSON a number may have an exponent.
     ("exponent", "htx"): None,
     **{("wrong_symbol", source): UnknownSymbol for source in ("coinbase", "kucoin", "bitstamp")},
 }  # fmt: skip
@@ -75,7 +75,7 @@ async def source(events: RecordingEvents) -> AsyncIterator[MakeSource]:
 
 
 async def quoted(source: ExchangeSource, pair: Pair = ETH) -> Quote:
-    """The quote of a pair that is asked for alone."""
+    """The quote of a pair from a call for this pair alone."""
     (call,) = source.calls((pair,))
     quote = (await source.fetch(call))[pair]
     assert isinstance(quote, Quote), quote
@@ -83,7 +83,7 @@ async def quoted(source: ExchangeSource, pair: Pair = ETH) -> Quote:
 
 
 async def failure(source: ExchangeSource, *pairs: Pair) -> SourceError:
-    """The error of one call that must fail, also where it is of its only pair; anything else fails the test."""
+    """The error of one call that must fail, as a whole or for its only pair; anything else fails the test."""
     (call,) = source.calls(pairs or (ETH,))
     try:
         (error,) = (await source.fetch(call)).values()
@@ -161,7 +161,7 @@ async def test_fault_becomes_one_of_our_errors_after_one_call(
         assert events.of(SourceAsked)[-1].outcome == error.outcome
         if isinstance(error, CoolDown):
             assert error.seconds == 7 if fault in ("rate_limited", "banned") else error.seconds > 3600
-    # A busy machine may run out of a short time before it has asked at all.
+    # On a busy machine a short timeout may expire before the call is sent.
     asked_at_least = 0 if fault in SLOW else 1
     assert all(asked_at_least <= market.calls[name] <= 1 for name in EXCHANGES), "no retry, no redirect followed"
     assert len(events.all) == len(EXCHANGES)
@@ -170,7 +170,7 @@ async def test_fault_becomes_one_of_our_errors_after_one_call(
 async def test_answer_nobody_asked_for_never_answers_the_next_question(market: Market, source: MakeSource) -> None:
     okx = source("okx", f"{market.url}/okx")
     market.set_fault("okx", "extra")
-    # The second question is under way when the poison of the first one arrives.
+    # The second call is under way when the poisoned extra answer to the first one arrives.
     market.latency = 0.06
     prices = [(await quoted(okx)).price for _ in range(3)]
     assert prices == [price for _, price in market.served["okx"]]
@@ -186,12 +186,12 @@ async def test_healed_source_is_believed_again(market: Market, source: MakeSourc
         assert (await quoted(okx)).price == market.served["okx"][-1][1], fault
 
 
-# A server that says what the test wants, byte for byte
+# A server that sends what the test wants, byte for byte
 
 
 @dataclass
 class Scripted:
-    """Sends `reply` to every connection, then closes it, or with `hold` leaves it open; keeps what it was sent."""
+    """Sends `reply` on every connection, then closes it, or keeps it open with `hold`; records the requests."""
 
     reply: bytes
     hold: bool = False
@@ -316,7 +316,7 @@ async def test_stalled_source_is_cut_at_the_deadline(source: MakeSource, reply: 
 
 @dataclass
 class Slow(Scripted):
-    """Lets something happen between the question and the answer."""
+    """Lets something happen between the request and the answer."""
 
     meanwhile: Callable[[], Awaitable[None]] = field(kw_only=True)
 
@@ -326,7 +326,7 @@ class Slow(Scripted):
 
 
 async def fetched_after(source: MakeSource, clock: FakeClock, meanwhile: Callable[[], Awaitable[None]]) -> int:
-    """How long after the question an answer is said to have come, in ms, if this happens between the two."""
+    """By how many ms `fetched_at_ms` is later than the request, if this happens between request and answer."""
     async with Slow(http(), meanwhile=meanwhile).running() as server:
         return (await quoted(source("okx", server.url, clock=clock))).fetched_at_ms - START_MS
 
@@ -372,7 +372,7 @@ async def test_where_the_wall_clock_is_set_during_a_call_the_answer_is_told_in_t
 
 
 class Napping(FakeClock):
-    """Between any two looks at it the machine has slept for a minute."""
+    """The machine seems to sleep for a minute between any two readings of the clock."""
 
     def monotonic(self) -> float:
         self.now += 60.0
@@ -401,16 +401,16 @@ async def test_closed_port_is_a_source_that_is_down_and_the_text_says_why(source
     assert str(error) == f"cannot connect to 127.0.0.1:{port} (Connection refused)"
 
 
-# What this machine lacks
+# Failures of this machine
 
 
 @pytest.fixture
 def no_descriptor() -> Iterator[Callable[[], None]]:
-    """Takes the descriptors away when called, as many clients would, and gives them back in the end."""
+    """Takes the descriptors away when called, as many clients would, and gives them back at the end."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def take() -> None:
-        # Three for the standard streams, not as many as are in use: one that is closed meanwhile would let a client
+        # Three, for the standard streams, and not the number in use: if one of these closed meanwhile, a client could
         # connect to a server that cannot accept it.
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
 
@@ -440,14 +440,14 @@ THEIRS = [errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT]
 async def test_what_the_system_says_tells_this_machines_failures_from_a_sources(source: MakeSource, number: int) -> None:
     async with Session("fastprice/test", resolver=FakeNames(OSError(number, "no"))) as session:
         okx = ExchangeSource(EXCHANGES["okx"], "http://okx.test", PATIENT, session, SystemClock(), RecordingEvents())
-        # A system that cannot ask for a name fails in the same way as one that cannot connect.
+        # A failed name lookup for local reasons looks the same as a failed connect.
         assert type(await failure(okx)) is LocalFailure
     for error in OSError(number, "no"), aiohttp.ClientOSError(number, "no"):
         assert type(session.failure(error)) is (LocalFailure if number in LOCAL else SourceDown)
 
 
 class FakeNames(AbstractResolver):
-    """A name service that finds 127.0.0.1 for all names but one, or nothing at all, or never says anything."""
+    """A name service that finds 127.0.0.1 for all names except some, or for none, or that never answers."""
 
     def __init__(self, *failures: OSError, only: str = "", hangs: bool = False) -> None:
         self.failures, self.only, self.hangs = failures, only, hangs
@@ -534,6 +534,6 @@ async def test_sources_answer_at_the_same_time_without_mixing_up(market: Market,
 
 
 async def test_a_session_that_asks_nothing_makes_no_client() -> None:
-    """Most workers follow and never ask, and a client takes memory."""
+    """Most workers follow and never call an exchange, and a client takes memory."""
     async with Session("fastprice/test") as session:
         assert session._client is None

@@ -34,7 +34,7 @@ async def market() -> AsyncIterator[Market]:
 
 
 class Live:
-    """One exchange's stream, and the newest that it said of each pair."""
+    """One exchange's stream, and its newest values for each pair."""
 
     def __init__(self, name: str, market: Market, session: Session) -> None:
         exchange, self.events = EXCHANGES[name], RecordingEvents()

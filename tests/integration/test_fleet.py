@@ -1,4 +1,4 @@
-"""Several replicas as real processes over one Redis: one caller, bans known to all, and holders that die or sleep."""
+"""Several replicas as real processes with one Redis: one caller, bans known to all, holders that die or are paused."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ CLAIM_KEYS = "fastprice:*:v3:claim:leader"
 async def replicas(
     count: int, market: Market, directory: Path, redis_server: RedisServer, **environ: Any
 ) -> AsyncIterator[list[Service]]:
-    """Services that know nothing of each other but one Redis, each with an embedded store of its own, started at once."""
+    """Services that share only one Redis, each with an embedded store of its own; they start at the same time."""
     settings: dict[str, Any] = {
         "WORKERS": 3, "REFRESH_INTERVAL": INTERVAL, "CACHE_TTL": 5, "MAX_STALE": 60, "COLD_WAIT": 30,
         "REDIS_URL": redis_server.url, "REDIS_TIMEOUT": 1,
@@ -36,22 +36,22 @@ async def replicas(
 
 
 def moments(market: Market) -> list[int]:
-    """When the first source told a price, in wall milliseconds."""
+    """When the first source gave a price, in wall milliseconds."""
     return [time_ms for time_ms, _ in market.served["binance"]]
 
 
 def together(times: list[int], seconds: float) -> list[tuple[int, int]]:
-    """Calls that came within less than so much of the one before: more than one caller."""
+    """Pairs of calls that are less than `seconds` apart: more than one caller."""
     return [pair for pair in zip(times, times[1:], strict=False) if pair[1] - pair[0] < seconds * 1000]
 
 
 def lines(services: list[Service], text: str) -> list[str]:
-    """The lines of all their logs that hold a text."""
+    """The lines of all their logs that contain a text."""
     return [line for service in services for line in service.log if text in line]
 
 
 async def until_told(market: Market, count: int) -> int:
-    """Wait for so many more prices of the first source; how many it had told before."""
+    """Wait for `count` more prices of the first source; returns how many it had given before."""
     told = len(moments(market))
     await until(lambda: len(moments(market)) >= told + count)
     return told
@@ -66,14 +66,14 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 class Claim:
-    """The claim as it stands in Redis."""
+    """The claim that is in Redis."""
 
     def __init__(self, server: RedisServer) -> None:
         self._client = redis.Redis(port=server.port)
 
     @property
     def holder(self) -> int | None:
-        """The process that holds it, if anyone does."""
+        """The process that holds the claim, if any."""
         keys = self._client.keys(CLAIM_KEYS)
         name = self._client.get(keys[0]) if keys else None
         return int(name.decode().split(":")[1]) if isinstance(name, bytes) else None
@@ -131,7 +131,7 @@ async def test_a_ban_is_obeyed_by_every_worker_of_every_replica_and_by_a_restart
             await service.until(200)
         market.set_fault("binance", "rate_limited", 300)
         await until(lambda: bool(lines(services, "source cooling down: binance")))
-        await asyncio.sleep(2 * INTERVAL)  # A call of a leader that was replaced may have been under way.
+        await asyncio.sleep(2 * INTERVAL)  # A call of a replaced leader may have been under way.
         market.clear_calls()
         before = await services[0].until_workers(3)
         for pid in before:
@@ -149,7 +149,7 @@ async def test_a_ban_is_obeyed_by_every_worker_of_every_replica_and_by_a_restart
 async def test_a_holder_that_sleeps_is_replaced_and_asks_nobody_when_it_wakes(
     market: Market, tmp_path: Path, redis_server: RedisServer, claim: Claim
 ) -> None:
-    market.latency = INTERVAL / 2  # So that it is mostly caught in the middle of asking.
+    market.latency = INTERVAL / 2  # So the holder is mostly paused in the middle of a call.
     async with replicas(2, market, tmp_path, redis_server) as services:
         await services[0].until(200)
         for _ in range(3):
@@ -187,7 +187,7 @@ async def test_whoever_holds_the_claim_may_be_killed_again_and_again(
 
 
 async def ask_on(services: list[Service], answers: list[Answer]) -> None:
-    """Ask for ever; a connection that dies with its worker is tried again once, as a proxy in front does."""
+    """Send requests forever; one that fails because its worker died is retried once, as a proxy would do."""
     while True:
         for service in services:
             try:

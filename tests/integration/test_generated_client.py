@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes of /openapi.json survives every answer, and loses nothing of it."""
+"""A client that openapi-python-client generates from /openapi.json handles every answer, and loses nothing of it."""
 
 import asyncio
 import importlib
@@ -22,7 +22,7 @@ PAIR = "eth-usdt"
 
 
 async def generated(service: Service, directory: Path) -> ModuleType:
-    """The package of a client that is made of the document of a running service."""
+    """The package of a client, generated from the document of a running service."""
     (directory / "client.yml").write_text("post_hooks: []\n")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "openapi_python_client", "generate", "--url", f"{service.url}/openapi.json",
@@ -36,7 +36,7 @@ async def generated(service: Service, directory: Path) -> ModuleType:
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A place to import a client from, which is forgotten afterwards."""
+    """A directory to import a client from; its modules are removed afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] == "made_client"]:
@@ -74,7 +74,7 @@ async def test_it_survives_every_answer_that_is_declared_and_what_really_comes(
             await ask("stream", 404, "no-pair")
             await ask("streams", 400, min_interval_ms=-1)
             market.set_fault("all", "error")
-            await asyncio.sleep(0.1)  # So that the price has an age.
+            await asyncio.sleep(0.1)  # The price must have an age.
             await ask("price", 412, PAIR, max_age_ms=1)
             await service.until(503)
             await ask("price", 503, PAIR)
@@ -83,7 +83,7 @@ async def test_it_survives_every_answer_that_is_declared_and_what_really_comes(
 
 
 class Asking:
-    """Asks by the functions of a client, and holds what they make of an answer against its body."""
+    """Calls the functions of a client, and compares what they parse with the body of the answer."""
 
     def __init__(self, made: dict[str, ModuleType], client: Any) -> None:
         self._made, self._client = made, client
@@ -96,7 +96,7 @@ class Asking:
 
 
 def survive_the_examples(package: ModuleType, made: dict[str, ModuleType], content: dict[str, Any]) -> None:
-    """Let the client read the example of every answer, also of those that only nginx or a broken head brings about."""
+    """Let the client parse the example of every answer, also of those that only nginx or a broken head causes."""
     client = package.Client(base_url="http://nowhere", raise_on_unexpected_status=True)
     for item in content["paths"].values():
         for status, entry in item["get"]["responses"].items():

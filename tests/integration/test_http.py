@@ -1,4 +1,4 @@
-"""The whole application over real HTTP: what every endpoint promises to whoever asks."""
+"""The whole application over real HTTP: what every endpoint promises to its clients."""
 
 import asyncio
 import contextlib
@@ -70,7 +70,7 @@ class Got:
 
 
 class Service:
-    """The application with a clock, prices and parts that the test sets; it keeps what was counted.
+    """The application with a clock, prices and parts that the test sets; it records what was counted.
 
     A request that must wait for the first price puts itself in `waiting` and waits for `patience` seconds.
     """
@@ -117,7 +117,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Service"]:
-        # asyncio answers without delay only on a socket that says that it is TCP.
+        # asyncio sets TCP_NODELAY only on a socket whose protocol is explicitly TCP.
         with socket.socket(proto=socket.IPPROTO_TCP) as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(512)
@@ -126,10 +126,10 @@ class Service:
             server = uvicorn.Server(config)
             serving = asyncio.create_task(server.serve([listener]))
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as self._session:
-                await self.raw("GET", LIVENESS)  # From here on it answers.
+                await self.raw("GET", LIVENESS)  # After this answer the server is up.
                 self.counted.clear()
                 yield self
-            # Its own way of stopping sleeps two tenths of a second.
+            # uvicorn's own way of stopping sleeps two tenths of a second.
             serving.cancel()
             await asyncio.wait([serving])
             for closing in server.servers:
@@ -144,7 +144,7 @@ class Service:
             return Got(reply.status, reply.headers, await reply.read())
 
     async def raw(self, method: str, path: str) -> tuple[bytes, bytes]:
-        """Head and everything after it, to the end of the connection."""
+        """The head and everything after it, up to the end of the connection."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: fastprice\r\nConnection: close\r\n\r\n".encode("latin-1"))
         head, _, rest = (await reader.read(-1)).partition(b"\r\n\r\n")
@@ -182,7 +182,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 def is_problem(got: Got, status: int, code: str) -> bool:
-    """Whether an answer is a complete problem+json of this code."""
+    """Whether an answer is a complete problem+json with this code."""
     body = got.json
     assert {"type", "title", "status", "code", "detail"} <= body.keys() and "\n" not in body["detail"]
     assert got.headers["Content-Type"] == "application/problem+json"
@@ -383,7 +383,7 @@ async def test_browsers_preflight_question_is_answered(service: Service, path: s
     assert (got.status, got.body) == (204, b"")
     assert got.headers["Access-Control-Allow-Origin"] == "*"
     assert got.headers["Access-Control-Allow-Methods"] == got.headers["Allow"] == "GET, HEAD, OPTIONS"
-    # `*` lets in whatever tracing or a framework adds; Authorization it does not stand for.
+    # `*` allows whatever headers tracing or a framework adds; it does not include Authorization.
     assert {"*", "Authorization", "If-None-Match"} <= set(got.headers["Access-Control-Allow-Headers"].split(", "))
     assert int(got.headers["Access-Control-Max-Age"]) > 0
     assert not {"Content-Length", "Transfer-Encoding"} & got.headers.keys()
@@ -705,7 +705,7 @@ async def test_a_source_that_also_cools_down_is_told_of_until_it_can_be_asked_fo
 
 
 async def test_a_price_that_was_is_not_told_of_as_one_that_never_was(service: Service) -> None:
-    """A worker that started after the price had expired knows of it from the store, or from who asks the sources."""
+    """A worker that started after the price had expired knows of it from the store or, as leader, from the sources."""
     assert (await service(READINESS)).json["pairs"]["eth-usdt"]["state"] == "no_price_yet"
     got = await service()
     assert is_problem(got, 503, "price_unavailable") and "since this service started" in got.json["detail"]
@@ -746,7 +746,7 @@ async def test_readiness_is_200_while_pairs_may_be_served_and_tells_all_of_them(
 
 
 class Unasked(dict[Pair, PairReport]):
-    """What a source said of pairs, for those who read all of it: with many pairs and sources, asking costs too much."""
+    """A source's reports about pairs, for readers of all of them: looking up pairs one by one would cost too much."""
 
     def get(self, key: Pair, default: object = None) -> Any:
         raise AssertionError(f"asked about {key}")

@@ -1,4 +1,4 @@
-"""A client that is still sending when the server closes reads its answer whole, then the end, and never a reset.
+"""A client that is still sending when the server closes reads the whole answer, then the end, and never a reset.
 
 The clients are blocking sockets in threads of their own, which send everything before they read anything.
 """
@@ -43,7 +43,7 @@ NOT_ALLOWED = {
 
 
 async def exchanged(side: Side, said: bytes, then: Callable[[socket.socket], object] | None = None) -> bytes:
-    """Everything up to the end of the connection, for a client that first says all of this; a reset is an error."""
+    """Everything up to the end of the connection, for a client that first sends all of this; a reset is an error."""
 
     def client() -> bytes:
         with socket.create_connection(side.address, timeout=PATIENCE) as client:
@@ -59,7 +59,7 @@ async def exchanged(side: Side, said: bytes, then: Callable[[socket.socket], obj
 
 
 async def lingering(side: Side) -> Lingering:
-    """The one that does."""
+    """The one connection that lingers."""
     found: list[Lingering] = []
 
     def is_there() -> bool:
@@ -72,7 +72,7 @@ async def lingering(side: Side) -> Lingering:
 
 
 def sockets() -> int:
-    """How many this process has open."""
+    """How many sockets this process has open."""
     count = 0
     for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -112,7 +112,7 @@ async def test_a_head_that_was_not_finished_in_time_may_be_finished_late(side: S
 
 
 async def test_the_client_may_send_for_as_long_as_it_reads(side: Side) -> None:
-    """It reads the end while it is still sending, and what it sends after that is not answered with a reset either."""
+    """The client reads the end while it is still sending, and what it sends after that is not answered with a reset."""
 
     def more(client: socket.socket) -> None:
         assert client.recv(1 << 16) == refusal(400)

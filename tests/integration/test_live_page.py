@@ -1,4 +1,4 @@
-"""The live page as a client without a browser sees it: who gets it, what is in it, who may keep it."""
+"""The live page as a client without a browser sees it: who gets it, what is in it, who may cache it."""
 
 import json
 import re
@@ -24,7 +24,7 @@ TEXTS = json.loads((DIRECTORY / "texts.json").read_text())
 
 
 class Reader(HTMLParser):
-    """Keeps every element of a page with its attributes, and the text within."""
+    """Collects every element of a page with its attributes, and the text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Reader(HTMLParser):
 
     @property
     def pairs(self) -> list[str]:
-        """Those that are shown; the last article is what the script makes others of."""
+        """The pairs that are shown; the last article is the template that the script copies."""
         return [str(slug) for slug in self.all("article", "data-pair")][:-1]
 
     @property

@@ -1,4 +1,4 @@
-"""A live stream against a scripted server: what it asks, takes, leaves out and survives, and what ends mean."""
+"""A live stream against a scripted server: what it requests, accepts, skips and survives, and what each close means."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ async def server() -> AsyncIterator[ToyServer]:
 
 
 class Client:
-    """A live stream, and what it told."""
+    """A live stream, and its updates and events."""
 
     def __init__(self, server: ToyServer, session: Session, stream: Stream, random: float) -> None:
         self.events = RecordingEvents()
@@ -118,7 +118,7 @@ async def test_only_the_newest_row_of_a_pair_is_kept_and_late_and_repeated_ones_
         await server.say(symbol, price, order)
     await server.say("BTCUSDT", "10", 7)
     await toy.until_prices({"ETH": "2", "BTC": "10"})
-    await server.say("ETHUSDT", "6", 1)  # The exchange counts anew.
+    await server.say("ETHUSDT", "6", 1)  # The exchange has restarted its counter.
     await toy.until_prices({"ETH": "6"})
 
 
@@ -287,7 +287,7 @@ async def test_before_a_planned_cut_the_next_connection_tells_before_the_first_i
     assert toy.state() == "live"
     await first.send_json({"channel": "ticker", "symbol": "ETHUSDT", "price": "2", "order": 6})
     await toy.until_prices({"ETH": "2"})
-    # What the first has told is not told again by the second.
+    # The second connection does not repeat what the first has told.
     await server.say("ETHUSDT", "1.5", 6)
     await until(lambda: first.closed)
     await server.say("ETHUSDT", "3", 7)

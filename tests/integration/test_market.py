@@ -1,4 +1,4 @@
-"""The simulated exchange is as documented, and every fault does on the wire what its name says."""
+"""The simulated exchange behaves as documented, and every fault does on the wire what its name says."""
 
 import asyncio
 import gzip
@@ -25,7 +25,7 @@ from tests.market import NOW_MS, SINGLE, WallClock
 
 pytestmark = pytest.mark.anyio
 
-# Where last, bid, ask and the time stamp stand.
+# The paths to last, bid, ask and the time stamp.
 PLACES: dict[str, tuple[tuple[str | int, ...], ...]] = {
     "binance": (("lastPrice",), ("bidPrice",), ("askPrice",), ("closeTime",)),
     "okx": (("data", 0, "last"), ("data", 0, "bidPx"), ("data", 0, "askPx"), ("data", 0, "ts")),
@@ -166,7 +166,7 @@ def holds(body: Any, expected: dict[str, Any]) -> bool:
 
 
 def is_unknown(source: str, got: Got) -> bool:
-    """The documented answer to a pair that is not listed, which at Bitstamp are all that are."""
+    """The documented answer to a pair that is not listed, which at Bitstamp is the list of all tickers."""
     if source == "bitstamp":
         return got.status == 200 and "ETH/USDT" in [row["pair"] for row in got.json]
     status, expected = UNKNOWN[source]
@@ -174,7 +174,7 @@ def is_unknown(source: str, got: Got) -> bool:
 
 
 async def knock(market: Market, source: str = "binance") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A raw connection that has asked for a price."""
+    """A raw connection that has sent a request for a price."""
     host, port = market.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"GET /{source}{SINGLE[source]} HTTP/1.1\r\nHost: market\r\n\r\n".encode())
@@ -182,7 +182,7 @@ async def knock(market: Market, source: str = "binance") -> tuple[asyncio.Stream
 
 
 async def head(reader: asyncio.StreamReader) -> int:
-    """Read a reply's head; its Content-Length."""
+    """Read a reply's head; returns its Content-Length."""
     lines = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 2)).lower().split(b"\r\n")
     return next(int(line.partition(b":")[2]) for line in lines if line.startswith(b"content-length:"))
 
@@ -195,7 +195,7 @@ async def test_body_is_the_documented_one(market: Market, ask: Ask, source: str)
     reply = await ask(f"/{source}{SINGLE[source]}")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
     assert objects(reply.json) == DOCUMENTED[source]
-    # Numbers only where the documents say so; digit for digit like the strings of the others.
+    # A JSON number only where the documents say so, with the same digits as the others' strings.
     kinds = {type(at(reply.json, place)) for place in PLACES[source][:3]}
     assert kinds == ({float} if source == "htx" else {str})
     assert [at(reply.json, place) for place in PLACES[source][3:]] == [STAMPS[s] for s in STAMPS if s == source]
@@ -632,7 +632,7 @@ Program = Callable[..., Awaitable[asyncio.subprocess.Process]]
 
 @pytest.fixture
 async def program() -> AsyncIterator[Program]:
-    """Starts markets as programs; none outlives the test."""
+    """Starts markets as programs; none of them outlives the test."""
     started: list[asyncio.subprocess.Process] = []
 
     async def start(port: int = 0, pair: str = "eth-usdt") -> asyncio.subprocess.Process:

@@ -1,4 +1,4 @@
-"""The simulated exchanges' replies about many pairs at once, what they list, and what they say of pairs they do not."""
+"""The simulated exchanges' replies about many pairs at once, their listings, and their answers about unlisted pairs."""
 
 import gzip
 import json
@@ -58,14 +58,14 @@ ROWS: dict[str, Callable[[Any], Rows]] = {
     "bitstamp": by("pair"),
     "htx": lambda body: by("symbol")(body["data"]),
 }
-# Last, bid, ask in a row.
+# Last, bid and ask in a row.
 KEYS = {
     "binance": ("lastPrice", "bidPrice", "askPrice"), "okx": ("last", "bidPx", "askPx"), "coinbase": ("last",),
     "kraken": ("c", "b", "a"), "bitget": ("lastPr", "bidPr", "askPr"), "gate": ("last", "highest_bid", "lowest_ask"),
     "bybit": ("lastPrice", "bid1Price", "ask1Price"), "kucoin": ("last", "buy", "sell"),
     "bitstamp": ("last", "bid", "ask"), "htx": ("close", "bid", "ask"),
 }  # fmt: skip
-# The documented members of a row, in their order, where it differs from the single form's.
+# The documented members of a row, in their order, if they differ from those of the single form.
 DOCUMENTED = {
     "coinbase": "open high low last volume",
     "kucoin": "symbol symbolName buy bestBidSize sell bestAskSize changeRate changePrice high low vol volValue last "
@@ -76,7 +76,7 @@ DOCUMENTED = {
 
 
 class Client:
-    """Asks the market as any client would."""
+    """Calls the market as any client would."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
@@ -116,7 +116,7 @@ def symbol(source: str, pair: str) -> str:
 
 
 def amounts(source: str, row: dict[str, Any]) -> list[Any]:
-    """Last, bid and ask as they stand there."""
+    """Last, bid and ask exactly as they are in the row."""
     return [row[key][0] if isinstance(row[key], list) else row[key] for key in KEYS[source]]
 
 
@@ -158,7 +158,7 @@ async def test_pairs_stand_among_others_that_are_dead_odd_or_no_spot_market_at_a
     for source in WHOLE:
         rows = await client.rows(source)
         strangers = [row for name, row in rows.items() if name not in SPELLINGS[source].split()]
-        # Of 20, the two that were delisted do not show up.
+        # Of 20, the two delisted ones are missing.
         assert len(strangers) == 18 + {"kucoin": 2, "bitstamp": 1}.get(source, 0), source
         lasts = [amounts(source, row)[0] for row in strangers]
         assert sum(last in ("", None) or float(last) == 0 for last in lasts) >= 4, source
@@ -505,7 +505,7 @@ async def test_halted_is_left_out_at_binance_listed_as_that_everywhere_and_price
 
 
 async def test_frozen_holds_the_whole_market(market: Market, client: Client, clock: WallClock) -> None:
-    clock.ms = NOW_MS // 2000 * 2000 + 60_000  # just when those take a snapshot that take one now and then
+    clock.ms = NOW_MS // 2000 * 2000 + 60_000  # just when the exchanges that take snapshots at intervals take one
     for source in WHOLE:
         market.clear_fault()
         path = f"/{source}{WHOLE[source]}"

@@ -14,7 +14,7 @@ from tests.market import SINGLE
 pytestmark = pytest.mark.anyio
 
 NOW_MS = 1_753_300_000_000
-# So many single calls at once are allowed; the next is refused like this, until so many milliseconds later.
+# This many single calls at once are allowed; REFUSED is the answer to the next one, and for how many ms it stays so.
 ALLOWED = {
     "binance": 3000, "okx": 20, "coinbase": 15, "kraken": 2, "bitget": 20, "gate": 200, "bybit": 600, "kucoin": 1000,
     "bitstamp": 400, "htx": 4500,
@@ -43,7 +43,7 @@ RESET = {
 
 
 class World:
-    """A market with limits, the clock it goes by, and a client."""
+    """A market with limits, the clock that it uses, and a client."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session, self.ms = session, NOW_MS
@@ -55,7 +55,7 @@ class World:
             return reply.status, body, reply.headers
 
     def use_up(self, source: str, calls: int) -> None:
-        """Ask without HTTP, which thousands of calls would make slow."""
+        """Use up the limit without HTTP, which would make thousands of calls slow."""
         one, (target, _, query) = self.market.sources[source], SINGLE[source].partition("?")
         choice = one.read(target, dict(parse_qsl(query)))
         assert choice and not any(one.pay(target, choice).wait_ms for _ in range(calls))

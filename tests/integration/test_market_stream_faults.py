@@ -1,4 +1,4 @@
-"""Every stream fault does on the wire what its name says, to whom it concerns, and no longer than it is set."""
+"""Every stream fault does on the wire what its name says, only to the connections it is set for, and no longer."""
 
 import asyncio
 import json
@@ -87,7 +87,7 @@ async def test_a_stall_of_all_leaves_pongs_and_polls_alone(talks: Talks) -> None
 
 
 async def okx(talks: Talks, fault: str, moves: int = 2, **more: Any) -> list[Any]:
-    """What OKX pushes under a fault for so many moves, and one after it is healed; its ticker is whole."""
+    """What OKX pushes during this many moves under a fault; ends at the move after the fault is cleared."""
     async with talks.open("okx") as talk:
         await subscribe(talk, "tickers")
         talks.market.set_stream_fault("okx", fault, **more)
@@ -183,7 +183,7 @@ async def test_other_symbols_unknown_types_half_json_and_binary(talks: Talks) ->
         assert (message.type, b'"last":"3002.30"' in message.data) == (aiohttp.WSMsgType.BINARY, True)
 
 
-# What is done to connections
+# Faults of connections
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1006, 1008, 1009, 1011, 4004])
@@ -340,7 +340,7 @@ async def test_one_pair_is_refused(talks: Talks, name: str) -> None:
 
 @pytest.mark.parametrize(("fault", "status"), [("429", 429), ("451", 451), ("403", 403), ("503", 503), ("301", 200)])
 async def test_handshake_is_refused(talks: Talks, fault: str, status: int) -> None:
-    # This client follows a redirect, to a page.
+    # aiohttp follows the redirect, which leads to a page.
     talks.market.set_stream_fault("all", f"handshake_{fault}", seconds=7)
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         async with talks.open("kraken"):

@@ -1,4 +1,4 @@
-"""The simulated exchanges count what a client of their streams does too much, and act as documented where told to."""
+"""The simulated exchanges count when a client exceeds the limits of their streams, and enforce them if told to."""
 
 import asyncio
 import json
@@ -31,20 +31,20 @@ async def market() -> AsyncIterator[Market]:
 async def talks(market: Market) -> AsyncIterator[Talks]:
     async with aiohttp.ClientSession() as session:
         talks = Talks(market, session)
-        # Time stands still for whatever the exchanges measure, unless a test moves it.
+        # Time stands still for everything the exchanges measure, unless a test moves it.
         market.streams.pace.clock = lambda: talks.now
         yield talks
 
 
 async def read_until_closed(talk: Talk) -> tuple[list[Any], int | None]:
-    """What still comes, and the code of the end."""
+    """The messages up to the close, and the close code."""
     bodies = []
     while (message := await talk.socket.receive(10)).type is aiohttp.WSMsgType.TEXT:
         bodies.append(message.data if message.data == "pong" else json.loads(message.data))
     return bodies, talk.socket.close_code
 
 
-# More messages than these in one moment are too many.
+# More messages than this at one moment are too many.
 MESSAGES = {"binance": 5, "coinbase": 100, "kraken": 20, "kucoin": 100, "bitget": 10}
 FLOODED: dict[str, Any] = {
     "binance": 1008, "bitget": 1008,
@@ -194,7 +194,7 @@ async def test_too_many_connections_are_refused(talks: Talks, name: str) -> None
     assert talks.market.stream_limits_exceeded[name] == {"attempts": 1}
 
 
-# How long a client may do nothing, subscribed or not, and the code of the end.
+# How long a client may stay silent, subscribed or not, and the close code after that.
 PATIENCE = {
     ("binance", True): (60, 1008), ("okx", False): (30, 4004), ("coinbase", False): (5, 1008),
     ("kraken", False): (60, 1000), ("bybit", False): (61, 1006), ("bybit", True): (600, 1006),

@@ -47,7 +47,7 @@ def at(body: Any, *path: str | int) -> Any:
     return body
 
 
-# Subscribe: what confirms it, and what an unknown symbol is told.
+# Subscribe: the confirmation, and the answer to an unknown symbol.
 
 ACKS: dict[str, tuple[str, dict[str, Any]]] = {
     "binance": ("ticker", {"result": None, "id": 1}),
@@ -69,7 +69,7 @@ REFUSALS: dict[str, dict[str, Any]] = {
     "gate": {"error": {"code": 2, "message": "unknown currency pair: NO_USDT"}, "result": {"status": "fail"}},
     "bitget": {"event": "error", "code": 30001, "op": "subscribe", "arg": {"instType": "SPOT", "channel": "ticker", "instId": "NOUSDT"}},
 }
-# The form of every channel's pushes: the places of last, bid and ask, and of the key that orders them.
+# The form of every channel's pushes: the paths to last, bid and ask, and to the key that orders them.
 PUSHES: dict[tuple[str, str], tuple[tuple[tuple[str | int, ...] | None, ...], tuple[str | int, ...]]] = {
     ("binance", "ticker"): ((("c",), ("b",), ("a",)), ("L",)),
     ("binance", "miniTicker"): ((("c",), None, None), ("E",)),
@@ -227,7 +227,7 @@ async def test_nothing_is_pushed_more_often_than_documented(talks: Talks) -> Non
         talks.now += 100
         for price in "3000", "3001":
             talks.move(price)
-        # The channel of one second says the first, that of trades both.
+        # The channel with one push per second sends only the first price, the channel of trades sends both.
         assert [(await slow.read())["e"] for _ in range(3)] == ["24hrTicker", "trade", "trade"]
         talks.now += 1
         assert (await slow.read())["c"] == tick(talks.market, "binance")[0]

@@ -1,4 +1,4 @@
-"""What is seen of several replicas from outside: their own metrics, and what a real Prometheus makes of them."""
+"""Several replicas as monitoring sees them: their own metrics, and what a real Prometheus makes of them."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ EXPORTERS = ("redis_", "nginx_")
 
 
 async def living(*services: Service) -> Counter[str]:
-    """Over all replicas: the workers by store, and under `leaders` those that ask the sources."""
+    """Over all replicas: the workers by store, and the number of leaders under `leaders`."""
     seen: Counter[str] = Counter()
     for service in services:
         text = (await service.get("/metrics")).body.decode()
@@ -138,7 +138,7 @@ async def test_what_was_learned_on_one_port_is_not_answered_on_the_other(market:
 
 
 async def said(port: int, path: str) -> bytes:
-    """The status that a question gets, whose bytes are the same on any port."""
+    """The status of the answer to a request whose bytes are the same on any port."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: fastprice\r\n\r\n".encode())
     status = (await reader.readline()).split()[1]
@@ -148,8 +148,8 @@ async def said(port: int, path: str) -> bytes:
 
 @contextlib.contextmanager
 def prometheus(directory: Path, *services: Service, edge: int = 0, alerts: int = 0) -> Iterator[str]:
-    """A real Prometheus with the rules of the repository, on a free port, at a quicker beat; `edge` and `alerts` are the
-    ports of nginx and Alertmanager."""
+    """A real Prometheus with the rules of the repository, a free port and shorter intervals; `edge` and `alerts` are
+    the ports of nginx and Alertmanager."""
     program = shutil.which("prometheus", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     assert program, "prometheus is missing: `make prometheus` fetches it"
     config = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())
@@ -162,7 +162,7 @@ def prometheus(directory: Path, *services: Service, edge: int = 0, alerts: int =
     file, port = directory / "prometheus.yml", free_port()
     file.write_text(json.dumps(config))
     words = [f"--config.file={file}", f"--storage.tsdb.path={directory / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}"]
-    # What the newer one of the container does without being told.
+    # The container's newer version does this by default.
     words += ["--log.level=error", "--enable-feature=expand-external-labels"]
     process = subprocess.Popen([program, *words], env={**os.environ, "RUNBOOKS_URL": "http://wiki.test/runbooks"})
     try:
@@ -186,7 +186,7 @@ async def test_a_real_prometheus_evaluates_every_rule_and_every_panel_has_data(
     market: Market, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     panels = json.loads((DOCKER / "grafana/dashboards/fastprice.json").read_text())["panels"]
-    # "All" is chosen in each variable.
+    # As if "All" were selected in each variable.
     chosen = {re.sub(r"\$\w+", ".*", target["expr"]) for panel in panels for target in panel.get("targets", ())}
     waiting = {text for text in chosen if not text.startswith(EXPORTERS)}
     assert len(waiting) > 25

@@ -1,4 +1,4 @@
-"""What docker/nginx promises to clients, to operators and to the replicas behind it: a real nginx, scripted replicas."""
+"""What docker/nginx promises to clients, operators and the replicas behind it: a real nginx, scripted replicas."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ async def test_answers_come_through_nginx_as_the_service_gives_them(market: Mark
     async with running(market, tmp_path, CACHE_TTL=30, MAX_STALE=60) as service:
         await service.until(200)
         async with fronted(tmp_path / "front", 0, REPLICAS=f"127.0.0.1:{service.port}") as front:
-            market.set_fault("all", "hang")  # No new price: both ways give the same one.
+            market.set_fault("all", "hang")  # No new price arrives, so both ways give the same one.
             for path in PRICE, "/api/v1/prices", "/api/", "/openapi.json", "/docs", "/docs/docs.js", "/health/liveness", "/api/v1/prices/no-pair":
                 direct, fronted_reply = await service.get(path), await front.ask(path)
                 assert (fronted_reply.status, fronted_reply.headers["content-type"]) == (
@@ -179,7 +179,7 @@ async def test_a_body_that_is_sent_along_goes_nowhere(tmp_path: Path) -> None:
 
 async def test_slow_heads_are_cut_off(tmp_path: Path) -> None:
     async with fronted(tmp_path, quicker=True) as front:
-        await front.send(f"GET {PRICE} HTTP/1.1\r\nHost: fr".encode())  # Comes back only when it is closed.
+        await front.send(f"GET {PRICE} HTTP/1.1\r\nHost: fr".encode())  # Returns only when the connection is closed.
         assert not seen(front)
 
 
@@ -247,7 +247,7 @@ async def test_a_stream_that_was_asked_for_again_is_not_cut_in_a_pause_either(tm
         await reader.readuntil(b"retry: 1000\n\n\r\n")
         assert len(replica.heads) == 2
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.5):  # A replica may pause for a second at all other addresses here.
+            async with asyncio.timeout(1.5):  # On all other paths a replica may pause for only one second here.
                 await reader.read()
         writer.close()
 
@@ -264,7 +264,7 @@ async def test_a_replica_that_has_no_price_yet_is_not_the_one_that_answers(tmp_p
 
 
 async def test_replicas_come_and_go_without_a_reload(tmp_path: Path) -> None:
-    # One worker: each looks the name up for itself, and another one might not have heard of the new replica yet.
+    # One worker: each worker looks up the name by itself, and another one might not know the new replica yet.
     async with fronted(tmp_path, 1, NGINX_WORKERS="1") as front:
         assert (await front.ask()).status == 200
         added = await front.add("127.0.0.3")
@@ -327,7 +327,7 @@ async def test_a_stream_comes_unbuffered_and_a_pause_does_not_cut_it(market: Mar
 
 
 async def fields_of_next(stream: aiohttp.ClientResponse) -> dict[str, str]:
-    """The next event that is more than `retry` or a comment."""
+    """The next event; comments and a lone `retry` are skipped."""
     fields: dict[str, str] = {}
     async for line in stream.content:
         name, _, value = line.decode().rstrip("\n").partition(": ")

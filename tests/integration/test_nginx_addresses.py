@@ -1,4 +1,4 @@
-"""On which addresses nginx listens, and whose address a connection that a load balancer passes on has."""
+"""On which addresses nginx listens, and which client address it sees behind a load balancer."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 INTERFACES = Path("/proc/net/if_inet6")
 HAS_IPV6 = INTERFACES.exists() and bool(INTERFACES.read_text())
-# A network of its own, without IPv6.
+# In a network namespace of its own, without IPv6.
 ALONE = "ip link set lo up && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6 && exec sh \"$0\""
 
 
@@ -64,4 +64,4 @@ async def test_by_the_proxy_protocol_a_trusted_load_balancer_says_who_asks_and_n
 async def test_the_proxy_protocol_is_refused_where_nobody_is_trusted(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         code, told = await front.reload(PROXY_PROTOCOL="1")
-        assert code == 2 and told.startswith("TRUSTED_PROXIES is '', and has to name ") and told.count("\n") == 1
+        assert code == 2 and told.startswith("TRUSTED_PROXIES is '', but must name ") and told.count("\n") == 1

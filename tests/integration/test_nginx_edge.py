@@ -1,4 +1,4 @@
-"""nginx at the edge of the net: TLS, compression, an index of what can be reached, and a log that does not drown."""
+"""nginx at the edge of the network: TLS, compression, an index of the reachable paths, and a log of limited size."""
 
 import asyncio
 import gzip
@@ -86,7 +86,7 @@ async def test_a_setting_of_nginx_that_cannot_be_used_is_one_clear_line(tmp_path
             ("CONNECTIONS_PER_ADDRESS", "1.5", "a whole number from 0 to 65535"),
             ("MICRO_CACHE", "yes", "a whole number from 0 to 1"),
         ):
-            assert await front.reload(**{name: value}) == (2, f"{name} is '{value}', and has to be {accepted}\n")
+            assert await front.reload(**{name: value}) == (2, f"{name} is '{value}', but must be {accepted}\n")
 
 
 async def test_what_is_at_the_ends_of_a_range_is_taken_over(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_tls_is_served_over_http_2_and_a_renewed_certificate_is_taken_over
 
 
 async def certificate(directory: Path, name: str) -> None:
-    """A certificate for a name, which signs itself."""
+    """A self-signed certificate for a name."""
     await said_by(
         "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1",
         "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", f"{directory}/key.pem",
@@ -126,7 +126,7 @@ async def certificate(directory: Path, name: str) -> None:
 
 
 async def asked_by_curl(directory: Path, name: str, port: int, *more: str) -> str:
-    """The version of HTTP and the status; zeros where the connection did not come about."""
+    """The HTTP version and the status; zeros if no connection was established."""
     return await said_by(
         "curl", "--silent", "--cacert", f"{directory}/cert.pem", "--connect-to", f"{name}:443:127.0.0.1:{port}",
         "--output", "/dev/null", "--write-out", "%{http_version} %{http_code}", *more, f"https://{name}{PRICE}",

@@ -1,4 +1,4 @@
-"""How much nginx lets one client address ask for, and whom it takes for the client."""
+"""How many requests nginx accepts from one client address, and which address it counts as the client."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def assert_refused(reply: Reply, code: str) -> None:
 
 async def test_requests_of_each_address_that_a_trusted_proxy_names_are_limited(tmp_path: Path) -> None:
     async with fronted(tmp_path, REQUESTS_PER_ADDRESS="5", TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8") as front:
-        # The first address is what the client says of itself, the last one that of another trusted proxy.
+        # The first address is the client's own claim, the last one that of another trusted proxy.
         greedy = {"X_Forwarded_For": "192.0.2.9, 192.0.2.1, 10.1.1.1"}
         refused = [reply for _ in range(100) if (reply := await front.ask(**greedy)).status != 200]
         assert refused
@@ -58,7 +58,7 @@ async def test_requests_of_one_address_that_are_under_way_at_once_are_limited_af
     async with fronted(tmp_path) as front:
         reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
         assert await front.reload(CONNECTIONS_PER_ADDRESS="1", TRUSTED_PROXIES="127.0.0.1") == (0, "")
-        # A body that does not come keeps one under way.
+        # A request whose body never comes stays under way.
         head = f"POST {PRICE} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 9\r\n\r\n"
         for _ in polling():
             writer.close()
@@ -78,7 +78,7 @@ async def test_streams_without_a_limit_are_not_counted_among_the_requests_under_
         replica.says = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 1000\n\n"
         streams = [await asyncio.open_connection("127.0.0.1", front.port) for _ in range(3)]
         for reader, writer in streams:
-            replica.silent = 1  # Nor are those that are asked for once more.
+            replica.silent = 1  # A stream that nginx has to request a second time is not counted either.
             writer.write(f"GET {PRICE}/stream HTTP/1.1\r\nHost: front\r\n\r\n".encode())
             assert (await reader.readuntil(b"\r\n")).split()[1] == b"200"
         for _, writer in streams:
@@ -89,4 +89,4 @@ async def test_streams_without_a_limit_are_not_counted_among_the_requests_under_
 async def test_a_setting_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, name: str, value: str) -> None:
     async with fronted(tmp_path) as front:
         code, told = await front.reload(**{name: value})
-        assert code == 2 and told.startswith(f"{name} is '{value}', and has to be ") and told.count("\n") == 1
+        assert code == 2 and told.startswith(f"{name} is '{value}', but must be ") and told.count("\n") == 1

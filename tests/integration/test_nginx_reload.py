@@ -1,4 +1,4 @@
-"""A changed configuration is taken over by a running nginx under load: nothing is lost, and what is wrong changes nothing."""
+"""A running nginx reloads a changed configuration under load: nothing is lost, and a wrong one changes nothing."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,10 @@ REQUEST = f"GET {PRICE} HTTP/1.1\r\nHost: front\r\n\r\n".encode()
 
 
 async def ask_on(front: Front, counts: Counter[str], stop: asyncio.Event) -> None:
-    """Ask on one connection after the other, and count the answers by status.
+    """Send requests on one connection after the other, and count the answers by status.
 
-    A connection that is closed before the first byte of an answer, and has carried one before, was closed as idle while
-    the request was under way. HTTP libraries ask again then, on a new one (RFC 9112, 9.3.1): "again". All else is "lost".
+    If a connection that has carried an answer is closed before the first byte of the next one, it was closed as idle
+    while the request was under way. HTTP libraries then retry on a new one (RFC 9112, 9.3.1): "again". Else "lost".
     """
     while not stop.is_set():
         reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
@@ -70,15 +70,15 @@ async def test_reload_takes_over_what_is_new_and_loses_no_request(tmp_path: Path
 async def test_reload_that_cannot_be_used_is_told_and_changes_nothing(tmp_path: Path) -> None:
     async with fronted(tmp_path) as front:
         code, told = await front.reload(STREAMS_PER_ADDRESS="many")
-        assert (code, told) == (2, "STREAMS_PER_ADDRESS is 'many', and has to be a whole number from 0 to 65535\n")
+        assert (code, told) == (2, "STREAMS_PER_ADDRESS is 'many', but must be a whole number from 0 to 65535\n")
         text = (front.source / "nginx.conf").read_text()
         (front.source / "nginx.conf").write_text(text.replace("server_tokens off;", "server_tokens maybe;"))
         code, told = await front.reload()
-        assert code == 2 and "maybe" in told and told.endswith("nginx goes on with what it had\n")
+        assert code == 2 and "maybe" in told and told.endswith("nginx keeps its previous configuration\n")
         assert (await front.ask()).status == 200
         (front.source / "nginx.conf").write_text(text)
         assert await front.reload() == (0, "")
         front.process.terminate()
         await front.process.wait()
         code, told = await front.reload()
-        assert code == 2 and told.startswith("no nginx runs with ")
+        assert code == 2 and told.startswith("no nginx is running with ")

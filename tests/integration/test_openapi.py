@@ -1,4 +1,4 @@
-"""/openapi.json is valid OpenAPI 3.1, names every route, and every real answer is as it says."""
+"""/openapi.json is valid OpenAPI 3.1, names every route, and every real answer matches it."""
 
 import json
 import re
@@ -25,14 +25,14 @@ from tests.integration.test_http import (
 pytestmark = pytest.mark.anyio
 
 ALIASES = {"/": "/api/", "/api": "/api/"}
-# For people alone.
+# Pages for people only.
 NOT_OF_THE_API = {"/docs", "/docs/{name}", "/page/{digest}/{name}"}
-# Headers that not every such answer has: nginx adds its own.
+# Headers that only some of these answers have: nginx adds them.
 OF_NGINX = {"x-request-id"}
 STREAM, STREAMS = "/api/v1/prices/eth-usdt/stream", "/api/v1/stream"
 ROOT = Path(__file__).parents[2]
 BTC_PRICE = "/api/v1/prices/btc-usdt"
-# What an exchange may leave out, and a median never has but for bid and ask.
+# The fields that an exchange may leave out; a median never has any of them but bid and ask.
 NOTHING: dict[str, Any]
 NOTHING = dict.fromkeys(("bid", "ask", "volume_24h", "high_24h", "low_24h", "open_24h", "source_time_ms"))
 AGREED = Agreement(("binance", "okx", "kraken"), "0.000321", START_MS)
@@ -58,7 +58,7 @@ def declared(document: dict[str, Any], path: str, status: int) -> dict[str, Any]
 
 
 def hold(document: dict[str, Any], path: str, got: Got) -> None:
-    """Hold an answer against what is declared for it."""
+    """Check an answer against what is declared for it."""
     response = declared(document, path, got.status)
     sent = {header.lower() for header in got.headers} - OF_HTTP
     stated = {header.lower() for header in response["headers"]}
@@ -146,7 +146,7 @@ async def test_every_kind_of_answer_is_as_declared_and_every_declared_one_is_giv
         await ask(template, path, 500)
     paths, shared = FILE["paths"], FILE["x-every-operation"].keys()
     own = {(path, status) for path, item in paths.items() for status in item["get"]["responses"]}
-    # Liveness takes any parameter.
+    # Liveness accepts any parameter.
     assert seen - {(path, "500") for path in paths} == own | {(path, "405") for path in paths} | {
         (path, "400") for path in paths.keys() - {LIVENESS}
     }
@@ -165,11 +165,11 @@ async def test_what_layers_below_and_nginx_answer_to_any_request_is_declared_and
     for body in bodies:
         told = declared(content, LIVENESS, body["status"])
         validator(content, told["content"]["application/problem+json"]["schema"]).validate(body)
-    # An example is what really comes, if it is not the application that says so.
+    # An example must be a real answer, unless the application itself gives this status.
     for status, entry in FILE["x-every-operation"].items():
         [example] = [told["example"] for told in resolved(content, entry)["content"].values()]
         assert example in bodies or example["code"] in CODES.values(), status
-    # The application itself says that something can only be read, and that it has a defect.
+    # The application itself answers 405 (read-only) and 500 (a defect).
     assert {str(body["status"]) for body in bodies} | {"405", "500"} == FILE["x-every-operation"].keys()
 
 

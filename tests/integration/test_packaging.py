@@ -1,4 +1,4 @@
-"""The sdist and the wheel: what is in them, what a package index shows, and that the service runs from the wheel alone."""
+"""The sdist and the wheel: their contents, what a package index shows, and the service running from the wheel alone."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ def run(*words: str | Path, directory: Path) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with both, built of a copy of the files that they are made of, the wheel from the sdist."""
+    """A directory with both, built from a copy of the files that go into them, the wheel from the sdist."""
     source = tmp_path_factory.mktemp("source")
     for name in BESIDE:
         shutil.copy(ROOT / name, source)
@@ -100,21 +100,21 @@ def test_every_link_of_the_long_description_leads_to_a_file_of_this_version(whee
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a new virtual environment with the wheel, and the packages of this one, but not its fastprice."""
+    """The programs of a new virtual environment with the wheel and this one's packages, but not its fastprice."""
     place = tmp_path_factory.mktemp("installed")
     venv.create(place / "venv")
     python = place / "venv/bin/python"
     words = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
     run(sys.executable, "-m", "pip", "--python", python, "install", *words, wheel, directory=place)
     packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", directory=place).strip())
-    # What is named in a .pth file there, as the checkout is, is not followed.
+    # .pth files in these directories, such as that of the checkout, are not followed.
     (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
     return python.parent
 
 
 @contextlib.asynccontextmanager
 async def started(program: Path, *words: str, directory: Path, **environ: object) -> AsyncIterator[Any]:
-    """The program, run somewhere else than in the repository, until the end of the test."""
+    """The program, run outside the repository until the end of the test."""
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = await asyncio.create_subprocess_exec(
         program, *words, cwd=directory, env={**inherited, **{name: str(value) for name, value in environ.items()}},
@@ -129,7 +129,7 @@ async def started(program: Path, *words: str, directory: Path, **environ: object
 
 
 async def answer(url: str, process: Any, **headers: str) -> str:
-    """The body of the first answer that is a 200."""
+    """The body of the first answer with status 200."""
     async with aiohttp.ClientSession(headers=headers) as session:
         for _ in polling():
             with contextlib.suppress(aiohttp.ClientError):

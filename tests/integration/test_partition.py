@@ -1,4 +1,4 @@
-"""Two machines, which are two network namespaces, with Redis between them; the link to it is cut and restored."""
+"""Two machines, as two network namespaces, with Redis between them; their links to it are cut and restored."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.service import PRICE, Answer, Service, polling, running
 pytestmark = pytest.mark.anyio
 
 INTERVAL = 0.5
-# Of 198.18.0.0/15, which is set aside for tests of networks (RFC 2544): nothing real can be there.
+# From 198.18.0.0/15, which is reserved for tests of networks (RFC 2544): no real host can be there.
 NETWORK = "198.18"
 MARKET_HOST = f"{NETWORK}.99.1"
 
@@ -38,11 +38,11 @@ class Machine:
         self._link(self.open_link, "open", self.market_host, self.host)
         self._link(self.redis_link, "redis", self.redis_host, f"{NETWORK}.{number}1.2")
         ip("-n", self.name, "link", "set", "lo", "up")
-        # Both know the market by one address, because services that ask different ones share no prices.
+        # Both reach the market by one address, because services with different source addresses share no prices.
         ip("-n", self.name, "route", "add", f"{MARKET_HOST}/32", "via", self.market_host)
 
     def cut(self) -> None:
-        """What is sent to Redis gets no answer any more, and nobody is told so."""
+        """From now on packets to Redis get no answer, and no side sees an error."""
         ip("link", "set", self.redis_link, "down")
 
     def restore(self) -> None:
@@ -97,7 +97,7 @@ async def on(machine: Machine, market: Market, directory: Path, server: RedisSer
 
 
 async def calls_per_interval(market: Market) -> float:
-    """Over ten intervals."""
+    """Measured over ten intervals."""
     began, now = market.total_calls, asyncio.get_running_loop().time
     start = now()
     await asyncio.sleep(10 * INTERVAL)
@@ -105,7 +105,7 @@ async def calls_per_interval(market: Market) -> float:
 
 
 async def until_callers(market: Market, count: int) -> None:
-    """Wait until so many callers ask, each once an interval."""
+    """Wait until `count` workers call the market, each once per interval."""
     rates = []
     for _ in polling():
         rates.append(await calls_per_interval(market))

@@ -1,4 +1,4 @@
-"""The master and its workers: signals at any moment, clocks that jump, workers that hang, places that are full."""
+"""The master and its workers: signals at any moment, clocks that jump, workers that hang, directories that are full."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from tests.service import PATIENCE, PRICE, Service, polling, running
 
 pytestmark = pytest.mark.anyio
 
-# The master and one worker of `fastprice serve`, around an application that tells on stdout what happens.
+# The master and one worker of `fastprice serve`, with an application that reports on stdout what happens.
 PROCESSES = """
 import asyncio, contextlib, os, signal, sys, time
 from starlette.applications import Starlette
@@ -73,7 +73,7 @@ def serve():
         after_fork=lambda slot: None, after_death=lambda slot: None, ready=lambda addresses: None,
     )).run()
 """
-# A wall clock that tests can set: every process of the tree that this is on the path of reads the shift from a file.
+# A wall clock that tests can set: every process of the tree that has this on its path reads the shift from a file.
 CLOCK = """
 import pathlib, time
 shift, time_itself = pathlib.Path({shift!r}), time.time
@@ -83,13 +83,13 @@ time.time = lambda: time_itself() + float(shift.read_text())
 
 @dataclass
 class Told:
-    """Processes that run, and what they tell."""
+    """Running processes, and the lines that they print."""
 
     process: asyncio.subprocess.Process
     port: int
 
     async def until(self, line: str) -> list[str]:
-        """Everything told up to this line."""
+        """Every line up to this one."""
         assert self.process.stdout is not None
         told: list[str] = []
         async with asyncio.timeout(PATIENCE):
@@ -128,7 +128,7 @@ class WallClock:
         return {"PYTHONPATH": str(self.directory)}
 
     def set(self, shift: float) -> None:
-        """Let it differ from the true time by so many seconds."""
+        """Let it differ from the true time by this many seconds."""
         new = self.directory / "new"
         new.write_text(str(shift))
         new.replace(self.directory / "shift")
@@ -234,7 +234,7 @@ async def until_no_signal_is_blocked(pid: int) -> None:
 
 
 def last_sign_of_life(pid: int) -> float:
-    """When a worker last told its master that it lives, by the monotonic clock."""
+    """When a worker last gave its master a sign of life, by the monotonic clock."""
     for file in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             if "wgunicorn-" in os.readlink(file):
@@ -294,7 +294,7 @@ async def test_answers_in_flight_are_finished_though_the_clock_is_set_forward_wh
 
 
 async def test_a_worker_that_cannot_start_harms_nobody_else() -> None:
-    """It tries again, and not too often; an exit code that gunicorn takes for its own would stop everything."""
+    """It tries again, but not too often; an exit code that gunicorn reserves for itself would stop everything."""
     script = "def at_start(age):\n    if age < 3: raise SystemExit(3)"
     async with processes(script) as told:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Asking the exchanges through a proxy, as HTTPS_PROXY says: a real CONNECT, real TLS, and what a proxy's failures look like."""
+"""Calling the exchanges through a proxy, as HTTPS_PROXY says: a real CONNECT, real TLS, and how its failures look."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[N
 
 @contextlib.asynccontextmanager
 async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A server that reads one head of each connection, keeps it, and goes on as `talk` says."""
+    """A server that reads one head from each connection, records it, and goes on as `talk` says."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,7 +50,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def leading_to(port: int, first: Callable[[bytes], bytes], answer: bytes = b"") -> Talk:
-    """Connect the caller with a port of this machine, which is sent what `first` makes of the head."""
+    """Connect the caller to a port of this machine; what is sent there first is made from the head by `first`."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,7 +104,7 @@ async def test_exchanges_are_asked_through_the_proxy_of_the_environment(market: 
 
 
 async def failure(proxy_port: int, url: str, seconds: float = PATIENCE) -> SourceError:
-    """Why an exchange could not be asked; it says that the proxy may be it, and not its password."""
+    """Why the exchange could not be called; the message names the proxy as a possible cause, without its password."""
     async with Session("fastprice/test", lambda url: f"http://me:hunter2@127.0.0.1:{proxy_port}") as session:
         source = ExchangeSource(EXCHANGES["binance"], url, seconds, session, SystemClock(), lambda event: None)
         with pytest.raises(SourceError) as caught:

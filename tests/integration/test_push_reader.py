@@ -1,4 +1,4 @@
-"""The subscribers of `make bench-push` count each event of a price once, however its bytes come."""
+"""The subscribers of `make bench-push` count each event of a price once, however its bytes are split."""
 
 import asyncio
 import shutil
@@ -29,7 +29,7 @@ def whole(event: bytes) -> Sequence[bytes]:
 
 
 def slowly(event: bytes) -> Sequence[bytes]:
-    """In pieces of a few bytes, each a packet of its own."""
+    """In pieces of a few bytes, each sent as a packet of its own."""
     return [event[at:at + 30] for at in range(0, len(event), 30)]
 
 
@@ -42,7 +42,7 @@ def chunked(event: bytes) -> Sequence[bytes]:
 
 
 class Server:
-    """Pushes to whoever connects; the first of them gets no second push."""
+    """Pushes to all or some of the clients that have connected."""
 
     def __init__(self) -> None:
         self.writers: list[asyncio.StreamWriter] = []

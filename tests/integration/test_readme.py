@@ -1,4 +1,4 @@
-"""README and the pages behind it are true, in both languages: commands work, tables are complete, links lead somewhere."""
+"""README and the pages behind it are true, in both languages: commands work, tables are complete, links are valid."""
 
 import ast
 import asyncio
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.ru.md")
-# The pages that README.md and README.ru.md have in common, by their ends.
+# The pages that README.md and README.ru.md have in common exist with both of these endings.
 PAGES = (".md", ".ru.md")
 BOTH = ("README", "docs/endpoints", "docs/settings", "docs/metrics", "docs/commands", "docs/troubleshooting")
 
 
 class Spy(Mapping[str, str]):
-    """An empty environment that remembers what was asked for."""
+    """An empty environment that records which names are read."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -52,7 +52,7 @@ def text(name: str) -> str:
 
 
 def rows(page: str, *, after: str = "") -> list[list[str]]:
-    """The cells of the first table after a heading line that starts so, or of the first one."""
+    """The cells of the first table after a heading that starts with `after`, or of the first table of the page."""
     table = text(page).split(f"\n{after}", 1)[1].split("\n|", 1)[1].split("\n\n", 1)[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
@@ -125,7 +125,7 @@ def test_every_link_leads_to_a_page_and_a_heading_that_exist() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What the headings of a page are called in links to them."""
+    """The anchors of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -198,7 +198,7 @@ async def test_the_example_for_browsers_works_in_one(market: Market, tmp_path: P
 
 @contextlib.asynccontextmanager
 async def pages(seen: asyncio.Queue[str]) -> AsyncIterator[tuple[dict[str, str], str]]:
-    """A site with one page, and an address to which that tells what it has seen."""
+    """A site with one page, and an address where the page reports what it has seen."""
     site = {"page": ""}
 
     async def page(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""Every way in which Redis can fail, under a whole service: what it may cost, and that it heals."""
+"""Every way in which Redis can fail, under a whole service: what it may cost, and that the service recovers."""
 
 import asyncio
 import contextlib
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.anyio
 
 READINESS = "/health/readiness"
 WORKERS, INTERVAL = 3, 0.2
-# Above what a busy machine adds to an operation on a Redis that is well, below the pause of a slow one.
+# Longer than a busy machine delays an operation on a healthy Redis, shorter than the pause of a slow one.
 REDIS_TIMEOUT, SLOW = 0.4, 0.5
-# Readiness is asked for on so many connections that every worker answers.
+# Readiness is requested on so many connections that every worker answers.
 EVERY_WORKER = 16
 NAME, SECRET, OTHER_SECRET = "prices", "p@ss:w/rd?%#", "correct-horse"
 OURS = "fastprice:*"
@@ -34,7 +34,7 @@ OURS = "fastprice:*"
 
 @dataclass
 class World:
-    """A service of several workers, the wire to its Redis, and everything that anybody has ever been told."""
+    """A service of several workers, the wire to its Redis, and everything that any client has been told."""
 
     service: Service
     market: Market
@@ -44,13 +44,13 @@ class World:
     told: list[str] = field(default_factory=list)
 
     async def readiness(self) -> list[str]:
-        """How Redis is, in the words of many answers."""
+        """The state of Redis, as many answers report it."""
         answers = await self.service.from_many_workers(EVERY_WORKER, READINESS)
         self.told += [answer.body.decode() for answer in answers]
         return [answer.json["redis"] for answer in answers]
 
     async def until_redis(self, is_up: bool) -> None:
-        """Until every worker says so, twice over, for one may have answered none of the first questions."""
+        """Wait until all answers agree twice in a row, since a worker may have answered none of the first requests."""
         said = 0
         for _ in polling():
             said = said + 1 if all((word == "up") is is_up for word in await self.readiness()) else 0
@@ -60,9 +60,9 @@ class World:
         raise AssertionError(f"never {is_up=}: {await self.readiness()}\n" + "".join(self.service.log))
 
     async def settled_calls(self, intervals: float) -> float:
-        """Upstream calls per interval, once the workers have parted from one store and met on the other.
+        """Upstream calls per interval, once the workers have left one store and all use the other.
 
-        Two callers would make two in every interval, three workers on their own three, for as long as one looks.
+        Two callers would make two per interval, three independent workers three, for as long as the test measures.
         """
         for _ in range(5):
             if 0.2 < (calls := await self._calls_in(intervals)) < 1.6:
@@ -75,14 +75,14 @@ class World:
         return (self.market.total_calls - calls) * INTERVAL / (time.monotonic() - began)
 
     async def errors(self) -> float:
-        """Failed operations on Redis, as the metrics have it."""
+        """The number of failed operations on Redis, by the metrics."""
         body = (await self.service.get("/metrics")).body.decode()
         self.told.append(body)
         rows = [line for line in body.splitlines() if line.startswith("fastprice_redis_operations_total{")]
         return sum(float(row.rpartition(" ")[2]) for row in rows if 'result="error"' in row)
 
     async def until_more_errors(self, than: float) -> None:
-        """Each worker tells the others of its errors once a second."""
+        """Wait for a higher count; each worker shares its own with the others once a second."""
         for _ in polling():
             if await self.errors() > than:
                 return
@@ -93,7 +93,7 @@ class World:
         return [key.decode() for key in self.admin.scan_iter(OURS)]
 
     async def until_stored(self) -> dict[str, str]:
-        """The keys of our records by what is in them, once all are there."""
+        """The keys of our records by their last part, once all records are there."""
         for _ in polling():
             places = {key.rpartition(":")[2]: key for key in self.keys()}
             if {"round", "reports", "bans", "leader"} <= places.keys():
@@ -116,7 +116,7 @@ Act = Callable[[World], Awaitable[None] | None]
 
 @dataclass(frozen=True)
 class Failure:
-    """What befalls Redis, what mends it, and whether it is lost meanwhile; None where it may be or not."""
+    """How Redis fails, how it is repaired, and whether it counts as lost meanwhile; None if either is acceptable."""
 
     befall: Act
     mend: Act
@@ -147,7 +147,7 @@ async def restart(world: World) -> None:
 
 
 def no_more_clients(room_for: int) -> Act:
-    """All clients are thrown out, and only so many may come in beside the one who does that."""
+    """Disconnect all clients; besides the admin connection only this many may reconnect."""
 
     def act(world: World) -> None:
         world.act("CONFIG", "SET", "maxclients", 1 + room_for)
@@ -214,7 +214,7 @@ FAILURES = {
     "slow": Failure(slow(SLOW), slow(0.0)),
     "half-open": Failure(swallowing(True), swallowing(False)),
     "no more clients": Failure(no_more_clients(0), room_again),
-    # Three workers want a connection each, and another one each for the news.
+    # Each of the three workers wants one connection for commands and another one for updates.
     "too few clients": Failure(no_more_clients(2), room_again),
     "wrong password": Failure(password(OTHER_SECRET), password(SECRET)),
 }  # fmt: skip
@@ -226,7 +226,7 @@ def start(server: RedisServer, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
-    """The service outlives a test, so the event loop must."""
+    """The service outlives a single test, so the event loop must too."""
     return "asyncio"
 
 
@@ -256,7 +256,7 @@ async def world(
     await wire.join()
     environ = settings(wire.port)
     async with running(exchange, tmp_path_factory.mktemp("service"), **environ) as service:
-        # All of them: one that starts while Redis is dead has never been at Redis.
+        # Wait for all workers: one that starts while Redis is dead has never used Redis.
         on_redis = f'fastprice_workers{{store="redis"}} {WORKERS}.0'
         await service.until_answer(lambda answer: on_redis in answer.body.decode(), "/metrics")
         with redis.Redis(port=server.port, single_connection_client=True) as admin:
@@ -265,7 +265,7 @@ async def world(
 
 
 def settings(redis_port: int) -> dict[str, Any]:
-    """In debug, so that whoever would tell a secret tells it."""
+    """With the log level debug, so that a secret would show up if anything logged it."""
     return {
         "WORKERS": WORKERS, "REFRESH_INTERVAL": INTERVAL, "CACHE_TTL": 3, "MAX_STALE": 30, "LOG_LEVEL": "debug",
         "REDIS_TIMEOUT": REDIS_TIMEOUT, "REDIS_URL": f"redis://{NAME}:{quote(SECRET, safe='')}@127.0.0.1:{redis_port}/0",
@@ -274,7 +274,7 @@ def settings(redis_port: int) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def asking(service: Service) -> AsyncIterator[list[Answer]]:
-    """Somebody asks for the price all the time; the answers so far."""
+    """A client requests the price all the time; yields the answers so far."""
     answers: list[Answer] = []
 
     async def ask() -> None:
@@ -323,7 +323,7 @@ async def test_no_failure_of_redis_is_one_of_the_service(world: World, failure: 
         assert max(lost, back) <= 1, "it may be over before anybody notices"
     else:
         assert lost == back == failure.lost
-    # Five seconds are promised; the rest is the test's own time on a busy machine.
+    # The promise is five seconds; the rest is the test's own time on a busy machine.
     assert healed_after < 10
     world.told += [answer.body.decode() for answer in answers]
 
@@ -338,11 +338,11 @@ async def test_waiting_for_redis_costs_no_more_than_using_it(world: World, name:
     without_redis = await cpu_of(world.service, 1.5)
     await does(world, failure.mend)
     await world.until_redis(is_up=True)
-    # A worker that tried again and again would take all it can get: seconds.
+    # A worker that retried without a pause would use all the CPU time it can get: seconds.
     assert without_redis < 1.5 * with_redis + 0.15
 
 
-# A report as we write it: source, breaker, end and reason of a ban, last error and its time, and what is said of pairs.
+# A report in our format: source, breaker, end and reason of a ban, last error and its time, and reports about pairs.
 STRANGE_REPORTS: dict[str, Any] = {
     "half a character": [["\ud800", "open", None, None, None, None, []]],
     "half a character in an error": [["binance", "open", None, None, "\udfff", None, []]],
@@ -373,7 +373,7 @@ async def test_what_a_stranger_writes_into_redis_is_none_of_our_records(world: W
 
 
 async def cpu_of(service: Service, seconds: float) -> float:
-    """Processor time that the service uses in so many seconds of doing nothing."""
+    """The CPU time that the service uses in this many seconds without requests."""
     before = processor_seconds(service)
     await asyncio.sleep(seconds)
     return processor_seconds(service) - before
@@ -388,7 +388,7 @@ def processor_seconds(service: Service) -> float:
 
 
 async def test_nobody_was_ever_told_a_secret(world: World) -> None:
-    """Runs last: what all the others have made the service say."""
+    """Runs last, over everything that the service has said in the other tests."""
     await world.readiness()
     for path in (PRICE, "/api/v1/prices/eth-usdt/sources", "/api/", "/api/v1/nothing", "/openapi.json", "/metrics"):
         world.told.append((await world.service.get(path)).body.decode())
@@ -427,7 +427,7 @@ async def test_it_starts_without_redis_and_joins_it_when_it_is_there(
 async def test_a_fail_over_through_an_address_that_moves_is_followed(
     exchange: Market, tmp_path: Path, serves_stale: str
 ) -> None:
-    """The address leads to another server from now on; the connections that there are stay with the old one."""
+    """From now on the address leads to another server; existing connections stay with the old one."""
     old, new = (RedisServer(tmp_path, free_port()) for _ in range(2))
     for server in (old, new):
         start(server)

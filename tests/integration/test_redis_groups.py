@@ -1,4 +1,4 @@
-"""Fail-overs of real Sentinel and Cluster groups under a whole service, which follows, and loses no request meanwhile."""
+"""Fail-overs of real Sentinel and Cluster groups under a whole service, which follows them and loses no request."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ HOW = {"stopped": pause, "killed": RedisServer.stop, "asked to": None}
 
 @pytest.fixture(scope="module")
 def anyio_backend() -> str:
-    """The service outlives a test, so the event loop must."""
+    """The service outlives a single test, so the event loop must too."""
     return "asyncio"
 
 
@@ -36,7 +36,7 @@ def group(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 async def world(group: Group, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     market = Market(pairs=("eth-usdt",), seed=7)
     await market.start()
-    # One node of a Cluster is enough: it tells of the others.
+    # One node of a Cluster is enough: it names the others.
     url = group.url.partition(",")[0] if isinstance(group, ClusterGroup) else group.url
     environ = settings(0) | {"REDIS_URL": url}
     async with running(market, tmp_path_factory.mktemp("service"), **environ) as service:
@@ -74,15 +74,15 @@ async def test_a_fail_over_is_followed_by_all_workers_and_their_subscriptions(
     assert heard_by >= WORKERS - 1, "each that follows hears the news, and from a server that answers"
     assert {answer.status for answer in answers} == {200} and not any(answer.json["stale"] for answer in answers)
     assert 0.2 < calls < 1.6
-    # A fail-over that is asked for may be over before anybody notices.
+    # A requested fail-over may be over before a worker notices it.
     lost, back = world.lines("shared store lost") - lost, world.lines("shared store back") - back
     assert lost == back and (lost == 1 or how == "asked to" and lost < 2)
-    # Two seconds are promised, and the drills hold to them; the rest is the test's own time on a busy machine.
+    # The promise is two seconds, and the drills check it; the rest is the test's own time on a busy machine.
     assert followed_after < 10
 
 
 def bring_back(group: Group, old: RedisServer) -> None:
-    """The old primary is a replica from now on."""
+    """Make the old primary a replica."""
     resume(old)
     if old.process is None:
         group.start_again(old)

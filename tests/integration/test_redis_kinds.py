@@ -1,4 +1,4 @@
-"""What runs in place of a plain Redis: Valkey, servers that give few rights, and proxies that cut what is idle."""
+"""What may run in place of a plain Redis: Valkey, servers that grant few rights, proxies that cut idle connections."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ SECRET = "s3cret"
 
 
 def rights(of: str) -> list[str]:
-    """The rights that the page names; keys are those of the tests."""
+    """The rights that the page names, with the key prefix of the tests."""
     if of == "any":
         line = re.search(r"^ACL SETUSER prices on >SECRET (.*)$", PAGE, re.MULTILINE)
     else:
@@ -40,7 +40,7 @@ def as_user(url: str) -> str:
 
 
 async def everything(url: str) -> None:
-    """All that a store does, and again what it does otherwise the second time."""
+    """Every operation of a store, and once more those that work differently the second time."""
     await works(url)
     async with store_at(url) as store:
         assert await store.write("a", a_round("5")) and await store.write("a", a_round("6"))
@@ -119,13 +119,13 @@ async def test_while_one_sentinel_answers_the_primary_is_found(tmp_path: Path, h
                 except StoreUnavailable:
                     failed += 1
             assert failed <= (2 if how == "stopped" else 0), "each that does not answer costs one operation"
-            # The one that has answered is asked first from now on.
+            # From now on the one that has answered is tried first.
             await store._link.servers.reconnect()
             assert await store.claim("a", 60) is True
 
 
 async def test_a_proxy_that_cuts_idle_connections_costs_nothing(redis_server: RedisServer) -> None:
-    """It cuts them after a moment, as hosted ones do after some seconds."""
+    """The proxy cuts them after a moment; hosted ones do so after some seconds."""
     idle_seconds, cuts = 0.1, 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -25,7 +25,7 @@ from tests.fakes import ETH, RecordingEvents, a_quote
 pytestmark = pytest.mark.anyio
 
 CLOCK = SystemClock()
-# Time for a handshake on the busiest machine.
+# Enough time for a handshake on the busiest machine.
 SECONDS = 5.0
 NAME, SECRET = "pri ce@s", "hun:ter/2?#%@é"
 WRONG = "it refuses the name or the password in REDIS_URL (WRONGPASS)"
@@ -47,7 +47,7 @@ def a_round(price: str = "3120.45", after_ms: int = 0) -> Stored:
 
 
 async def works(url: str) -> None:
-    """Everything that a store does is done by the Redis that the URL names."""
+    """Check that every operation of a store works with the Redis that the URL names."""
     async with store_at(url) as one, store_at(url) as two:
         await two.news(0.01)
         heard = asyncio.create_task(two.news(60))
@@ -64,7 +64,7 @@ async def works(url: str) -> None:
 
 
 async def refused(url: str) -> str:
-    """The one line in which it fails, the same whatever is asked."""
+    """The one line with which it fails, the same for every operation."""
     async with store_at(url) as store:
         lines = set()
         for operation in (store.read(), store.write("a", a_round()), store.claim("a", 60), store.holder("a right")):
@@ -91,7 +91,7 @@ def allow(server: RedisServer, *rights: str, name: str = "prices") -> None:
 
 @pytest.fixture
 def bare_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that the test starts as it needs it."""
+    """A server that the test starts with its own options."""
     server = RedisServer(tmp_path, free_port())
     yield server
     server.stop()
@@ -122,7 +122,7 @@ async def test_with_a_password_alone(bare_server: RedisServer) -> None:
 
 
 async def test_with_a_name_and_a_password_that_need_encoding(bare_server: RedisServer, tmp_path: Path) -> None:
-    # The rules of names are Redis's own: no blanks. Passwords may be anything.
+    # Redis itself forbids blanks in names. Passwords may be anything.
     name = "pri@ce:s/%"
     (tmp_path / "users.acl").write_text(f"user {name} on >{SECRET} ~test:* &test:* +@all\nuser default off\n")
     bare_server.start("--aclfile", str(tmp_path / "users.acl"))
@@ -167,7 +167,7 @@ async def test_databases_of_different_numbers_share_nothing(redis_server: RedisS
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`ca.pem`, and what it vouches for as 127.0.0.1: `server.pem` with `server.key`, and `client.*` likewise."""
+    """`ca.pem`, and two certificates for 127.0.0.1 signed by it: `server.pem` with `server.key`, and `client.*`."""
     place = tmp_path_factory.mktemp("tls")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl(place, "req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test authority")
@@ -249,7 +249,7 @@ async def test_over_tls_sentinels_are_asked(tls_server: RedisServer, certificate
 
 
 async def until_it_works(url: str) -> None:
-    """Sentinels and nodes of a Cluster need a moment to find out what is up."""
+    """Sentinels and nodes of a Cluster need a moment to find out which servers are up."""
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(StoreUnavailable):
@@ -257,12 +257,12 @@ async def until_it_works(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-# ---- what is no single server ----
+# ---- servers that are not a single Redis server ----
 
 
 @contextlib.contextmanager
 def sentinel(directory: Path, watches: str = "", *options: str, tls: bool = False) -> Iterator[int]:
-    """A Sentinel, which watches nothing unless told otherwise; yields its port."""
+    """A Sentinel that watches nothing by default; yields its port."""
     server = RedisServer(directory, free_port())
     file = directory / "sentinel.conf"
     file.write_text(watches)
@@ -284,7 +284,7 @@ async def test_a_sentinel_is_told_from_a_server(tmp_path: Path) -> None:
 
 
 def start_as_node(server: RedisServer) -> None:
-    # A node listens on a second port, 10,000 higher: that one must be none of the system's for outgoing connections.
+    # A node also listens on a port 10,000 higher, which must lie outside the system's range for outgoing connections.
     server.port = node_port()
     server.start("--cluster-enabled", "yes")
 
@@ -311,7 +311,7 @@ async def test_a_server_that_takes_the_place_of_another_kind_is_taken(bare_serve
                 await store.claim("a", 60)
         bare_server.stop()
         bare_server.start()
-        with contextlib.suppress(StoreUnavailable):  # It may still have to find out that its connection is dead.
+        with contextlib.suppress(StoreUnavailable):  # The store may first have to notice that its connection is dead.
             await store.claim("a", 60)
         assert await store.claim("a", 60) is True
         bare_server.stop()
@@ -322,7 +322,7 @@ async def test_a_server_that_takes_the_place_of_another_kind_is_taken(bare_serve
             await store.claim("a", 60)
 
 
-# What a server, or something in between, may say of itself or repeat of what it was told; and what we make of it.
+# Answers that a server, or something in between, may give, some repeating what was sent; and our message for each.
 ANSWERS: dict[str, tuple[bytes, str]] = {
     "moved": (b"-MOVED 3999 10.0.0.9:6381\r\n", CLUSTER),
     "ask": (b"-ASK 3999 10.0.0.9:6381\r\n", CLUSTER),
@@ -357,7 +357,7 @@ ANSWERS: dict[str, tuple[bytes, str]] = {
     }.items()
     for code in (b"ERR", b"STRANGE")
 }
-# In every answer that a server can give, a value of another type than the one that was asked for.
+# In every type of answer that a server can give, a value of another type than expected.
 STRANGE = (
     b":5\r\n", b"*0\r\n", b"*-1\r\n", b"$-1\r\n", b"+OK\r\n", b"$2\r\n\xff\xfe\r\n", b"*1\r\n*1\r\n:1\r\n", b"*2\r\n*0\r\n*0\r\n",
     b"*3\r\n+a\r\n+b\r\n+c\r\n", b"%1\r\n+a\r\n+b\r\n", b"*2\r\n$-1\r\n-ERR x\r\n", b"-\r\n", b"\r\n", b"*" + b"9" * 30 + b"\r\n",
@@ -374,7 +374,7 @@ async def test_what_a_server_says_is_told_in_words_that_help_and_without_secrets
 
     async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        # Answers that are errors go for the first command too, which is AUTH where there is a password.
+        # An error is also the answer to the first command, which is AUTH if there is a password.
         assert line in await refused(f"redis://127.0.0.1:{port}?password={quote(SECRET, safe='')}")
 
 
@@ -396,7 +396,7 @@ async def test_no_answer_makes_an_operation_raise_what_is_no_failure_of_a_store(
             ):  # fmt: skip
                 with contextlib.suppress(StoreUnavailable):
                     result: Any = await operation
-                    # Who leads, or holds a right, may have any name.
+                    # The name of a leader or of a holder of a right may be any text.
                     assert result in (None, True, False) or isinstance(result, str) or result[1] == Stored()
 
 

@@ -1,4 +1,4 @@
-"""`fastprice serve --reload` restarts what has changed, and outlives a change that cannot start."""
+"""`fastprice serve --reload` restarts after a change, and survives a change with which it cannot start."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def said(port: int, path: str, *keys: str) -> str | None:
-    """What the service says of itself there; None while it does not answer."""
+    """What the service says of itself at this path; None while it does not answer."""
     try:
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as response:
             found = await response.json()
@@ -82,7 +82,7 @@ async def test_a_change_of_a_file_that_is_no_python_is_served(tmp_path: Path) ->
 
 
 def test_caches_and_hidden_files_are_not_watched(tmp_path: Path) -> None:
-    """Or each start, and each look with an editor, would cause a restart."""
+    """Otherwise each start, and each file opened in an editor, would cause a restart."""
     for name in "a.py", "b.json", ".a.py.swp", "__pycache__/a.cpython-311.pyc", "__pycache__/a.cpython-311.pyc.140":
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Schemathesis asks a running service whatever /openapi.json allows and forbids, and holds every answer to it."""
+"""Schemathesis sends a running service whatever /openapi.json allows or forbids, and checks every answer against it."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from tests.service import PATIENCE, running
 
 pytestmark = pytest.mark.anyio
 
-# A request that the document allows may still meet a pair that is not served, or a price that is older than it asks.
+# A request that the document allows may still name a pair that is not served, or a smaller age than the price has.
 CONFIG = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 304, 404, 412, 503]
@@ -24,7 +24,7 @@ async def test_it_finds_nothing(market: Market, tmp_path: Path) -> None:
         await service.until(200)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "schemathesis.cli", "run", f"{service.url}/openapi.json",
-            # A stream has no end to wait for; its own tests read it.
+            # A stream never ends; it has tests of its own.
             "--checks", "all", "--exclude-path-regex", "stream", "--max-examples", "30", "--seed", "1",
             "--continue-on-failure", "--no-color", "--request-timeout", "20",
             cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

@@ -20,9 +20,9 @@ from tests.service import PATIENCE, PRICE, Answer, Service, polling, running
 
 pytestmark = pytest.mark.anyio
 
-# After these the answer is still the right one: nothing may happen at all.
+# With these faults the answer is still correct: they must have no effect at all.
 HARMLESS = {"extra", "odd_extras"}
-# What the first source may give while it has the fault, because it is a true price: late, or not moving.
+# With these faults the first source may still be served, because its price is true: only late, or not moving.
 BEARABLE = {"slow", "frozen", "old", "ahead", "drip"}
 
 
@@ -31,7 +31,7 @@ def true_prices(market: Market) -> set[str]:
 
 
 def metric(text: bytes, name: str) -> float:
-    """The sum over all samples whose name and labels start so."""
+    """The sum over all samples whose name and labels start with `name`."""
     rows = [line.rsplit(" ", 1) for line in text.decode().splitlines() if line.startswith(name)]
     return sum(float(value) for _, value in rows)
 
@@ -45,7 +45,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 async def held_for(seconds: float, service: Service) -> list[Answer]:
-    """Answers taken one after the other for a while."""
+    """Answers requested one after the other for a while."""
     end, answers = time.monotonic() + seconds, []
     while time.monotonic() < end:
         answers.append(await service.get())
@@ -71,7 +71,7 @@ async def test_eight_workers_are_one_caller_and_agree(
         intervals = (time.monotonic() - began) / 0.25
         assert intervals * 0.5 - 1 <= market.total_calls <= intervals + 1
         assert stale == 0
-        # A burst that falls into the milliseconds of a change may see the quote before and after it, never a third.
+        # A burst within the milliseconds of a change may see the quote before and after it, but never a third one.
         assert max(map(len, seen)) <= 2
         assert sum(len(stamps) == 1 for stamps in seen) >= len(seen) / 2
 
@@ -82,7 +82,7 @@ async def test_five_hundred_pairs_are_one_or_two_calls_an_interval_and_stay_with
     await market.start()
     market.limits = True
     try:
-        # The timing of the defaults.
+        # The default timing.
         environ: dict[str, Any] = {"REFRESH_INTERVAL": 1, "CACHE_TTL": 5, "MAX_STALE": 60, "FETCH_TIMEOUT": 2}
         async with running(market, tmp_path, PAIRS=",".join(pairs), **environ) as service:
             every = await service.until_answer(lambda got: len(got.json.get("prices", ())) == len(pairs), "/api/v1/prices")
@@ -109,13 +109,13 @@ async def test_served_prices_are_the_markets_own(market: Market, tmp_path: Path)
 
 @pytest.mark.parametrize("fault", sorted(MEANINGS))
 async def test_a_fault_of_the_first_source_is_survived(market: Market, tmp_path: Path, fault: str) -> None:
-    # Slow enough that the documented limit of the second source leaves room for every round.
+    # Slow enough that the documented limit of the second source allows a call in every round.
     environ: dict[str, Any] = {"REFRESH_INTERVAL": 0.25, "CACHE_TTL": 2, "MAX_STALE": 30, "BREAKER_RESET": 0.5}
     async with running(market, tmp_path, **environ) as service:
         await service.until(200)
         market.set_fault("binance", fault, seconds=1.0)
         market.clear_calls()
-        # A frozen source goes on giving what was true when it froze, which it may never have given before.
+        # A frozen source repeats the price that was true when it froze, which it may never have given before.
         at_that_moment = {tick.price for tick in market.switches["binance"].held.values()}
         answers = await held_for(1.2, service)
         assert {answer.status for answer in answers} == {200}
@@ -152,7 +152,7 @@ async def test_pairs_without_a_price_at_their_only_source_cost_the_other_pairs_n
 ) -> None:
     market = Market(pairs=TEN)
     await market.start()
-    # A call may take the whole time of a round, so that none fails for the sake of a busy machine.
+    # A call may take the whole time of a round, so that none fails only because the machine is busy.
     environ: dict[str, Any] = {
         "SOURCES": "binance", "PAIRS": ",".join(TEN), "BREAKER_RESET": 600, "FETCH_TIMEOUT": 5, "ROUND_TIMEOUT": 5,
         "MAX_STALE": 60,
@@ -162,7 +162,7 @@ async def test_pairs_without_a_price_at_their_only_source_cost_the_other_pairs_n
         async with running(market, tmp_path, **environ) as service:
             healthy = [f"/api/v1/prices/{pair}" for pair in TEN[5:]]
             stamps = {path: (await service.until(200, path)).json["fetched_at_ms"] for path in healthy}
-            # Ten refreshes later: five failures in a row would have opened a breaker by now.
+            # This is ten refreshes later: five failures in a row would have opened a breaker by now.
             for path, stamp in stamps.items():
                 await service.until_answer(
                     lambda answer, than=stamp + 1000: answer.json.get("fetched_at_ms", 0) > than, path
@@ -239,7 +239,7 @@ async def test_a_source_that_denies_a_pair_it_has_priced_is_asked_again_soon_and
 
 
 async def read_late(service: Service, market: Market) -> tuple[int, Answer]:
-    """When the market answered a worker that was stopped and is read a second later, and what is served then."""
+    """When the market answered a stopped worker, which reads the answer a second later, and what is served then."""
     calls, answers = market.calls["binance"], len(market.served["binance"])
     await until(lambda: market.calls["binance"] > calls)
     worker, = await service.until_workers(1)
@@ -329,7 +329,7 @@ async def test_redis_killed_paused_and_emptied_is_no_failure_of_the_service(
         await service.until_answer(lambda answer: answer.json["redis"] == "up", "/health/readiness")
         redis_server.stop()
         answers += await held_for(1.5, service)
-        redis_server.start()  # Empty, as after FLUSHALL.
+        redis_server.start()  # It is empty, as after FLUSHALL.
         await service.until_answer(lambda answer: answer.json["redis"] == "up", "/health/readiness")
         answers += await held_for(0.5, service)
         assert {answer.status for answer in answers} == {200}
@@ -349,7 +349,7 @@ async def test_killed_workers_are_replaced_and_counters_never_fall(market: Marke
                 os.kill(pid, signal.SIGKILL)
             await service.until_workers(2, without=frozenset(before))
             await service.until(200)
-            (metrics / f"counter_{90 + generation}.db").touch()  # As a worker leaves it that dies at birth.
+            (metrics / f"counter_{90 + generation}.db").touch()  # As left by a worker that dies right after its start.
             answer = await service.until(200, "/metrics")
             now = metric(answer.body, "fastprice_refreshes_total")
             assert now >= counted

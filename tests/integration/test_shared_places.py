@@ -1,4 +1,4 @@
-"""Directories that several services share, and that somebody fills, empties or takes away."""
+"""Directories that several services share, and that other programs fill, empty or remove."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ def test_each_service_has_a_directory_and_removes_it(tmp_path: Path) -> None:
 def test_a_directory_is_left_alone_while_any_process_of_its_service_uses_it(tmp_path: Path) -> None:
     with metrics_directory(tmp_path) as directory:
         worker = hold(directory)
-    directory.mkdir()  # As a master that was killed leaves it behind.
+    directory.mkdir()  # As a killed master leaves it.
     os.close(worker)
     worker = hold(directory)
     with metrics_directory(tmp_path):
@@ -86,7 +86,7 @@ async def test_the_directory_of_a_killed_service_is_removed_by_the_next_one(mark
 
 @contextlib.asynccontextmanager
 async def in_a_container(market: Market, directory: Path) -> AsyncIterator[None]:
-    """A service whose pids are its own, as in a container that shares /dev/shm with the host."""
+    """A service with its own pid namespace, as in a container that shares /dev/shm with the host."""
     settings = {"HOST": "127.0.0.1", "PORT": str(free_port()), "WORKERS": "2", "STORE_DIR": str(directory / "other")}
     process = await asyncio.create_subprocess_exec(
         "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", "fastprice.cli", "serve",
@@ -113,7 +113,7 @@ async def test_services_that_share_memory_but_no_pids_keep_their_metrics(
         await service.until_answer(counted(0), "/metrics")
 
 
-# A place that is taken away or spoilt
+# A directory that is removed or damaged
 
 
 async def test_metrics_come_back_by_themselves_when_their_directory_was_removed(market: Market, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ async def test_no_worker_dies_of_what_happens_to_the_files_of_metrics(
         assert service.workers() == workers
 
 
-# A full place
+# A full directory
 
 
 async def test_a_full_memory_directory_at_the_start_is_told_in_one_line_and_replaced(
@@ -191,7 +191,7 @@ async def test_a_memory_directory_that_fills_up_costs_metrics_and_no_worker(
         await service.until_logged("metrics cannot be saved")
         shutil.rmtree(shm / "fill")
         await service.until_logged("metrics are saved again")
-        # A successor begins in a full place too.
+        # A successor also starts in a full directory.
         fill(shm)
         os.kill(workers[0], signal.SIGKILL)
         await service.until_workers(2, without=frozenset(workers[:1]))
@@ -214,7 +214,7 @@ def fill(shm: Path) -> None:
 
 async def test_nothing_to_write_to_is_one_line(tmp_path: Path, namespaces: None) -> None:
     places = " ".join(dict.fromkeys(("/dev/shm", "/tmp", "/var/tmp", "/usr/tmp", "/mnt")))
-    # The service itself may lie in one of them: it is found again behind what hides it.
+    # The repository itself may be in one of them: it is mounted again on top of what hides it.
     script = f"""
     exec 3<"$0"
     for place in {places}; do

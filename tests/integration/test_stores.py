@@ -1,4 +1,4 @@
-"""One contract for every store, so that tests may use the one in memory; then what may happen to a file and to Redis."""
+"""One contract for every store, so that tests may use the one in memory; then faults of a file and of Redis."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ SOURCES = ("binance", "okx", "gate")
 
 @dataclass
 class Place:
-    """Where stores meet: `open` gives another worker's store, `write` puts a record behind their backs."""
+    """What the stores share: `open` gives another worker's store, `write` changes a record without using a store."""
 
     make: Callable[[], PriceStore]
     write: Callable[[str, Any], None]
@@ -77,7 +77,7 @@ def sqlite_place(path: Path) -> Place:
 
 
 def group_place(group: Group | RedisServer, seconds: float = 2.0) -> Place:
-    """A service of its own on a server or a group that others use too."""
+    """A prefix of its own on a server or a group that other tests use too."""
     prefix = f"{{{uuid.uuid4().hex}}}"
 
     def write(name: str, record: Any) -> None:
@@ -141,7 +141,7 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 def fallback_place(url: str, path: Path) -> Place:
-    """Workers of one machine."""
+    """Stores for the workers of one machine."""
     inside = sqlite_place(path)
 
     def make() -> PriceStore:
@@ -168,7 +168,7 @@ async def stored(store: PriceStore) -> Stored:
 
 
 async def in_time(happens: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until it happens, and fail if it does not."""
+    """Wait until it happens, and fail after some seconds."""
     async with asyncio.timeout(10):
         while not await happens():
             await asyncio.sleep(0.005)
@@ -375,7 +375,7 @@ async def test_damage_deep_in_the_file_is_cured_too(sqlite: Place, tmp_path: Pat
     first = sqlite.open()
     await first.write("a", a_round())
     await first.close()
-    with path.open("r+b") as file:  # Page 1, with the version and the names of the tables, stays whole.
+    with path.open("r+b") as file:  # Page 1, with the version and the names of the tables, stays intact.
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
     worker, good = sqlite.open(), a_round("101", 1_000)
@@ -482,7 +482,7 @@ async def test_processes_that_open_the_file_at_once_agree_on_one_claimant(
 
 
 class processes:
-    """So many processes of `PROCESS`, ended at the latest when the block is."""
+    """This many processes that run `PROCESS`; at the end of the block all are killed."""
 
     def __init__(self, count: int, path: Path) -> None:
         self._words = [[sys.executable, "-c", PROCESS, str(path), str(number)] for number in range(count)]
@@ -515,7 +515,7 @@ def resume(server: RedisServer) -> None:
 
 
 Act = Callable[[RedisServer], None]
-# What befalls the server, what ends it, and whether what it holds can be read meanwhile.
+# The fault, what ends it, and whether the server's content can be read meanwhile.
 FAULTS: dict[str, tuple[Act, Act, bool]] = {
     "dead": (RedisServer.stop, RedisServer.start, False),
     "paused": (pause, resume, False),
@@ -539,14 +539,14 @@ async def in_redis(redis_server: RedisServer) -> AsyncIterator[Place]:
 
 @pytest.fixture
 def resumed(redis_server: RedisServer) -> Iterator[None]:
-    """A stopped process cannot be ended politely: let it go on, however the test ends."""
+    """A stopped process does not react to SIGTERM: resume it, however the test ends."""
     yield
     if redis_server.process is not None:
         resume(redis_server)
 
 
 async def failing(operation: Awaitable[object]) -> str:
-    """The one line in which an operation fails, in its time."""
+    """The one line with which an operation fails within its time limit."""
     started = CLOCK.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         await operation
@@ -595,7 +595,7 @@ async def test_a_worker_that_was_itself_late_does_not_call_redis_lost(
     open_connection = asyncio.open_connection
 
     async def late(*args: Any, **options: Any) -> Any:
-        """The connection comes about while the worker is away."""
+        """The connection is established while the worker is paused."""
         connecting = asyncio.ensure_future(open_connection(*args, **options))
         await asyncio.sleep(0)
         time.sleep(0.15)
@@ -610,7 +610,7 @@ async def test_a_worker_that_was_itself_late_does_not_call_redis_lost(
         store = place.open()
         for operation in operations:
             asking = asyncio.ensure_future(operation(store))
-            for _ in range(4):  # At the start, and on the way: connecting, asking, waiting for the answer.
+            for _ in range(4):  # Pauses at the start, while connecting, while asking, and while waiting for the answer.
                 asyncio.get_running_loop().call_soon(time.sleep, 0.15)
                 await asyncio.sleep(0)
             await asking
@@ -638,7 +638,7 @@ async def test_a_turn_costs_a_follower_one_command_and_the_leader_twelve(
     in_redis: Place, redis_server: RedisServer
 ) -> None:
     leader, follower = in_redis.open(), in_redis.open()
-    for store in (leader, follower):  # The first ones connect, and load the scripts.
+    for store in (leader, follower):  # The first operations connect and load the scripts.
         await store.read()
         await store.claim("a", 60)
         await store.write("a", a_round())
@@ -655,7 +655,7 @@ async def test_a_turn_costs_a_follower_one_command_and_the_leader_twelve(
 
 
 def commands(server: RedisServer) -> int:
-    """How many commands Redis has done, those inside of scripts included, less our own."""
+    """How many commands Redis has executed, including those inside scripts, without the tests' own."""
     with redis.Redis(port=server.port) as client:
         done: dict[str, dict[str, int]] = client.info("commandstats")
     ours = ("cmdstat_info", "cmdstat_config", "cmdstat_client", "cmdstat_hello", "cmdstat_select")
@@ -747,7 +747,7 @@ async def test_news_come_again_after_redis_was_restarted(in_redis: Place, redis_
 
 
 async def test_a_subscription_that_stays_with_a_server_where_nobody_writes_is_opened_anew(tmp_path: Path) -> None:
-    """An address moves to another server, and only the connection of commands was opened anew since."""
+    """An address moves to another server, and since then only the connection for commands has been reopened."""
     old, new = (RedisServer(tmp_path, free_port()) for _ in range(2))
     place = redis_place(new, seconds=1.0)
     for server in old, new:
@@ -774,7 +774,7 @@ async def test_a_subscription_that_stays_with_a_server_where_nobody_writes_is_op
 
 
 async def test_what_was_told_while_nobody_listened_is_no_news(in_redis: Place, redis_server: RedisServer) -> None:
-    """A worker that led for a day would follow with a day's worth of turns, one right after the other."""
+    """Otherwise a worker that led for a day would then have a day's worth of turns, one right after the other."""
     clock = FakeClock()
     led = RedisStore(redis_server.url, "test", records(), 1.0, 60.0, clock, RecordingEvents())
     other = in_redis.open()

@@ -1,4 +1,4 @@
-"""Every fault of an exchange's stream against a real leader, with each served quote held against what was said."""
+"""Every fault of an exchange's stream against a real leader; each served quote is checked against what was said."""
 
 import asyncio
 import random
@@ -22,15 +22,15 @@ pytestmark = pytest.mark.anyio
 PAIRS = ("eth-usdt", "btc-usd", "doge-usdt")
 STREAMING = [name for name, exchange in EXCHANGES.items() if exchange.stream]
 FAULT_SECONDS, EVERY_MS, ANY_FRAME_SECONDS = 1.5, 100, 1.5
-# How long the market does what it does with `seconds`, where its default is too long for a test.
+# The market's `seconds` for faults whose default is too long for a test.
 SECONDS = {"handshake_429": 1.0, "lifetime": 0.5, "planned_cut": 0.7, "drip": 0.3}
-# A price that is off by so much fits to the one before, so it is the polls that find it out.
+# A price that is off by this factor is close enough to the previous one, so only the polls can detect it.
 FACTOR = 1.003
-# After these polls stay away from the exchange for longer than a test takes.
+# After these faults polls leave this exchange out for longer than a test takes.
 LEFT_ALONE = ("handshake_451", "handshake_403")
-# These keep nobody from telling the truth, so streams go on, by the connections that they have.
+# These faults leave the true prices intact, so streams go on, over their existing connections.
 HARMLESS = HONEST_BREAKS - {"key_reset", "old"} | {"no_pong", "no_ack", "ping_flood", "burst"}
-# Some connections are opened anew, but never in a storm: what a fault and its end may cost altogether.
+# Some connections are reopened, but never in a storm: the most that a fault and its end may open altogether.
 MOST_OPENED = 16
 
 
@@ -43,7 +43,7 @@ async def until(condition: Callable[[], Any], what: str) -> None:
 
 
 def told(made: World, names: set[str]) -> bool:
-    """Whether one of these streams is live, and every pair was renewed by streams."""
+    """Whether one of these streams is live, and streams have renewed every pair."""
     return bool(made.live & names) and made.renewed.keys() == set(made.latest.pairs)
 
 
@@ -59,7 +59,7 @@ async def recovered(made: World, names: set[str]) -> None:
 async def play(
     names: Sequence[str], fault: str, factor: float = FACTOR, pairs: tuple[str, ...] | None = None
 ) -> None:
-    """One fault in a world for each of these exchanges, side by side; nothing is left behind."""
+    """One fault in a world for each of these exchanges, at the same time; nothing is left behind."""
     tasks, sockets = len(asyncio.all_tasks()), open_sockets()
     with hastened((*PAUSES, *PATIENCE)):
         await asyncio.gather(*(play_one(name, fault, factor, pairs, len(names) == 1) for name in names))
@@ -69,7 +69,7 @@ async def play(
 async def play_one(
     name: str, fault: str, factor: float, pairs: tuple[str, ...] | None, is_alone: bool
 ) -> None:
-    """One fault at the first of three sources: live before it, sound in it, live after it."""
+    """One fault at the first of three sources: it is live before, correct during the fault, and live afterwards."""
     market = NotingMarket(PAIRS)
     market.every_ms = EVERY_MS
     sources = [name, *[other for other in ("okx", "kraken", "binance") if other != name][:2]]
@@ -80,7 +80,7 @@ async def play_one(
         feed, running = market.streams.feeds[name], len(asyncio.all_tasks())
         connections, opened = len(feed.connections), feed.opened
         if fault in ("lie", "frozen"):
-            # See MOST_POLLS: it may be served until a second poll has found it out.
+            # See MOST_POLLS: a wrong price may be served until a second poll has detected it.
             made.oracle.liars.add(name)
         market.set_stream_fault(name, fault, SECONDS.get(fault), factor, pairs)
         made.renewed.clear()
@@ -97,7 +97,7 @@ async def play_one(
         assert feed.opened <= MOST_OPENED
         if fault not in LEFT_ALONE:
             await until(lambda: len(feed.connections) == connections, "as many connections")
-        if is_alone:  # Calls to sources come and go beside them.
+        if is_alone:  # Tasks of calls to sources come and go as well.
             await until(lambda: len(asyncio.all_tasks()) <= running + 6, "as many tasks")
 
 
@@ -107,7 +107,7 @@ async def test_each_fault_of_a_stream_is_survived_with_true_prices_and_over_when
 
 
 ELSEWHERE = {"stalled", "close_1006", "drip", "key_reset", "crossed", "handshake_429", "lie"} | HARMLESS
-# A fault is mostly waiting, so several are waited for at once.
+# During a fault a test mostly waits, so several are tested at the same time.
 ELSEWHERES = [name for name in STREAMING if name != "binance"]
 
 

@@ -1,4 +1,4 @@
-"""Streams of real workers: killed, told to leave, replaced, and what their exchange does to them."""
+"""Streams of real workers: workers are killed, asked to leave or replaced, and the exchange misbehaves."""
 
 import asyncio
 import contextlib
@@ -21,17 +21,17 @@ LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class Subscriber:
-    """A client like a browser: it reads events, and when a stream has ended it opens another one after a while."""
+    """A client like a browser: it reads events, and some time after a stream has ended it opens another one."""
 
     def __init__(self, service: Service, path: str = PATH) -> None:
         self._service, self._path = service, path
         self.events: list[tuple[str, dict[str, Any]]] = []
-        # Whether there is a stream that has brought an event, and what the last bytes of those that have ended were.
+        # Whether the open stream has brought an event, and the last bytes of each stream that has ended.
         self.is_live = False
         self.ends: list[bytes] = []
 
     async def follow(self, again: float | None) -> None:
-        """Read one stream after the other; the next one after so many seconds, or none."""
+        """Read one stream after the other, `again` seconds apart; with None only one."""
         while True:
             with contextlib.suppress(OSError):
                 self.ends.append(await self._read())

@@ -67,7 +67,7 @@ class Reader:
         await in_time(looked)
 
     async def events(self, count: int) -> list[Event]:
-        """The events so far, when there are so many."""
+        """The events so far, once there are at least this many."""
         await self.until(lambda: len(parsed(self.body)) >= count)
         return parsed(self.body)
 
@@ -88,7 +88,7 @@ async def in_time(is_so: Callable[[], bool]) -> None:
 
 
 def unchunked(data: bytes) -> bytes:
-    """The whole chunks at the beginning of a body."""
+    """The complete chunks at the beginning of a body."""
     parts = []
     while (end := data.find(b"\r\n")) > 0:
         size = int(data[:end], 16)
@@ -102,7 +102,7 @@ def unchunked(data: bytes) -> bytes:
 
 
 def parsed(body: bytes) -> list[Event]:
-    """Every event but comments and `retry`, read as the standard says."""
+    """Every event except comments and `retry`, parsed by the rules of the standard."""
     events = []
     for block in body.decode().split("\n\n")[:-1]:
         fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
@@ -197,7 +197,7 @@ async def test_states_are_told_when_they_change_and_on_connecting_where_a_price_
 async def test_a_pause_is_filled_with_comments(side: Side) -> None:
     reader = await Reader(side).ask()
     side.prices.clock.now += streams_module.SILENCE_SECONDS + 0.1
-    await reader.events(2)  # That the price is stale now.
+    await reader.events(2)  # The second event says that the price is stale now.
     for count in 1, 2:
         side.prices.clock.now += streams_module.SILENCE_SECONDS + 0.1
         await reader.until(lambda count=count: reader.body.count(b":\n\n") >= count)  # type: ignore[misc]

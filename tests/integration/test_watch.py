@@ -1,4 +1,4 @@
-"""`fastprice watch` as a person and as a program use it: in a terminal, through a pipe, once."""
+"""`fastprice watch` as people and programs use it: in a terminal, through a pipe, once."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def started(*words: str, stdout: int = asyncio.subprocess.PIPE, **environ:
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str]:
-    """Its exit code and what it complained of."""
+    """Its exit code and its error output."""
     assert process.stderr
     complaint = await asyncio.wait_for(process.stderr.read(), PATIENCE)
     return await asyncio.wait_for(process.wait(), PATIENCE), complaint.decode()

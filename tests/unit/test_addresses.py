@@ -1,4 +1,4 @@
-"""Which addresses are private, and which are asked through a proxy."""
+"""Which addresses are private, and which are reached through a proxy."""
 
 import pytest
 

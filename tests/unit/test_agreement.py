@@ -1,4 +1,4 @@
-"""The median of decimals, digit for digit, and where the most of several quotes are."""
+"""The median of decimals, digit for digit, and which of several quotes form a majority."""
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Every lie of one source, two that collude and true moves, in virtual time: what is promised of them is kept."""
+"""One source that lies in every way, two that collude, and true moves, in virtual time: the promises are kept."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from bench.agreement.play import Play
 from bench.agreement.plays import median_plays, plays
 
 SOON, SECONDS = 23.4, 90.0
-# What drifts by 0.1 % a minute is wrong after five.
+# A price that drifts by 0.1 % a minute is wrong after five minutes.
 SLOW_SECONDS = 420.0
 CASES = [("failover", play) for play in plays(SOON)] + [("median", play) for play in median_plays(SOON)]
 
@@ -15,19 +15,19 @@ CASES = [("failover", play) for play in plays(SOON)] + [("median", play) for pla
 @pytest.mark.parametrize(("mode", "play"), CASES, ids=[f"{mode}: {play.name}" for mode, play in CASES])
 def test_no_wrong_price_is_served_for_longer_than_promised_and_no_true_one_late(mode: str, play: Play) -> None:
     row = seen(play, mode, "test", SLOW_SECONDS if "drifts" in play.name else SECONDS)
-    # The calls of the first minute weigh more than those of half an hour: they are bounded by the benchmark.
+    # The first minute has more calls per round than half an hour has on average; the benchmark bounds them.
     row["calls_per_round"] = 0.0
     assert findings(row, settings(mode).refresh_interval) == []
     if mode == "median" or "together" not in play.name:
         liars = {settings(mode).sources[number] for number in play.lies}
         assert set(row["distrusted"]) <= liars, "no honest source is blamed"
-    if play.lies and "frozen" not in play.name:  # Within so short a time the market may not move away from it.
+    if play.lies and "frozen" not in play.name:  # In so short a time the market may not move away from a frozen price.
         assert set(row["distrusted"]), "and the liar is"
 
 
 @pytest.mark.parametrize("mode", ["failover", "median"])
 def test_the_oracle_would_see_a_wrong_price(mode: str) -> None:
-    """With the checks switched off, or too few honest sources, the same lies are served."""
+    """With the checks switched off, or too few honest sources, the same wrong prices are served."""
     play = next(play for play in plays(SOON) if play.name == "the first off by 4.0%")
     if mode == "failover":
         row = seen(play, mode, "test", SECONDS, CROSS_CHECK_INTERVAL="0")

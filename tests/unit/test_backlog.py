@@ -1,4 +1,4 @@
-"""What lay in a connection is read to its end before anything of it is taken, and others have their turns meanwhile."""
+"""A connection's backlog is read to its end before any of it is taken, and other tasks run meanwhile."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TICK_SECONDS = 0.00005
 
 
 class TickingClock(FakeClock):
-    """Goes on a bit whenever it is looked at, as if everything took a while."""
+    """Advances a bit whenever it is read, as if everything took a while."""
 
     def monotonic(self) -> float:
         self.now += TICK_SECONDS
@@ -28,7 +28,7 @@ class TickingClock(FakeClock):
 
 
 class Backlog:
-    """The socket of a connection in which so many frames lie, and then none comes any more."""
+    """The socket of a connection with this many frames waiting, and no more after them."""
 
     def __init__(self, count: int) -> None:
         row = {"instId": "ETH-USDT", "last": "1", "bidPx": "1", "askPx": "2", "ts": "1753300000000"}
@@ -53,7 +53,7 @@ def reading(socket: Backlog) -> tuple[Connection, "asyncio.Task[Any]"]:
 
 
 async def looked_at(count: int) -> list[tuple[bool, int]]:
-    """In each turn of others while so many frames are read: whether the connection is behind, and how many are left."""
+    """For each turn of other tasks while so many frames are read: is the connection behind, and how many are left."""
     looks, socket = list[tuple[bool, int]](), Backlog(count)
     connection, task = reading(socket)
     while socket.left or connection.is_behind:

@@ -1,7 +1,7 @@
-"""Whatever comes from outside is read as a fact, or as an error of ours, and is never read for long.
+"""Whatever comes from outside is read as a fact, or as one of our own errors, and reading never takes long.
 
-How long is held against an honest body as large as can be, read on the same machine. That takes some 12 ms, so what
-takes less than twice as long takes far less than 50 ms.
+The limit is relative: an honest body of the largest allowed size is read on the same machine. That takes some 12 ms,
+so anything that takes less than twice as long takes far less than 50 ms.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ HEADERS = st.dictionaries(
 
 
 def understood(key: str, body: bytes, status: int = 200, headers: Any = ()) -> None:
-    """A reply gives a quote or an error for each pair, or an error of the call; whatever else it raises is a failure."""
+    """A reply gives a quote or an error for each pair, or an error of the call; any other exception is a failure."""
     name, form = form_of(key)
     pairs = (ETH, BTC) if key in MANY else (ETH,)
     try:
@@ -108,13 +108,13 @@ HONEST = json.dumps([ROW | {"currency_pair": f"A{number}_USDT"} for number in ra
 
 
 def is_slow(call: Callable[[], Any]) -> bool:
-    """Whether it takes too long each time that both are measured one after the other: the machine may be busy."""
+    """Whether it is too slow in each of several comparisons, because the machine may be busy during one of them."""
     honest = partial(understood, "gate whole", HONEST)
     return all(cost(call) > TIMES * cost(honest) for _ in range(3))
 
 
 def slow(size: int, read_it: Callable[[bytes], Any]) -> list[str]:
-    """The hostile bodies of a size that are read for too long."""
+    """The hostile bodies of this size that take too long to read."""
     return [label for label, body in large(size) if is_slow(partial(read_it, body))]
 
 
@@ -166,13 +166,13 @@ def test_file_that_cannot_even_be_complained_of_is_replaced(tmp_path: Path) -> N
 
 
 async def reopened(path: Path, spoil: Callable[[bytes], bytes]) -> None:
-    """Write a store, spoil its file, and use it again."""
+    """Write a store, damage its file, and use it again."""
     first = SqliteStore(path, Records((ETH, BTC), SOURCES), FakeClock())
     assert await first.write("me", EVERYTHING)
     await first.close()
     path.write_bytes(spoil(path.read_bytes()))
     second = SqliteStore(path, Records((ETH, BTC), SOURCES), FakeClock())
-    # What is spoilt is found out where it is read, and the file replaced then.
+    # The damage is found when that part of the file is read, and then the file is replaced.
     for _ in range(2):
         with contextlib.suppress(StoreUnavailable):
             await second.read()

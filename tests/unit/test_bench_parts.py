@@ -1,4 +1,4 @@
-"""A measurement with several servers: one that fails is named, and costs the others nothing."""
+"""In a measurement with several servers, one that fails is named and does not affect the others."""
 
 from contextlib import AbstractContextManager
 

@@ -1,4 +1,4 @@
-"""The oracle of `make chaos` sees what it is there to see: every promise is broken once, and the truth passes."""
+"""The oracle of `make chaos` detects what it should: every promise is broken once, and correct answers pass."""
 
 import time
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PROBLEM = {"type": "about:blank", "title": "Service Unavailable", "status": 503,
 
 
 class World:
-    """An exchange that said a price some time ago, and an oracle that hears a service's answers now."""
+    """An exchange that said a price some time ago, and an oracle that checks a service's answers now."""
 
     def __init__(self, age_ms: int = 200, fault: str = "") -> None:
         self.now_ms = wall_ms()

@@ -1,4 +1,4 @@
-"""What a source's breaker lets through, what it counts, and what it tells; every moment is passed in."""
+"""What a source's breaker lets through, what it counts, and which events it emits; every time is passed in."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ RESET = 30.0
 
 
 class World:
-    """A breaker, what it told, and the time."""
+    """A breaker, the events that it emitted, and the time."""
 
     def __init__(self, fail_max: int = FAIL_MAX) -> None:
         self.events = RecordingEvents()
@@ -27,7 +27,7 @@ class World:
         return [(event.before, event.state) for event in self.events.of(BreakerMoved)]
 
     def ask(self, failed: bool | None) -> bool:
-        """One round, if it may be; whether it was."""
+        """Do one round if the breaker allows it; returns whether it did."""
         if self.breaker.refusal(self.now) is not None:
             return False
         self.breaker.admit(self.now)
@@ -100,7 +100,7 @@ def test_a_probe_that_was_abandoned_is_made_up_for_by_the_next_round() -> None:
     world = World()
     world.open()
     world.now += RESET
-    world.breaker.admit(world.now)  # And then the worker stopped leading.
+    world.breaker.admit(world.now)  # Then the worker stopped leading.
     assert world.breaker.state == "half_open"
     assert world.ask(failed=False) and world.breaker.state == "closed"
 

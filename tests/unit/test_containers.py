@@ -1,4 +1,4 @@
-"""What the container files promise, without a container engine: hardening, limits, what is open to whom."""
+"""What the container files promise, checked without a container engine: hardening, limits, which ports are open."""
 
 import configparser
 import json
@@ -19,14 +19,14 @@ from tests.integration.test_readme import Spy
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ("docker-compose.yml", "docker-compose.dev.yml", "docker-compose.scale.yml")
-# In these images there is nothing that could ask.
+# These images have no program that could check their health.
 WITHOUT_HEALTH = {"redis-exporter", "nginx-exporter"}
-# What a container is told by its own file and by nothing else.
+# Settings that only the container's own file sets.
 NOT_PASSED = {"HOST", "PORT", "STORE_DIR"}
 
 
 def merged(base: Any, over: Any) -> Any:
-    """As compose's `extends` does it: mappings grow together, lists too, and any other value replaces the old one."""
+    """As compose's `extends` does it with these files: mappings are merged, any other value replaces the old one."""
     if isinstance(base, dict) and isinstance(over, dict):
         return base | {key: merged(base[key], value) if key in base else value for key, value in over.items()}
     return over

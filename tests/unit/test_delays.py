@@ -1,4 +1,4 @@
-"""Messages that waited on their way count as read when they would have been read without the wait."""
+"""A message that waited on its way counts as read at the time when it would have been read without the wait."""
 
 from fastprice.application.live_ports import Update
 from fastprice.infrastructure.exchanges.delays import LATE_MS, WINDOW_MS, Delays
@@ -42,7 +42,7 @@ def test_channels_are_told_apart_and_those_without_a_stamp_are_left_alone() -> N
 
 
 def test_a_message_that_counts_as_read_before_the_loop_stood_still_teaches_nothing_wrong() -> None:
-    """1. The loop stands still from 1000 to 2000. 2. A message of 1500 counts as read at 1000. 3. All goes on."""
+    """1. The loop is blocked from 1000 to 2000. 2. A message of 1500 counts as read at 1000. 3. All goes on."""
     delays = Delays()
     read_at(delays, 0, 40)
     assert read_at(delays, 1500, 1000, taken=2000) == 1000

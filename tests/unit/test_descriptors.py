@@ -1,4 +1,4 @@
-"""The table of descriptors, which the kernel must not have to make larger in the middle of a burst."""
+"""The table of descriptors, which the kernel must not have to enlarge in the middle of a burst."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The page about reliability tells of every claim and every drill as they are."""
+"""The page about reliability describes every claim and every drill correctly."""
 
 import json
 import re
@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs/reliability.md").read_text()
 RESULT = json.loads((ROOT / "bench/results/drills.json").read_text())
 HOUR, = json.loads((ROOT / "bench/results/drills-soak.json").read_text())["rows"]
 CLAIMS = 26
-# The rows of the table in both READMEs, in their order: each is of these drills.
+# The rows of the table in both READMEs, in order, each with its drills.
 TOLD = (("kill-workers",), ("roll",), ("redis-stopped",), ("redis-sentinel", "redis-cluster"), ("kill-leader",))
 
 

@@ -1,4 +1,4 @@
-"""What ten exchanges may complain of, and the error that each complaint is to us."""
+"""What ten exchanges may complain of, and which of our errors each complaint becomes."""
 
 import json
 import os
@@ -26,7 +26,7 @@ every_exchange = pytest.mark.parametrize("name", SINGLE)
 
 
 def refusal(key: str, body: str | bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> SourceError:
-    """The error that a reply is turned into; fails on a quote, lets any foreign exception through, checks the message."""
+    """The error that a reply becomes; fails on a quote, lets any foreign exception through, checks the message."""
     try:
         (error,) = answers(key, body, status, headers).values()
     except SourceError as raised:
@@ -45,7 +45,7 @@ WAF = "<html><head><title>403 Forbidden</title></head><body>Request blocked.</bo
 
 
 class ErrorForm(NamedTuple):
-    """An exchange's documented error: what it sends, and what it is to us."""
+    """An exchange's documented error: the reply, and which of our errors it becomes."""
 
     name: str
     status: int
@@ -87,7 +87,7 @@ def gate_reset(seconds: int) -> dict[str, str]:
 
 RETRY_37 = {"retry-after": "37"}
 ERROR_FORMS = {
-    # Binance: one code for the limit and for the ban; the status tells which.
+    # Binance: the limit and the ban have the same code; the status tells them apart.
     "binance unknown": code("binance", 400, "-1121", UnknownSymbol),
     "binance unknown under 200": code("binance", 200, "-1121", UnknownSymbol),
     "binance halted": code("binance", 400, "-1220", PairRefused),
@@ -121,7 +121,7 @@ ERROR_FORMS = {
     "binance symbol of illegal characters": code("binance", 400, "-1100", UnknownSymbol),
     "binance other": code("binance", 400, "-1130", PairRefused),
     "binance other under 200": code("binance", 200, "-1130", PairRefused),
-    # OKX: the code counts, HTTP 200 or not.
+    # OKX: the code decides, whether the status is 200 or not.
     "okx unknown": code("okx", 200, "51001", UnknownSymbol),
     "okx unknown under 400": code("okx", 400, "51001", UnknownSymbol),
     "okx limit": code("okx", 429, "50011", RateLimited, 15),
@@ -132,7 +132,7 @@ ERROR_FORMS = {
     "okx system error under 200": code("okx", 200, "50026", SourceDown),
     "okx maintenance under 200": code("okx", 200, "50001", SourceDown),
     "okx other": code("okx", 200, "50014", PairRefused),
-    # Coinbase: the status counts.
+    # Coinbase: the status decides.
     "coinbase unknown": ErrorForm("coinbase", 404, '{"message":"NotFound"}', UnknownSymbol),
     "coinbase limit": ErrorForm("coinbase", 429, '{"message":"Public rate limit exceeded"}', RateLimited, 15),
     "coinbase error": ErrorForm("coinbase", 500, '{"message":"Internal server error"}', SourceDown),
@@ -173,7 +173,7 @@ ERROR_FORMS = {
     "bybit region and a retry": code("bybit", 200, "10009", Blocked, HOURS, RETRY_37),
     "bybit down": code("bybit", 200, "10016", SourceDown),
     "bybit other": code("bybit", 200, "10002", PairRefused),
-    # KuCoin: an unknown symbol under the code of success; limits in a header of its own.
+    # KuCoin: an unknown symbol comes under the code of success; limits have a header of their own.
     "kucoin unknown": ErrorForm("kucoin", 200, '{"code":"200000","data":null}', UnknownSymbol),
     "kucoin parameter": code("kucoin", 400, "400100", UnknownSymbol),
     "kucoin symbol": code("kucoin", 200, "900001", UnknownSymbol),
@@ -234,7 +234,7 @@ ERROR_FORMS = {
     "htx gateway": code("htx", 200, "gateway-internal-error", SourceDown),
     "htx timeout": code("htx", 200, "timeout", SourceDown),
     "htx other": code("htx", 200, "bad-request", PairRefused),
-    # What the exchanges document beyond that and a question for a ticker can meet.
+    # Other documented errors that a request for a ticker can meet.
     "binance banned until": ErrorForm("binance", 418, binance_ban(NOW_MS + 90_000), Banned, 90),
     "binance banned until, under 429": ErrorForm("binance", 429, binance_ban(NOW_MS + 90_000), Banned, 90),
     "binance banned until, and a longer retry": ErrorForm(
@@ -315,7 +315,7 @@ def test_error_form_becomes_our_error(form: ErrorForm) -> None:
         assert error.seconds == pytest.approx(form.seconds, abs=0.001)
 
 
-# Seconds that a Retry-After means 30 s before 23:45:40 of a Wednesday in November, GMT.
+# What a Retry-After means in seconds, 30 s before 23:45:40 GMT on a Wednesday in November.
 RETRY_AFTER = {
     "30": 30, "30.5": 30.5, "0": 1, "0.2": 1, "-30": 15, "30 s": 15, "soon": 15, "": 15, "1e9": 15, "\u0663\u0660": 15,
     "Wed, 25 Nov 2026 23:45:40 GMT": 30, "Wednesday, 25-Nov-26 23:45:40 GMT": 30, "Wed Nov 25 23:45:40 2026": 30,
@@ -331,7 +331,7 @@ print(json.dumps([retry_after(Reply(429, {"retry-after": said}, b"", 17956503100
 """
 
 
-# In the form that needs no table of zones: New York's zone is five hours behind GMT, Tokyo's nine ahead.
+# Zones in the form that needs no zone database: New York is five hours behind GMT, Tokyo nine ahead.
 @pytest.mark.parametrize("zone", ["UTC0", "EST5EDT,M3.2.0,M11.1.0", "JST-9"])
 def test_retry_after_means_the_same_in_whatever_zone_this_machine_is(zone: str) -> None:
     done = subprocess.run(
@@ -396,7 +396,7 @@ def test_kraken_warning_beside_a_good_answer_is_no_error() -> None:
     assert list(answers("kraken single", body).values()) == [SINGLE["kraken"].quote("kraken")]
 
 
-# Complaints of a question for many pairs
+# Errors of a request for many pairs
 
 
 @pytest.mark.parametrize("form", ERROR_FORMS.values(), ids=ERROR_FORMS.keys())
@@ -405,7 +405,7 @@ def test_complaint_of_a_question_for_many_pairs_is_of_the_call_and_means_the_sam
         if key in MANY and form.body != EVERY[key].body:
             error = refusal(key, form.body, form.status, form.headers)
             if issubclass(form.kind, UnknownSymbol | PairRefused) and "whole" in key:
-                # No pair was named in the question, so none can be meant.
+                # The request named no pair, so the error can mean none.
                 assert type(error) in (SourceRefused, InvalidReply)
             elif form.kind is not InvalidQuote:
                 assert type(error) is form.kind

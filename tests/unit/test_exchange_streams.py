@@ -1,4 +1,4 @@
-"""What nine exchanges say on their live feeds, and what our modules make of it."""
+"""What nine exchanges send on their live feeds, and what our modules make of it."""
 
 import json
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ every_row = pytest.mark.parametrize("key", ROWS)
 
 
 def parsed(frame: str | bytes) -> Any:
-    """A frame as a stream is given it."""
+    """A frame in the form in which a stream gets it."""
     body = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
     try:
         return read_json(body, many=True)
@@ -56,7 +56,7 @@ def update(key: str, frame: str) -> Update:
 
 
 def price_in(key: str, price: str | None = None) -> str:
-    """The member that has the price in a documented frame; with another price, as it would be sent in the same way."""
+    """The member with the price in a documented frame; another price is written in the same format."""
     told = ROWS[key]
     for name in ("c", "last", "price_str", "price", "lastPrice", "lastPr"):
         for mark in ('"', ""):
@@ -92,7 +92,7 @@ URLS = {
 SOURCE_TIMES = dict.fromkeys(URLS, SourceTime.PRICE) | {
     "coinbase": SourceTime.TRADE, "kucoin": SourceTime.TRADE, "bybit": SourceTime.REPLY, "gate": SourceTime.REPLY,
 }  # fmt: skip
-# Connections that are allowed, and in how many seconds.
+# The allowed number of connections, and in how many seconds.
 CONNECTS = {
     "binance": (300, 300), "okx": (3, 1), "coinbase": (8, 1), "kraken": (150, 600), "bitget": (300, 300),
     "gate": (100, 60), "bybit": (500, 300), "kucoin": (30, 60), "bitstamp": (100, 60),
@@ -116,7 +116,7 @@ def test_connections_stay_within_what_is_allowed(name: str) -> None:
 @every_stream
 def test_a_ping_is_answered_before_patience_ends(name: str) -> None:
     stream = STREAMS[name]
-    # Kraken is pinged for its own sake: its heartbeats come every second.
+    # Our patience with Kraken needs no pong: its heartbeats come every second. The ping is for Kraken itself.
     if stream.keep_alive is not None and name != "kraken":
         assert stream.keep_alive.every_seconds + 10 <= stream.patience.any_frame
 
@@ -141,7 +141,7 @@ def test_close_codes_have_their_documented_meaning(name: str, code: int, error: 
     assert STREAMS[name].closes[code] is error
 
 
-# What is asked
+# Requests
 
 
 @every_stream
@@ -157,7 +157,7 @@ def test_unsubscribes_from_the_same(name: str) -> None:
     asked = topics(name, (ETH, BTC))
     (first, *rest), (on, *_) = (STREAMS[name].requests(op, asked, 1, WALL_MS) for op in (Op.UNSUBSCRIBE, Op.SUBSCRIBE))
     expected = on.frame.replace("subscribe", "unsubscribe").replace("SUBSCRIBE", "UNSUBSCRIBE")
-    # What is only said of how to begin: the snapshot, and the heartbeat that is to go on.
+    # What only a subscribe says: the snapshot option, and the heartbeat channel, which must go on.
     for beginning in ',"snapshot":true', ',{"name":"heartbeat","product_ids":["ETH-USDT"]}':
         expected = expected.replace(beginning, "")
     assert first.frame == expected
@@ -170,7 +170,7 @@ def test_symbols_of_kraken_are_not_its_old_codes() -> None:
 
 
 LONG = [Pair(f"{number:015}", "ABCDEFGHIJKLMNO") for number in range(500)]
-# Bytes and topics of a message, and the bytes of all topics of a connection; None where nobody says so.
+# Limits: bytes and topics of a message, and the bytes of all topics of a connection.
 SIZES: dict[str, tuple[int, int, int]] = {
     "binance": (4096, 1024, 1 << 20), "okx": (4096, 480, 1 << 20), "coinbase": (4096, 100, 1 << 20),
     "kraken": (4096, 100, 1 << 20), "bitget": (4096, 25, 1 << 20), "gate": (4096, 100, 1 << 20),
@@ -231,7 +231,7 @@ def test_what_is_no_price_costs_the_row(key: str, price: str) -> None:
 
 
 def with_book(key: str, bid: Any, ask: Any) -> str:
-    """The documented frame with other best prices."""
+    """The documented frame with a different best bid and ask."""
     channel, row = the_row(key, ROWS[key].frame)
     body = json.loads(ROWS[key].frame)
     for path, value in ((channel.ticker.bid, bid), (channel.ticker.ask, ask)):
@@ -337,7 +337,7 @@ JUNK: list[Any] = [None, [], {}, "", "x", 0, 1, -1.5, True, [[]], [None], {"a": 
 
 
 def heard_without_harm(name: str, message: Any) -> None:
-    """Whatever comes, the stream takes it, and no row of it raises anything but InvalidQuote."""
+    """The stream accepts any message, and no row of it raises anything but InvalidQuote."""
     stream = STREAMS[name]
     for each in stream.read(message):
         if isinstance(each, Row):
@@ -352,7 +352,7 @@ def heard_without_harm(name: str, message: Any) -> None:
 
 
 def spoilt(value: Any) -> Iterable[Any]:
-    """A message with junk in place of each part of it, with each part missing, and with one part twice as deep."""
+    """Variants of a message: junk in place of each part, each part missing, and each part nested in a list."""
     yield from JUNK
     yield [value]
     if isinstance(value, dict):

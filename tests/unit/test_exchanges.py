@@ -47,7 +47,7 @@ every_list_form = pytest.mark.parametrize("key", [key for key in MANY if key.end
 
 
 def answer(key: str, body: str | bytes, pair: Pair = ETH) -> Any:
-    """What a reply under HTTP 200 says of one pair, also where it is an error of the whole call."""
+    """What a reply with HTTP 200 says about one pair; an error of the whole call is returned too."""
     try:
         return answers(key, body, pairs=(pair,))[pair]
     except SourceError as error:
@@ -60,7 +60,7 @@ def quoted(key: str, body: str | bytes, pair: Pair = ETH) -> Quote:
     return quote
 
 
-# What is asked
+# Requests
 
 
 def test_exchanges_are_listed_by_name_in_failover_order() -> None:
@@ -166,7 +166,7 @@ def test_what_a_ticker_does_not_give_or_gives_as_no_amount_is_none_and_the_rest_
         assert quoted(key, changed(said, (said.paths[3], "0.00"))).volume_24h == "0.00", "nothing was traded"
 
 
-# The rules of amounts are the Quote's; one exchange shows that no text escapes them.
+# Quote checks the amounts; the test of one exchange shows that no text gets around these checks.
 NO_AMOUNTS = [
     "0E-8", "1.23E+7", "1e3", "-1", "-0.00000001", "+1", "1" * 50, "0." + "0" * 50, "9" * 5000, "9" * 30, "NaN",
     "Infinity", "null", "x", ".", ".5", "5.", "007", "1,000.5", "1 000", " 1", "1\n", "\u0661", "１", "\x00", "\ud800",

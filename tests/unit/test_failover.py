@@ -1,4 +1,4 @@
-"""No exchange is believed alone: who is asked whether it agrees, who is distrusted, and who is trusted again."""
+"""No exchange is believed alone: who is cross-checked, who is distrusted, and who is trusted again."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ INTERVAL, SHARE = 10.0, 0.005
 
 
 class Checked(World):
-    """A World with cross-checks whose rounds are a second apart; what is accepted is what is held in the next round."""
+    """A World with cross-checks and rounds one second apart; accepted quotes are the held ones in the next round."""
 
     def __init__(self, *answers: list[Any], held: str | None = None, **other: Any) -> None:
         super().__init__(*answers, held=held, **other)
@@ -31,11 +31,11 @@ class Checked(World):
         return round_
 
     def rounds(self, count: int) -> list[str]:
-        """The sources of the prices of so many rounds."""
+        """The sources of the accepted prices in each of so many rounds."""
         return ["".join(quote.source for quote in self.round().accepted.values()) or "-" for _ in range(count)]
 
     def say(self, *prices: Any) -> None:
-        """What each source says from now on."""
+        """Set what each source answers from now on."""
         for source, price in zip(self.sources, prices, strict=True):
             source.answers = [price]
 

@@ -1,4 +1,4 @@
-"""The shared store while it is there, this machine's own while it is not, and how often the first one is tried."""
+"""The shared store while it is available, the machine's own store while it is not, and how often the first is tried."""
 
 import asyncio
 from collections import Counter
@@ -31,7 +31,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class Store(MemoryStore):
-    """A MemoryStore that keeps the names of its operations, and fails with the reason in `failure`."""
+    """A MemoryStore that records the names of its operations, and fails with the reason in `failure`."""
 
     def __init__(self, clock: FakeClock, shelf: Shelf | None = None) -> None:
         super().__init__(clock, shelf)
@@ -73,7 +73,7 @@ class Store(MemoryStore):
 
 
 class World:
-    """Workers of one machine: a local store they share, the shared one each sees by itself, and what each tells."""
+    """Workers of one machine: they share a local store, each sees the shared store by itself, each emits its events."""
 
     def __init__(self, workers: int = 1) -> None:
         self.clock = FakeClock()
@@ -103,7 +103,7 @@ class World:
         return [await store.claim(f"worker {number}", 2) for number, store in enumerate(self.stores)]
 
     async def turn(self) -> None:
-        """A second later every worker looks around."""
+        """One second passes, and then every worker does its turn."""
         await self.clock.advance(TURN_SECONDS)
         for store in self.stores:
             await store.turn()
@@ -384,7 +384,7 @@ async def test_the_end_of_a_loss_is_told_by_another_one_if_the_worker_that_told_
     world = World(workers=2)
     world.shared[0].failure = DOWN
     await world.stores[0].claim("me", 2)
-    await world.clock.advance(CUT_OFF_SECONDS)  # It is killed, and the other one has never followed it.
+    await world.clock.advance(CUT_OFF_SECONDS)  # The worker is killed, and the other one has never followed it.
     del world.stores[0]
     for _ in range(3):
         await world.turn()
@@ -397,7 +397,7 @@ async def test_the_end_of_a_loss_is_told_a_turn_later_if_another_worker_was_find
     await world.claim()
     world.fail(None)
     await world.turn()
-    # One that is killed on the way.
+    # A third worker took the claim for telling, and was killed.
     await Store(world.clock, world.local[0].shelf).claim("it", 1.2 * TURN_SECONDS, ANNOUNCE.format("service"))
     await world.turn()
     assert [store.lost for store in world.stores] == [None] * 2

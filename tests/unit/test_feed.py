@@ -1,4 +1,4 @@
-"""Live prices in virtual time: what streams say beside the polls, which streams are open, and when one is given up."""
+"""Live prices in virtual time: what streams say between polls, which streams are open, and when one is given up."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,12 +24,12 @@ from tests.memory_store import MemoryStore, Shelf
 pytestmark = pytest.mark.anyio
 
 LAG_MS, TRADE_LAG_MS = 7_000, 3_600_000
-# Of sources for whom the feed is but the leader's part: claims outlive one missed turn.
+# For sources whose feed only the leader runs: a claim outlives one missed turn.
 CLAIM_SECONDS = CLAIM_TURNS
 
 
 class Worker:
-    """One worker that polls and streams; sources say a price for every pair, `prices` by their names."""
+    """One worker that polls and streams; each source in `polled` gives one price for every pair."""
 
     def __init__(self, clock: FakeClock, shelf: Shelf, sources: str, **environ: str) -> None:
         self.clock, self.events = clock, RecordingEvents()
@@ -61,7 +61,7 @@ class Worker:
         return {name for name, stream in self.streams.items() if stream.is_open}
 
     def answers(self, price: str) -> None:
-        """What all sources answer from now on."""
+        """Set what all sources answer from now on."""
         for source in self.polled.values():
             source.answers = [price]
 
@@ -74,7 +74,7 @@ MakeWorker = Callable[..., Any]
 
 @pytest.fixture
 async def a_worker() -> AsyncIterator[MakeWorker]:
-    """Makes started workers on one clock and one shelf, which have had their first round and opened their streams."""
+    """Makes started workers with one clock and one shelf, which have had their first round and opened their streams."""
     clock, shelf, workers = FakeClock(), Shelf(), list[Worker]()
 
     async def make(sources: str = "binance,okx,kraken", **environ: str) -> Worker:
@@ -163,7 +163,7 @@ async def test_the_stamp_of_a_last_trade_may_be_older(a_worker: MakeWorker) -> N
 
 
 async def test_polls_that_are_behind_their_stream_do_not_run_backwards_even_when_it_is_closed() -> None:
-    """1. The stream tells of now. 2. A poll is answered with what was made a second ago, as every poll is there."""
+    """1. The stream tells a price of now. 2. The answer to a poll is a second old, as all polls of this source are."""
     clock = FakeClock()
     source = FakeSource("kucoin", clock, source_time=SourceTime.PRICE)
     stream = FakeStream("kucoin", clock)
@@ -206,7 +206,7 @@ async def test_a_poll_asked_before_a_message_was_read_does_not_replace_it(a_work
 async def test_what_is_told_between_an_answer_and_its_consideration_does_not_make_it_run_backwards(
     a_worker: MakeWorker,
 ) -> None:
-    """1. An answer is read. 2. The stream tells a newer price, which is served. 3. The answer is considered."""
+    """1. An answer is read. 2. The stream tells a newer price, which is served. 3. The round considers the answer."""
     worker = await a_worker()
     streamed, source = worker.streams["binance"], worker.polled["binance"]
     source.source_time, health = SourceTime.PRICE, worker.rounds._sources[0]
@@ -227,7 +227,7 @@ async def test_what_is_told_between_an_answer_and_its_consideration_does_not_mak
 
 
 async def test_what_was_read_but_not_yet_served_is_not_lost_to_a_poll(a_worker: MakeWorker) -> None:
-    """1. A message is served. 2. Another is read, and waits for its interval. 3. A poll is answered meanwhile."""
+    """1. A message is served. 2. Another is read, and waits for its interval. 3. The answer to a poll arrives."""
     worker = await a_worker(STREAM_INTERVAL="0.9")
     await worker.clock.advance(0.8)
     worker.streams["binance"].say("100.1")
@@ -248,7 +248,7 @@ async def test_the_stream_moves_when_the_rounds_have_taken_from_another_source_f
     await worker.clock.advance(1.5)
     worker.streams["binance"].say("100.1")
     await settle()
-    # Rounds take from okx now, so what binance streams is not served, though it is still open.
+    # Rounds now use okx, so prices from binance's stream are not served, though it is still open.
     assert worker.price() == "100" and worker.open() == {"binance"}
     await worker.clock.advance(MOVE_SECONDS + 1)
     assert worker.open() == {"okx"} and worker.streams["binance"].asked[-1] == ("close", ())
@@ -260,7 +260,7 @@ async def test_the_stream_moves_when_the_rounds_have_taken_from_another_source_f
 async def test_no_stream_is_open_without_the_lead_and_the_next_leader_opens_it(a_worker: MakeWorker) -> None:
     first, second = await a_worker(), await a_worker()
     assert first.open() and not second.open()
-    for task in first.tasks:  # As if killed: the claim is not given back.
+    for task in first.tasks:  # As after a kill: the claim is not released.
         task.cancel()
     first.leader.leads = False
     await first.clock.advance(CLAIM_SECONDS + 2.0)
@@ -269,7 +269,7 @@ async def test_no_stream_is_open_without_the_lead_and_the_next_leader_opens_it(a
 
 async def test_a_worker_that_lost_its_lease_serves_nothing_of_its_stream(a_worker: MakeWorker) -> None:
     worker = await a_worker()
-    worker.clock.now += CLAIM_SECONDS + 1  # It was stopped for so long.
+    worker.clock.now += CLAIM_SECONDS + 1  # The worker was stopped for this long.
     worker.streams["binance"].say("100.1")
     await settle()
     assert worker.store.shelf.stored.quotes[0].price == "100"
@@ -302,7 +302,7 @@ async def test_a_stream_that_is_not_connected_is_not_silent(a_worker: MakeWorker
 
 
 async def test_a_round_that_is_being_stored_is_what_a_message_is_believed_beside(a_worker: MakeWorker) -> None:
-    """1. A round takes okx, and is being stored. 2. The stream of binance tells what was near the price before."""
+    """1. A round takes okx and is being stored. 2. The stream of binance tells a price near the previous one."""
     worker = await a_worker()
     held = worker.latest.held(ETH)
     await worker.rounds._storing.acquire()

@@ -1,4 +1,4 @@
-"""The simulated fleet: the same every time, and what a fleet promises holds in it."""
+"""The simulated fleet: every run is the same, and the promises about a fleet hold in it."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,4 @@
-"""A person who asks or watches keeps within each source's limit, and leaves alone who says so."""
+"""`fastprice quote` and `fastprice watch` keep within each source's limit, and stop calling a source that says so."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from tests.fakes import FakeClock, FakeSource
 pytestmark = pytest.mark.anyio
 
 PAIRS = tuple(Pair(f"C{number}", "USDT") for number in range(9))
-# Three at once, and two a second.
+# A burst of three, and two calls a second.
 LIMIT = Limit(3.0, 2.0)
 AWAY = RateLimited("HTTP 429: too many requests", 60.0)
 
 
 class Each(FakeSource):
-    """A source of one call for each pair; `at` keeps when it was asked."""
+    """A source of one call for each pair; `at` records when it was called."""
 
     def __init__(self, clock: FakeClock, *answers: Any, per_call: int = 1) -> None:
         super().__init__("each", clock, *answers, limit=LIMIT, per_call=per_call)

@@ -34,7 +34,7 @@ def built(folder: Path) -> dict[str, Any]:
 
 
 def overlaid(folder: Path, **more: Any) -> dict[str, Any]:
-    """The base with what an overlay in this folder says."""
+    """The base with an overlay in this folder."""
     base = os.path.relpath(FOLDER, folder)
     kind = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [base]}
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(kind | more))
@@ -44,7 +44,7 @@ def overlaid(folder: Path, **more: Any) -> dict[str, Any]:
 OBJECTS = built(FOLDER)
 POD = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 CONTAINER, = POD["containers"]
-# Their schemas are not those of Kubernetes itself.
+# Their schemas are not part of Kubernetes itself.
 OF_OTHERS = {"ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 
 
@@ -105,7 +105,7 @@ def test_pods_may_reach_redis_name_servers_and_exchanges_and_prometheus_reaches_
     assert ([{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "redis"}}}], {6379, 26379}) in reached
     assert any({"ipBlock": {"cidr": "169.254.20.10/32"}} in to and ports == {53} for to, ports in reached)
     (outside, _), = (to for to, ports in reached if ports == {443, 8443})
-    # The private networks, and the shared one from which some clouds take the addresses of pods.
+    # The private networks, and the shared address space that some clouds use for pods.
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"} <= set(outside["ipBlock"]["except"])
     public, metrics = policy["ingress"]
     assert public == {"ports": [{"port": "http", "protocol": "TCP"}]}

@@ -1,4 +1,4 @@
-"""What one worker serves: how old it is, when it is replaced, and who is woken by it."""
+"""What one worker serves: how old it is, when it is replaced, and whom it wakes."""
 
 import asyncio
 from typing import Any
@@ -183,7 +183,7 @@ async def test_the_first_price_wakes_everyone_who_waits_for_that_pair_and_nobody
     latest.offer(a_quote())
     await settle()
     assert all(task.done() for task in waiting) and not other.done()
-    await latest.by_slug["eth-usdt"].first()  # Those who come later do not wait.
+    await latest.by_slug["eth-usdt"].first()  # Later callers do not wait.
     other.cancel()
 
 

@@ -1,4 +1,4 @@
-"""Who asks, how often, and what happens when the one who asks dies: a fleet of workers on one store and one clock."""
+"""Who calls the sources, how often, and what happens when the leader dies: workers with one store and one clock."""
 
 import asyncio
 import logging
@@ -83,7 +83,7 @@ class Worker:
             await asyncio.gather(self.task, return_exceptions=True)
 
     async def die(self) -> None:
-        """End as after kill -9: nothing is handed over any more."""
+        """End as after kill -9: the lead is not handed over."""
         self.store.failure = "dead"
         await self.stop()
 
@@ -391,7 +391,7 @@ async def test_pairs_of_others_on_the_same_store_are_none_of_our_business(caplog
         assert not caplog.records
 
 
-# What everybody knows
+# What all workers know
 
 
 async def test_reports_and_failing_pairs_reach_the_followers() -> None:

@@ -1,4 +1,4 @@
-"""Each exchange's limit as it is documented, and the most that our own limit lets us ask within it."""
+"""Each exchange's documented limit, and the most calls that our own limit allows within it."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,14 @@ from fastprice.infrastructure.exchanges import EXCHANGES
 
 
 class Window(NamedTuple):
-    """So many units at most within so many seconds."""
+    """At most this many units within this many seconds."""
 
     units: float
     seconds: float
 
 
-# Coinbase documents a bucket: 10 a second, 15 at once. Kraken says "about one a second" and is not exact; a call that
-# comes early is answered, and who goes on so is refused.
+# Coinbase documents a bucket: 10 a second, 15 at once. Kraken says "about one a second" and is not exact: it answers a
+# call that comes early, and refuses a client that keeps calling early.
 DOCUMENTED = {
     "binance": [Window(6000, 60)],
     "okx": [Window(20, 2)],
@@ -30,12 +30,12 @@ DOCUMENTED = {
     "bitstamp": [Window(400, 1), Window(10_000, 600)],
     "htx": [Window(4500, 300)],
 }
-# What one call costs at most, as documented.
+# The most that one call costs, as documented.
 COST = {"binance": 80.0, "kucoin": 15.0}
 
 
 def most_units(limit: Limit, cost: float, seconds: float, leaders: int) -> float:
-    """What may be asked in any window with so many leaders one after the other, each of which begins with a whole burst
+    """The most units in any window with this many leaders one after the other, each of which begins with a whole burst
     and may be early by a share of one call."""
     return leaders * (limit.burst + JITTER * min(cost, limit.burst)) + limit.per_second * seconds
 

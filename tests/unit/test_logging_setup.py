@@ -1,4 +1,4 @@
-"""How a log line looks and which ones are heard, in processes of their own: logging is set up once for all of one."""
+"""The format and the levels of log lines, each in a process of its own: logging is set up once per process."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A round of median mode: all are asked at once, enough must agree, and what lies is outvoted."""
+"""A round of median mode: all sources are called at once, enough must agree, and a wrong one is outvoted."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a source says of a pair by polls and by its stream: parts, times, and how a poll finds a stream out."""
+"""How polls and the stream of one source are merged for a pair: parts, times, and how a poll detects a bad stream."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class Source:
         self.found = Found()
 
     def poll(self, price: str, at: int, asked: int | None = None, **other: Any) -> Quote:
-        """A poll that was asked 100 ms before its answer, or when the test says."""
+        """The answer to a poll that was sent 100 ms earlier, or at the time `asked`."""
         asked_ms = START_MS + (at - 100 if asked is None else asked)
         quote, self.found = self.merged.poll(a_quote(price, START_MS + at, **other), asked_ms)
         return quote
@@ -196,7 +196,7 @@ def test_a_stream_whose_stamps_run_ahead_is_found_out_all_the_same() -> None:
 
 
 def polled(source: Source, prices: list[str], said: dict[int, str], every: int = 1000) -> list[Found]:
-    """What each poll finds; between them the stream says prices, at these times."""
+    """What each poll finds; between the polls the stream says the prices in `said`, at their times."""
     found = []
     for number, price in enumerate(prices):
         for at in range((number - 1) * every, number * every):
@@ -247,7 +247,7 @@ def test_a_stream_that_polls_contradict_is_not_listened_to_until_one_confirms_it
 
 
 def test_a_doubted_stream_that_has_told_nothing_since_the_last_poll_stays_doubted() -> None:
-    """1. A poll contradicts it. 2. Two seconds are over, which begins a new window. 3. It tells before the next poll."""
+    """1. A poll contradicts the stream. 2. After two seconds a new window begins. 3. It tells before the next poll."""
     source = Source()
     source.poll("100", 0)
     source.hear(500, "102")
@@ -290,7 +290,7 @@ def test_a_stream_that_is_wrong_is_found_out_the_sooner_the_farther_it_is_off() 
                 return number
         return 0
 
-    # Judged every other second, from two seconds before to two seconds after a poll.
+    # The stream is judged every other second, from two seconds before a poll to two seconds after it.
     assert seconds_until_found("101") * 1000 in range(VERY_WRONG_MS, VERY_WRONG_MS + 5001)
     assert seconds_until_found("100.1") * 1000 in range(WRONG_MS, WRONG_MS + 5001)
     assert not seconds_until_found(str(100 * (1 + OFF / 2)))

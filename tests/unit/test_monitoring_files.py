@@ -1,4 +1,4 @@
-"""The files that operators watch with: rules that fire, a dashboard that names what exists, a runbook per alert."""
+"""The monitoring files: rules that fire, a dashboard that uses only existing metrics, a runbook per alert."""
 
 import json
 import os
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docker/prometheus/rules"
 BOARD = json.loads((ROOT / "docker/grafana/dashboards/fastprice.json").read_text())
 PAGE = "https://github.com/fastprice/fastprice/blob/HEAD/docs/runbooks.md"
-# What is not ours: Prometheus' own, and what is used of the exporters.
+# Metrics that are not from fastprice: Prometheus' own, and those of the exporters.
 OTHERS = {
     "up", "ALERTS", "kube_deployment_spec_replicas", "redis_memory_used_bytes", "redis_memory_max_bytes",
     "nginx_connections_active", "nginx_up",
@@ -50,7 +50,7 @@ def promtool(*words: str | Path) -> str:
 
 
 def named(expression: str) -> set[str]:
-    """The metrics of an expression: its words but for labels, functions and operators."""
+    """The metrics of an expression: its words except labels, functions and operators."""
     bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]', "", re.sub(r'"[^"]*"', "", expression))
     bare = re.sub(r"\b(by|on|without|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
     return set(re.findall(r"(?<![\w:.])[a-zA-Z_:][\w:]*(?![\w:]|\s*\()", bare)) - WORDS
@@ -166,7 +166,7 @@ def test_the_dashboard_asks_the_source_that_is_chosen_and_is_where_grafana_looks
 
 def test_nothing_of_others_is_shown_whatever_else_prometheus_has() -> None:
     place = 'cluster=~"$cluster", namespace=~"$namespace"'
-    # Of what any team may have, only what stands in a place where ours is, be it up or down.
+    # Metrics that any team may have are limited to the clusters and namespaces where fastprice is, up or down.
     joined = f' and on (cluster, namespace) up{{{place}, job=~"$job"}}'
     of_jobs = {"up": ', job=~"$job|edge|nginx|redis"', "ALERTS": ', service="fastprice"'}
     for expression in EXPRESSIONS:
@@ -182,7 +182,7 @@ def test_nothing_of_others_is_shown_whatever_else_prometheus_has() -> None:
 
 def test_series_of_several_clusters_are_told_apart() -> None:
     for target in (target for panel in PANELS for target in panel["targets"]):
-        # What is summed up over all that is chosen has no cluster of its own.
+        # A sum over everything that is selected has no single cluster.
         summed = re.match(r"(\w+ by \([^)]*\) |\w+)\(", target["expr"])
         if not summed or "cluster" in summed[0]:
             assert target["legendFormat"].endswith(" {{namespace}} {{cluster}}"), target

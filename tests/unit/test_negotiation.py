@@ -1,4 +1,4 @@
-"""What a client would rather have, from what it says that it takes."""
+"""What a client prefers according to its headers: page or JSON, and which language."""
 
 import pytest
 

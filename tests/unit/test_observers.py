@@ -1,4 +1,4 @@
-"""An observer that fails is logged and left out; it never surfaces in the work that it observes."""
+"""An observer that fails is logged and skipped; its error never reaches the code that emitted the event."""
 
 import logging
 

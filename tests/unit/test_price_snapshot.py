@@ -1,4 +1,4 @@
-"""The answers of a pair as a snapshot holds them: to the byte, and up to which moment they are right."""
+"""The answers of a pair as a snapshot holds them: byte for byte, and for how long they are right."""
 
 import tracemalloc
 from dataclasses import fields, replace
@@ -27,7 +27,7 @@ BODY = (
     b'"volume_24h":"41325.02","high_24h":"3188.10","low_24h":"3050.00","open_24h":"3101.7","source":"binance","source_time_ms":1753299999988,"fetched_at_ms":1753300000000,'
     b'"stale":false}'
 )
-# As uvicorn lays out what the ordinary route says.
+# In the layout in which uvicorn sends the ordinary route's answer.
 FRESH_200 = (
     b"HTTP/1.1 200 OK\r\n"
     b"date: Wed, 23 Jul 2025 19:46:41 GMT\r\n"
@@ -53,12 +53,12 @@ FRESH_304 = (
 
 
 def said(prepared: Prepared) -> tuple[bytes, bytes]:
-    """Its 200 and its 304 on a connection that is kept."""
+    """Its 200 and its 304 on a connection that is kept alive."""
     return prepared.render(WHOLE), prepared.render(UNCHANGED)
 
 
 class World:
-    """A pair's snapshots over a clock that stands still."""
+    """A pair's snapshots with a clock that stands still."""
 
     def __init__(self, longest_max_age: int = 5) -> None:
         self.clock = SlowClock()
@@ -74,7 +74,7 @@ class World:
         return snapshot
 
     def anew(self) -> PriceSnapshot:
-        """Another snapshot of the same quote, with its messages as they are now."""
+        """Another snapshot of the same quote, with messages rendered now."""
         held = self.snapshot
         return self.renew(PriceSnapshot(held._rendering, held.quote, held.fetched_at, held.fresh_until, held.usable_until))
 
@@ -195,7 +195,7 @@ def test_newer_price_has_a_snapshot_of_its_own_that_is_not_valid_before_it_is_re
 
 
 class Watched(Quote):
-    """A quote that counts how often its bid is read, which nothing but rendering does."""
+    """A quote that counts how often its bid is read; only rendering reads it."""
 
     count = 0
 
@@ -267,7 +267,7 @@ def test_max_age_holds_until_less_is_left(longest: int, age_ms: int, max_age: by
     world.give(age_ms)
     start = world.clock.now
     assert b"max-age=" + max_age + b"\r\n" in said(world.renew())[0]
-    # Date ends it each second; what is looked at here is the rest.
+    # Date changes each second, so the message ends then; this test looks at max-age only.
     while world.clock.now < start + until - 1e-6:
         world.clock.now = min(start + until, world.clock.now + 0.25)
         assert b"max-age=" + max_age + b"\r\n" in said(world.renew())[0]

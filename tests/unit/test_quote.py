@@ -1,4 +1,4 @@
-"""What a pair and a quote are, what they refuse to be, and how old a quote is."""
+"""What a pair and a quote are, what they refuse, and how old a quote is."""
 
 from decimal import Decimal
 from typing import Any
@@ -136,7 +136,7 @@ def test_a_stamp_further_ahead_than_clocks_differ_is_from_the_future(ahead_ms: i
     assert a_quote(at_ms=START_MS + ahead_ms).is_from_future(START_MS) is future
 
 
-# The new quote's and the held one's distance from now, and whether the new one takes the place.
+# The offsets of the new and the held quote from now, and whether the new one replaces the held one.
 REPLACES = [
     (0, -1, True), (0, 0, False), (-1, 0, False), (MAX_SKEW_MS, 0, True), (-5_000, -4_999, False),
     (0, MAX_SKEW_MS, False), (0, MAX_SKEW_MS + 1, True), (0, HOUR_MS, True), (-10_000, HOUR_MS, True),

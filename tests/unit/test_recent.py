@@ -1,4 +1,4 @@
-"""The last minutes of every pair: one price a second, digit for digit, in a table that never grows."""
+"""The last minutes of every pair: one price per second, digit for digit, in a table that never grows."""
 
 import tracemalloc
 from dataclasses import replace
@@ -17,7 +17,7 @@ LIMITS = AgeLimits(5_000, 60_000)
 
 
 class World:
-    """The latest prices of some pairs and what is recorded of them."""
+    """The latest prices of some pairs, and the records made of them."""
 
     def __init__(self, *pairs: Pair) -> None:
         self.clock = FakeClock()

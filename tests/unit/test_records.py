@@ -1,4 +1,4 @@
-"""Records are read back as they were written, and anything else counts as none, whatever it is."""
+"""Records are read back as they were written; anything else counts as none, whatever it is."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ ANYTHING = st.recursive(
 
 
 class Plain:
-    """Records that read and write at once."""
+    """Records with synchronous methods."""
 
     def __init__(self) -> None:
         self._records = Records((ETH, BTC), SOURCES)
@@ -62,7 +62,7 @@ def row() -> list[Any]:
 def load(
     quotes: Any = (), failing: Any = (), reports: Any = (), bans: Any = (), made_at_ms: Any = START_MS, streams: Any = ()
 ) -> Stored:
-    """What is read of records with such content."""
+    """What is read from records with these contents."""
     contents = [VERSION, made_at_ms, quotes, failing, streams], [VERSION, reports], [VERSION, bans]
     return fresh().load([orjson.dumps(content) for content in contents])
 
@@ -124,7 +124,7 @@ def test_a_row_that_is_not_exactly_a_quote_of_ours_counts_as_none(place: int, co
     assert load(quotes=[changed]).quotes == ()
 
 
-# What may not stand in place of an agreement, in a row of the source "median".
+# What is not accepted as an agreement in a row of the source "median".
 NO_AGREEMENTS: list[Any] = [
     None, [], ["okx"], [["okx"], "0.1"], [["made up"], "0.1", START_MS], [[], "0.1", START_MS], [["okx"], "-1", START_MS],
     [["okx"], 0.1, START_MS], [["okx"], "0.1", 1], [["okx"], "0.1", str(START_MS)], ["okx", "0.1", START_MS], [["okx"], None, START_MS],

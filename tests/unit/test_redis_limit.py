@@ -1,4 +1,4 @@
-"""The deadline of an operation on Redis: it ends what takes too long, and blames nobody for our own pauses."""
+"""The deadline of an operation on Redis: it ends slow operations, and does not blame Redis for our own pauses."""
 
 import asyncio
 import time

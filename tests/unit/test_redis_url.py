@@ -1,4 +1,4 @@
-"""What a Redis URL means, and what may be shown of it."""
+"""What a Redis URL means, and which parts of it may be shown."""
 
 import pytest
 

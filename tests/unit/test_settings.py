@@ -1,4 +1,4 @@
-"""Every variable has its default, takes what is sensible, and refuses anything else in one clear line."""
+"""Every variable has its default, takes sensible values, and refuses anything else in one clear line."""
 
 import math
 from collections.abc import Mapping
@@ -198,7 +198,7 @@ def test_one_market_stands_for_every_source_that_has_no_url_of_its_own(market: s
         ({"MARKET_URL": "http://market:9000", "OKX_URL": "https://mirror.example"}, ("binance",)),
         ({"OKX_URL": "http://127.0.0.1:9000/okx"}, ("okx",)),
         ({"BINANCE_URL": "https://api1.binance.com", "OKX_URL": "https://8.8.8.8"}, ()),
-        ({"KRAKEN_URL": "http://localhost"}, ()),  # Which is not among SOURCES.
+        ({"KRAKEN_URL": "http://localhost"}, ()),  # Kraken is not among SOURCES.
     ],
 )
 def test_simulated_are_the_sources_that_are_no_exchange(environ: dict[str, str], simulated: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What a person is told of the settings: their values and origins, no secret, and names that are nearly right."""
+"""What a user sees of the settings: their values and origins, no secret, and hints for misspelt names."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from fastprice.settings_table import NAMES, masked, nearly, rows
 
 
 class Spy(dict[str, str]):
-    """An environment that keeps what it is asked for."""
+    """An environment that records which names are read."""
 
     def __init__(self) -> None:
         super().__init__()

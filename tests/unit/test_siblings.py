@@ -1,4 +1,4 @@
-"""Who has how many connections, as workers tell each other in shared memory."""
+"""How many connections each worker has, as workers tell each other in shared memory."""
 
 import math
 import os

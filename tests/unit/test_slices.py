@@ -1,4 +1,4 @@
-"""Long work lets others have turns, and leaves nothing out."""
+"""Long work lets other tasks run in between, and leaves nothing out."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What an operator reads: one line for each change of state, and nothing for what is only counted."""
+"""The operator's log: one line for each change of state, and no line for events that are only counted."""
 
 import logging
 from typing import get_args
@@ -16,7 +16,7 @@ from fastprice.infrastructure.state_log import StateLog
 from tests.fakes import BTC, ETH, START_MS
 
 FIVE = tuple(Pair(base, "USDT") for base in ("ETH", "BTC", "SOL", "DOGE", "XRP"))
-# The event, the level of its line, and words that stand in it; None: no line.
+# The event, the level of its line, and words in that line; None: no line.
 LINES: list[tuple[Event, int, list[str]] | tuple[Event, None, None]] = [
     (SourceLost("okx", (ETH,), "refused"), logging.WARNING, ["source lost", "okx, ETH-USDT", "refused"]),
     (SourceLost("okx", FIVE, "refused"), logging.WARNING, ["okx, ETH-USDT, BTC-USDT, SOL-USDT and 2 more: refused"]),

@@ -1,4 +1,4 @@
-"""Who is sent what: whatever happens in whatever order, each subscriber gets newer prices only, and the newest at last."""
+"""What each subscriber gets: whatever happens in whatever order, only newer prices, and finally the newest one."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ CHOICES = {
 
 
 class Somebody:
-    """A subscriber that takes what it is sent while it is not behind, and what it lacks when it is so no more."""
+    """A subscriber that takes what it is sent while it is not behind, and catches up when it no longer is."""
 
     channel: Channel
 

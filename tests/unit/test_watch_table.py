@@ -1,4 +1,4 @@
-"""The table of live prices: what it shows, what it marks, and how it fits."""
+"""The table of live prices: what it shows, what it marks, and how it fits the terminal."""
 
 import pytest
 

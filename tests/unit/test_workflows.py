@@ -1,4 +1,4 @@
-"""The files of CI: valid by their schemas, and safe: actions are pinned, rights are few, nothing is put into a shell."""
+"""The files of CI: valid by their schemas, and safe: pinned actions, few rights, nothing is inserted into a shell."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def said(program: str, *words: str | Path) -> "subprocess.CompletedProcess[str]"
 
 
 def zizmor(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """What it finds without asking anybody. Below medium it would have us use a syntax that other tools do not know."""
+    """What zizmor finds offline. Below medium it would have us use a syntax that other tools do not know."""
     return said("zizmor", "--offline", "--no-progress", "--min-severity=medium", folder)
 
 

@@ -1,5 +1,5 @@
 """Binance spot, from its public documentation (binance-spot-api-docs: rest-api, errors, market data only,
-web-socket-streams), and of its stream what clients report: binance-connector-go#90, crypto-crawler, ccxt.
+web-socket-streams), and, for its stream, from reports of clients: binance-connector-go#90, crypto-crawler, ccxt.
 """
 
 import re
@@ -21,18 +21,18 @@ from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: Errors = {
-    # -1100: characters that no symbol has, or too many; the symbol is the only thing in the question that varies.
+    # -1100: characters that no symbol has, or too many; only the symbol varies in our requests.
     UnknownSymbol: ("-1121", "-1100"),
-    # The symbol exists but is halted: no mistake of the configuration, and no price until it trades again.
+    # The symbol exists but is halted: not a configuration error, but there is no price until it trades again.
     PairRefused: ("-1220",),
     RateLimited: ("-1003", "-1015"),
     SourceDown: ("-1000", "-1001", "-1004", "-1006", "-1007", "-1008", "-1016"),
-    # Not allowed, not supported, no such parameter: so it would be for any symbol.
+    # Not allowed, not supported, no such parameter: the same for any symbol.
     SourceRefused: ("-1002", "-1020", "-1101", "-1103", "-1104", "-1106", "-1122", "-1139"),
 }
 _BANNED_UNTIL = re.compile(r"banned until ([0-9]{13})\b", re.ASCII)
 _TICKERS = "/api/v3/ticker/24hr"
-# A halted symbol would keep answering with its last price. Asked for in a list it is left out.
+# Without it, the answer for a halted symbol would be its last price. In the answer to a list it is left out.
 _TRADING = "symbolStatus=TRADING"
 _TICKER = Ticker(
     price="lastPrice", bid="bidPrice", ask="askPrice", volume="volume", high="highPrice", low="lowPrice",
@@ -69,7 +69,7 @@ def _weight(count: int) -> float:
 
 
 def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
-    # Streams are named in lower case; what they say names the symbol in upper case.
+    # Streams are named in lower case; their messages name the symbol in upper case.
     return numbered(topics, _TOPICS, number, lambda group, at: {
         "method": op.value.upper(), "params": [f"{topic.symbol.lower()}@{topic.channel}" for topic in group], "id": at,
     })  # fmt: skip
@@ -82,35 +82,35 @@ def _read(message: Any) -> Iterable[Said]:
     if kind == "serverShutdown":
         return [Notice()]
     request = said(message, "id")
-    # The documents print the code beside the id, clients see it in an object of its own.
+    # The documentation shows the code next to the id, clients see it in an object of its own.
     for error in member(message, "error"), message:
         if code := said(error, "code"):
             return [Reject(by_words(_TOO_MANY, f"{code} {said(error, 'msg')}"), request=request)]
-    # A symbol that is not listed is confirmed as well, and then stays silent: the polls find that out.
+    # A symbol that is not listed is confirmed as well, and then stays silent: the polls detect that.
     is_done = isinstance(message, dict) and message.get("result", "") is None
     return [Ack(request=request)] if is_done and request else []
 
 
-# So many of the longest names that a pair can have stay below 4,096 bytes, beyond which the connection is closed.
+# With this many of the longest possible names a message stays below 4,096 bytes; a longer one ends the connection.
 _TOPICS = 100
 _TOO_MANY: Errors = {RateLimited: ("too many",)}
 _STREAM = Stream(
-    # The host of public market data alone, as for polls.
+    # The host for public market data only, as for polls.
     host="wss://data-stream.binance.vision",
     path="/ws",
-    # Everything once a second. Trades and best prices as they come would be two streams of a rate without bounds.
+    # All fields once a second. Trades and best prices in real time would be two streams with unlimited rates.
     channels={
         "ticker": Channel(Ticker(price="c", bid="b", ask="a", volume="v", high="h", low="l", open="o", time="E")),
     },
     symbol=joined,
     requests=_requests,
     read=_read,
-    # 1,024 streams would be allowed. 5 messages a second with pings and pongs; 300 connections in 5 minutes.
+    # 1,024 streams would be allowed. 5 messages a second including pings and pongs; 300 connections in 5 minutes.
     limits=Limits(pairs=200, topics=_TOPICS, pause_seconds=0.3, connects=Limit(burst=5.0, per_second=0.9)),
-    # The server pings every 20 s. Data need not come: what is not listed is confirmed too, and no new connection helps.
+    # The server pings every 20 s. Data may be missing: unlisted symbols are confirmed too, and reconnecting is no help.
     patience=Patience(any_frame=60.0),
     source_time=SourceTime.PRICE,
-    # It cuts at 24 hours.
+    # The exchange cuts connections after 24 hours.
     lifetime_seconds=23 * 3600.0,
     # Too many messages; a message that is too long.
     closes={1008: RateLimited, 3001: SourceRefused},
@@ -127,7 +127,7 @@ EXCHANGE = Exchange(
     single=Form(lambda symbols: f"{_TICKERS}?symbol={symbols[0]}&{_TRADING}", _rows, _TICKER, units=_weight),
     several=Form(_list, _rows, _TICKER, units=_weight),
     whole=Form(lambda symbols: f"{_TICKERS}?{_TRADING}", _rows, _TICKER, units=lambda count: 80.0),
-    # Fewer are asked for one by one.
+    # Fewer pairs are requested one by one.
     whole_from=8,
     stream=_STREAM,
 )

@@ -60,7 +60,7 @@ def _read(message: Any) -> Iterable[Said]:
     return []
 
 
-# 4,096 bytes of arguments are allowed, and 60 were taken; the successor of this API drops clients that send 25.
+# 4,096 bytes of arguments are allowed, and 60 were accepted; the successor of this API drops clients that send 25.
 _TOPICS = 20
 _STREAM = Stream(
     host="wss://ws.bitget.com",
@@ -77,15 +77,15 @@ _STREAM = Stream(
     symbol=joined,
     requests=_requests,
     read=_read,
-    # Fewer than 50 channels of a connection are recommended. 10 messages a second and 240 requests an hour of a
+    # Fewer than 50 channels per connection are recommended. 10 messages a second and 240 requests an hour per
     # connection; 300 connections in 5 minutes.
     limits=Limits(pairs=49, topics=_TOPICS, pause_seconds=0.15, connects=Limit(burst=5.0, per_second=0.9)),
-    # The documents promise a message only where something changes, so a single pair may be quiet for a while.
+    # The documentation promises a message only if something changes, so a single pair may be quiet for a while.
     patience=Patience(any_frame=40.0, any_data=30.0),
     source_time=SourceTime.PRICE,
     # Without it the connection ends after two minutes, also while data flows.
     keep_alive=KeepAlive(lambda number, wall_ms: "ping", 30.0),
-    # It cuts at 24 hours.
+    # The exchange cuts connections after 24 hours.
     lifetime_seconds=23 * 3600.0,
 )
 

@@ -17,11 +17,11 @@ from fastprice.infrastructure.exchanges.stream_messages import (
 from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker, microseconds, seconds, without_exponent
 
-# By the number before the dot of a code, but for one.
+# By the number before the dot of a code, except for one full code.
 _ERRORS: Errors = {
     UnknownSymbol: ("404",), RateLimited: ("429", "400.002"), SourceDown: ("500", "502", "503", "504")
 }  # fmt: skip
-# The trailing slash belongs to it, and a query parameter would be refused.
+# The trailing slash is required, and a query parameter would be refused.
 _TICKERS = "/api/v2/ticker/"
 _TICKER = Ticker(
     price="last", bid="bid", ask="ask", volume="volume", high="high", low="low", open="open_24", time="timestamp",
@@ -37,7 +37,7 @@ def _open(reply: Reply) -> Any:
     if reply.status == 404:
         raise UnknownSymbol("HTTP 404: it is not listed")
     body = read_body(reply)
-    # Codes are documented, the name of their field is not: both in use are read.
+    # Codes are documented, the name of their field is not: both names in use are read.
     if code := said(body, "response_code") or said(body, "code"):
         message, family = said(body, "response_explanation") or said(body, "reason"), code.partition(".")[0]
         known = {kind: (code,) for kind, codes in _ERRORS.items() if code in codes or family in codes}
@@ -49,8 +49,8 @@ def _open(reply: Reply) -> Any:
 
 
 def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
-    """The ticker; its body names no market, so the path asked for is the only proof of it."""
-    # A market that is not listed is answered with all that are.
+    """The ticker; its body names no market, so only the requested path tells which one it is."""
+    # For a market that is not listed, the answer is a list of all markets.
     if isinstance(body, list):
         raise UnknownSymbol(f"{symbols[0]} is not listed")
     return {symbols[0]: body}
@@ -61,7 +61,7 @@ def _spot_rows(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _symbol(row: Mapping[str, Any]) -> str:
-    """Of a spot market, which a row names BTC/USD; perpetual contracts stand among them."""
+    """The symbol of a spot market, which a row names BTC/USD; empty for perpetual contracts, which are listed too."""
     name = row.get("pair")
     is_spot = isinstance(name, str) and row.get("market_type", "SPOT") == "SPOT"
     return str(name).replace("/", "").lower() if is_spot else ""
@@ -102,7 +102,7 @@ def _topic(name: str) -> Topic | None:
 _STREAM = Stream(
     host="wss://ws.bitstamp.net",
     path="",
-    # A hundred levels of the book come; those that only change have to be put together, and cannot be checked.
+    # It sends a hundred levels of the book; a book built from changes has to be put together, and cannot be checked.
     channels={
         "live_trades": Channel(
             Ticker(price="price_str", time="microtimestamp", digits=without_exponent, read_time=microseconds),
@@ -119,9 +119,9 @@ _STREAM = Stream(
     symbol=_market,
     requests=_requests,
     read=_read,
-    # 1,024 channels of a connection, 512 bytes and one channel of a message. Other limits are not published.
+    # 1,024 channels per connection, 512 bytes and one channel per message. Other limits are not published.
     limits=Limits(pairs=250, topics=1, pause_seconds=0.03, connects=Limit(burst=2.0, per_second=0.5)),
-    # Data need not come: a market that is not listed is confirmed and stays silent, and so does a quiet one.
+    # Data may be missing: a market that is not listed is confirmed but stays silent, and so does a quiet market.
     patience=Patience(any_frame=40.0),
     source_time=SourceTime.PRICE,
     keep_alive=KeepAlive(lambda number, wall_ms: frame({"event": "bts:heartbeat"}), 15.0),

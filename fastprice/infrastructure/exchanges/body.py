@@ -10,7 +10,7 @@ from fastprice.domain.errors import InvalidReply
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a body may be, also when it is inflated, and the encoding that is asked for."""
+    """How large a body may be, also after decompression, and the encoding that is requested."""
 
     most: int
     encoding: str
@@ -33,7 +33,7 @@ async def read_body(response: aiohttp.ClientResponse, size: Size) -> tuple[bytes
 
 
 def inflated(body: bytes) -> bytes:
-    """The content of a compressed body, never more than the cap: a few bytes of it may stand for a gigabyte."""
+    """The decompressed body, never more than the cap: a few bytes may expand to a gigabyte."""
     gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         content = gzip.decompress(body, LARGE.most + 1)

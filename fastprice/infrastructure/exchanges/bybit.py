@@ -1,5 +1,5 @@
 """Bybit spot, from its public documentation (v5: market tickers, rate limit rules, error codes, websocket connect,
-websocket public: ticker, orderbook), and of its refusals what others captured on live connections (2026-09).
+websocket public: ticker, orderbook), and, for its refusals, from captures of live connections by others (2026-09).
 """
 
 import re
@@ -22,7 +22,7 @@ _ERRORS: Errors = {
     # Officially any wrong parameter; the symbol is the only one that can be wrong.
     UnknownSymbol: ("10001", "10029", "170121"),
     RateLimited: ("10006", "10018", "10429", "170222"),
-    # The region, and rules of compliance.
+    # The region, and compliance rules.
     Blocked: ("10009", "10024"),
     # Timeout, internal error, timeout of the backend.
     SourceDown: ("10000", "10016", "170001", "170007"),
@@ -40,7 +40,7 @@ _open_envelope = envelope("retCode", "0", "retMsg", _ERRORS)
 
 
 def _open(reply: Reply) -> Any:
-    """A 403 is the country (an HTML page of the edge, or a code), or else ten minutes for asking too often."""
+    """A 403 means a blocked country (an HTML page of the edge, or a code), or ten minutes for too many requests."""
     if reply.status != 403:
         return _open_envelope(reply)
     if names_a_place(reply) or _BLOCK_CODE.search(reply.body):
@@ -48,14 +48,14 @@ def _open(reply: Reply) -> Any:
     raise RateLimited("HTTP 403: access too frequent", max(_TOO_FREQUENT_SECONDS, retry_after(reply, 0)))
 
 
-# It names the first bad topic of a request, or only its symbol, and serves none of the others.
+# The exchange names the first bad topic of a request, or only its symbol, and serves none of the others.
 _REFUSED = re.compile(r"Invalid symbol\s*:\s*\[(?P<symbol>\w+)\]|topic:(?P<topic>[\w.]+)", re.ASCII)
 _STREAM_ERRORS: Errors = {
     UnknownSymbol: ("invalid symbol", "handler not found"),
     RateLimited: ("10429", "20003", "too frequent", "too many"),
     SourceDown: ("10016", "internal", "system busy"),
 }
-# Where a topic has the name of its symbol.
+# The member of a message's data that names the symbol, by channel.
 _CHANNELS = {"tickers": "symbol", "orderbook.1": "s"}
 
 
@@ -94,13 +94,13 @@ def _topic(name: str) -> Topic:
     return Topic(channel, symbol)
 
 
-# More arguments are refused.
+# A request with more arguments is refused.
 _TOPICS = 10
 _STREAM = Stream(
     host="wss://stream.bybit.com",
     path="/v5/public/spot",
     channels={
-        # It has no bid and ask on the spot market.
+        # On the spot market this channel has no bid and ask.
         "tickers": Channel(
             Ticker(
                 price=("data", "lastPrice"), volume=("data", "volume24h"), high=("data", "highPrice24h"),
@@ -117,13 +117,13 @@ _STREAM = Stream(
     symbol=joined,
     requests=_requests,
     read=_read,
-    # 21,000 letters of topics on a connection, and 86 of a pair with the longest names; 500 connections in 5 minutes.
+    # 21,000 letters of topics per connection, of which the longest pair needs 86; 500 connections in 5 minutes.
     limits=Limits(pairs=170, topics=_TOPICS, pause_seconds=0.1, connects=Limit(burst=20.0, per_second=1.5)),
-    # Every book comes again after 3 s.
+    # Every book is sent again after 3 s.
     patience=Patience(any_frame=30.0, any_data=15.0),
-    # A ticker has the time of its message, a repeated book that of its last change: neither proves a price.
+    # A ticker has the time of its message, a repeated book that of its last change: neither is the time of a price.
     source_time=SourceTime.REPLY,
-    # It answers no pings of the protocol.
+    # The exchange does not answer WebSocket pings.
     keep_alive=KeepAlive(lambda number, wall_ms: frame({"req_id": f"p{number}", "op": "ping"}), 20.0),
 )  # fmt: skip
 

@@ -41,7 +41,7 @@ _STREAM_ERRORS: Errors = {
 def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
     def message(group: Sequence[Topic]) -> Any:
         channels = [{"name": "ticker", "product_ids": [topic.symbol for topic in group]}]
-        # Tickers come with trades only, so one product's heartbeat shows that the connection lives.
+        # Tickers come with trades only, so one product's heartbeat shows that the connection is alive.
         if op is Op.SUBSCRIBE and group[0] == topics[0]:
             channels.append({"name": "heartbeat", "product_ids": [group[0].symbol]})
         return {"type": op.value, "channels": channels}
@@ -57,13 +57,13 @@ def _read(message: Any) -> Iterable[Said]:
         return [Alive(kind)]
     if kind == "subscriptions":
         topics = tuple(_listed(message))
-        # Without topics it would confirm whatever was asked for.
+        # An Ack without topics would confirm everything that was requested.
         return [Ack(topics)] if topics else [Alive(kind)]
     return [_refusal(message)] if kind == "error" else []
 
 
 def _listed(message: Any) -> Iterable[Topic]:
-    """Everything that is subscribed now."""
+    """All topics that are subscribed to now."""
     for channel in rows(member(message, "channels")):
         if said(channel, "name") == "ticker":
             products = rows(member(channel, "product_ids"))
@@ -79,12 +79,12 @@ def _refusal(message: Any) -> Said:
     return Reject(by_words(_STREAM_ERRORS, words), topics, others_too=bool(topics))
 
 
-# How many fit into a request is not published; few are lost where one of them has it refused as a whole.
+# The limit per request is not published; with few topics, few are lost if one of them makes the whole request fail.
 _TOPICS = 50
 _STREAM = Stream(
     host="wss://ws-feed.exchange.coinbase.com",
     path="",
-    # Fresh best prices would need the channel of whole books.
+    # Up-to-date best prices would need the channel of whole order books.
     channels={
         "ticker": Channel(
             Ticker(
@@ -109,13 +109,13 @@ EXCHANGE = Exchange(
     name="coinbase",
     base_url="https://api.exchange.coinbase.com",
     source_time=SourceTime.TRADE,
-    # 10 calls a second, 15 at once. There is no ticker of several products that has bid and ask.
+    # 10 calls a second, 15 at once. No ticker request for several products gives bid and ask.
     limit=Limit(burst=5.0, per_second=7.0),
     symbol=dashed,
     open=_open,
     single=Form(
         lambda symbols: f"/products/{symbols[0]}/ticker",
-        # It names no product, so the path asked for is the only proof of it.
+        # The body names no product, so only the requested path tells which one it is.
         lambda body, symbols: {symbols[0]: body},
         Ticker(price="price", bid="bid", ask="ask", volume="volume", time="time", read_time=rfc3339),
     ),

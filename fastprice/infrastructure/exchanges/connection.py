@@ -1,6 +1,6 @@
 """One WebSocket connection to an exchange: from connecting to its end, the same for all exchanges.
 
-It subscribes in the exchange's pace, keeps alive and reads. It never comes back to life: its owner makes another one.
+It subscribes at the exchange's pace, sends keep-alives and reads. It is never reused: its owner makes another one.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from fastprice.infrastructure.exchanges.stream_messages import Ack, Alive, Notic
 from fastprice.infrastructure.exchanges.subscriptions import Subscriptions
 from fastprice.infrastructure.exchanges.websocket import Ended, FindAddress, connected, ended_by, failure_in
 
-# Between two looks at the clocks.
+# The pause between two checks of the clocks.
 LOOK_SECONDS = 0.5
-# How long frames are read without letting anybody else have a turn: many come at once, and must not delay requests.
+# How long frames are read before other tasks get a turn: many frames come at once, and must not delay requests.
 SLICE_SECONDS = 0.0003
-# What is there already is given at once; in a longer time others had a turn.
+# A frame that is there already is returned at once; if it took longer, other tasks had a turn.
 WAITED_SECONDS = 0.0001
-# For so long at most it counts as behind: under a flood that does not end, something has to be served all the same.
+# A connection counts as behind for this long at most: even under an endless flood, something has to be served.
 BEHIND_SECONDS = 0.1
 
 FRAMES = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY
-# What is done with a row, read at a wall time.
+# What is done with a row that was read at a wall time.
 TakeRow = Callable[[Row, int], None]
 
 
 class Connection:
-    """Subscribes to topics and gives what is said of them to `take`; `planned` is set when it will be cut soon.
+    """Subscribes to topics and passes their rows to `take`; `planned` is set when the exchange will cut it soon.
 
-    `ready` is set with its first data. `counts` has how many messages of each kind came.
+    `ready` is set with its first data. `counts` is the number of messages of each kind.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Connection:
         self.ready, self.planned = asyncio.Event(), asyncio.Event()
         self.counts: Counter[str] = Counter()
         self.frame_at_ms: int | None = None
-        # 1. A connection stalls, and goes on. 2. The first of what lay in it is read, and others have a turn. 3. It is
-        # served as what was told just now. So nobody takes what was read while there is more to read.
+        # 1. A connection stalls, and goes on. 2. The first waiting messages are read, and other tasks get a turn.
+        # 3. They are served as if they were new. So no rows are taken while there is more to read.
         self.is_behind = False
         self._stream = stream
         self._carried = frozenset(topics)
@@ -61,7 +61,7 @@ class Connection:
         self._pulse = pulse
         self._clock = clock
         self._woken, self._is_unwanted = asyncio.Event(), False
-        # The newest ping without an answer: exchanges count answers too, so a flood of pings gets few.
+        # The newest ping without an answer: exchanges count answers too, so a flood of pings gets only a few answers.
         self._ping: bytes | None = None
         self._clocks = Clocks(stream, life_share, clock.monotonic())
 
@@ -71,11 +71,11 @@ class Connection:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it told something, and everything was asked for a while ago."""
+        """Whether it has delivered data, and sent its last request a while ago."""
         return self.is_live and self._subscriptions.are_settled(self._clock.monotonic())
 
     def carries(self, topics: Iterable[Topic]) -> bool:
-        """Whether some of these topics come by it."""
+        """Whether some of these topics are its own."""
         return not self._carried.isdisjoint(topics)
 
     def start(self, address: FindAddress) -> None:
@@ -88,7 +88,7 @@ class Connection:
         await asyncio.gather(self.task, return_exceptions=True)
 
     def leave(self) -> None:
-        """Let it end as if it was lost, so that another one is made."""
+        """Let it end as if it were lost, so that another one is made."""
         self._is_unwanted = True
 
     async def _run(self, address: FindAddress) -> NoReturn:
@@ -109,12 +109,12 @@ class Connection:
         raise next((end for end in ends if isinstance(end, Ended)), Ended("lost", SourceDown(failure_in(ends))))
 
     def renew(self, topics: Sequence[Topic]) -> None:
-        """Subscribe anew to topics of which nothing comes."""
+        """Subscribe again to topics that are silent."""
         self._subscriptions.renew(topics, self._clock.wall_ms())
         self._woken.set()
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse[Any], every: float) -> None:
-        """Send requests in the exchange's pace, and what keeps the connection alive when it is due."""
+        """Send requests at the exchange's pace, and keep-alives when they are due."""
         alive_at = self._clock.monotonic() + every
         while True:
             now = self._clock.monotonic()
@@ -139,7 +139,7 @@ class Connection:
             await self._clock.sleep(self._stream.limits.pause_seconds)
 
     async def _watch(self) -> None:
-        """The clocks: raises Ended when one has run out."""
+        """Check the clocks, and raise Ended when one has run out."""
         while True:
             await self._clock.sleep(LOOK_SECONDS)
             now = self._clock.monotonic()
@@ -159,12 +159,12 @@ class Connection:
             message = await socket.receive()
             now = self._clock.monotonic()
             if now - before > WAITED_SECONDS:
-                started = began = now  # It waited, so everybody had a turn.
+                started = began = now  # It waited, so other tasks had a turn.
             elif now - started > SLICE_SECONDS:
                 self.is_behind = now - began < BEHIND_SECONDS
                 try:
                     await asyncio.sleep(0)
-                finally:  # It may end here, and nobody must wait for it then.
+                finally:  # It may be cancelled here, and then nobody must wait for it.
                     self.is_behind = False
                 started = self._clock.monotonic()
             self._clocks.frame_at, self.frame_at_ms = now, self._clock.wall_ms()
@@ -178,7 +178,7 @@ class Connection:
                 raise ended_by(self._stream, socket, message)
 
     def _frame(self, frame: bytes | str) -> None:
-        """What one frame says; whatever it is, nothing is raised but what ends the connection."""
+        """Handle one frame; whatever its content is, only what ends the connection is raised."""
         said = said_in(self._stream, frame if isinstance(frame, bytes) else frame.encode())
         for each in said:
             self._hear(each)

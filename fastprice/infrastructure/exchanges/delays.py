@@ -1,4 +1,4 @@
-"""How old a message is when it is read: later than usual after its own stamp, it has waited on its way."""
+"""How old a message is when it is read: if that is later than usual after its own stamp, it has waited on its way."""
 
 from dataclasses import replace
 
@@ -7,26 +7,26 @@ from fastprice.domain.quote import MAX_SKEW_MS
 
 # A message that comes so much later than usual waited somewhere; networks alone make less difference.
 LATE_MS = 300
-# The usual is the least of the last one or two of these: clocks are set, and ours may run at another pace than theirs.
+# The usual delay is the least one in the last one or two windows: clocks are set, and run at different paces.
 WINDOW_MS = 60_000
 
 
 class Delays:
     """Learns from the updates of one stream, by channel, how long after its stamp a message is read at best.
 
-    1. A connection stalls, and messages wait in it. 2. It goes on, and all of them are read at once. By their reading
-    they would seem to be of now.
+    1. A connection stalls, and messages wait in it. 2. It goes on, and all of them are read at once. By the time of
+    reading, they would seem to be new.
     """
 
     def __init__(self) -> None:
-        # When the present window began, the least of it, and of the one before.
+        # When the current window began, its least delay, and that of the window before.
         self._windows: dict[str, tuple[int, int, int]] = {}
 
     def judged(self, channel: str, update: Update, now_ms: int) -> Update:
         """The update as it would have been read without a delay; `now_ms` is when it is taken."""
         if update.time_ms is None or update.time_ms > now_ms + MAX_SKEW_MS:
             return update
-        # Not by the reading, which counts as earlier than it was where the event loop stood still.
+        # Not by `read_at_ms`, which is earlier than the actual reading if the event loop stood still.
         least_ms = self._learn(channel, now_ms - update.time_ms, now_ms)
         delay_ms = update.read_at_ms - update.time_ms - least_ms
         return replace(update, read_at_ms=update.read_at_ms - delay_ms) if delay_ms > LATE_MS else update

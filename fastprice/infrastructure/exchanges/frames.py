@@ -1,4 +1,4 @@
-"""Reading a frame of a stream: whatever it is, nothing is raised."""
+"""Reading a frame of a stream, without raising an error, whatever its content is."""
 
 import logging
 
@@ -11,12 +11,12 @@ logger = logging.getLogger(__name__)
 
 
 def said_in(stream: Stream, frame: bytes) -> list[Said]:
-    """What a frame says; nothing where it is not known, whichever opcode it came with."""
+    """What a frame says, whichever opcode it came with; empty for an unknown message."""
     message: object
     try:
         message = read_json(frame, many=True)
     except InvalidQuote:
-        # Some speak JSON but for `pong`.
+        # Some exchanges send JSON except for `pong`.
         message = frame.decode("utf-8", "replace")
     try:
         return list(stream.read(message))

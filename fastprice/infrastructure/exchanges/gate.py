@@ -19,7 +19,7 @@ from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
 _ERRORS: Errors = {
-    # INVALID_CURRENCY is a delisted one.
+    # INVALID_CURRENCY means a delisted currency.
     UnknownSymbol: ("INVALID_CURRENCY_PAIR", "INVALID_CURRENCY"),
     RateLimited: ("TOO_MANY_REQUESTS", "TOO_FAST"),
     SourceDown: ("SERVER_ERROR", "TOO_BUSY", "INTERNAL"),
@@ -40,7 +40,7 @@ def _symbol(pair: Pair) -> str:
 
 _CHANNEL = "spot.tickers"
 _REFUSED = re.compile(r"unknown currency pair:?\s*(\w+)", re.ASCII)
-# By the words, and by the code in front of them: the same code stands for every wrong argument.
+# By the text, and by the code in front of it, because the same code stands for every wrong argument.
 _STREAM_ERRORS: Errors = {
     UnknownSymbol: ("unknown currency pair",),
     RateLimited: ("too many", "too fast", "too frequent"),
@@ -73,7 +73,7 @@ def _read(message: Any) -> Iterable[Said]:
 def _refusal(words: str, request: str) -> Said:
     match = _REFUSED.search(words)
     topics = (Topic(_CHANNEL, match[1]),) if match else ()
-    # One unknown pair has the whole list refused.
+    # One unknown pair makes the exchange refuse the whole list.
     refused = Reject(by_words(_STREAM_ERRORS, words), topics, request, others_too=bool(topics))
     return Ack(topics, request) if is_duplicate(words) else refused
 
@@ -82,9 +82,9 @@ def _refusal(words: str, request: str) -> Said:
 _TOPICS = 100
 _STREAM = Stream(
     host="wss://api.gateio.ws",
-    # Without the slash at its end there is nothing.
+    # Without the trailing slash the path does not exist.
     path="/ws/v4/",
-    # Once a second, where something has changed.
+    # Once a second, if something has changed.
     channels={
         _CHANNEL: Channel(
             Ticker(
@@ -97,7 +97,7 @@ _STREAM = Stream(
     symbol=_symbol,
     requests=_requests,
     read=_read,
-    # At most 300 connections of an address, 100 by advice. Slow readers are cut, so not too many pairs on one.
+    # At most 300 connections per IP address, 100 advised. Slow readers are cut, so pairs per connection are limited.
     limits=Limits(pairs=170, topics=_TOPICS, pause_seconds=0.1, connects=Limit(burst=5.0, per_second=1.0)),
     patience=Patience(any_frame=30.0),
     # The stamp is that of the message.

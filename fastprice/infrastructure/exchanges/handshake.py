@@ -1,4 +1,4 @@
-"""How a WebSocket connection begins, or what it means that an exchange refuses it."""
+"""What it means if an exchange refuses a WebSocket connection."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import aiohttp
 from fastprice.domain.errors import SourceError, SourceRefused
 from fastprice.infrastructure.exchanges.reply import Reply, check_status, one_line
 
-# Enough to see whether a refusal speaks of a country.
+# Enough to see whether a refusal mentions a country.
 READ_BYTES, READ_SECONDS = 16 * 1024, 2.0
 
 

@@ -1,4 +1,4 @@
-"""The connections to exchanges, with aiohttp: one GET under one deadline, never on a connection used before.
+"""The connections to exchanges, with aiohttp: one request under one deadline, never on a connection used before.
 
 No exception of aiohttp leaves this module.
 """
@@ -22,20 +22,20 @@ from fastprice.infrastructure.exchanges.reply import Reply
 from fastprice.infrastructure.exchanges.watch import Watch
 
 MAX_HEADER_BYTES = 8 * 1024
-# Waiting for a free one would count against the deadline of the answer.
+# Waiting for a free connection would count against the deadline of the answer.
 MAX_CONNECTIONS = 1024
-# How a reason begins that is no source's fault.
+# How a reason begins that is not the fault of a source.
 CANNOT_ASK = "this machine cannot ask it"
 
-# Which proxy leads to a URL; None where it is asked directly.
+# The proxy for a URL; None where there is no proxy.
 FindProxy = Callable[[str], str | None]
 
 
 class Session:
     """The HTTP connections of one event loop, between `async with` and its end.
 
-    None is used twice: a server that pushes a second answer into an idle one would otherwise answer our next request
-    with it. One connection a second costs nothing against that.
+    No connection is used twice: a second answer that a server pushes into an idle connection would be taken for the
+    answer to our next request. Compared with that, one new connection a second costs nothing.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Session:
             await self._names.close()
 
     def client(self) -> aiohttp.ClientSession:
-        """The client, made when it is first needed: it takes half a megabyte, and workers that follow never ask."""
+        """The client, made when it is first needed: it takes half a megabyte, and followers never need it."""
         if self._client is None:
             self._names = Names(self._resolver or DefaultResolver())
             self._client = aiohttp.ClientSession(
@@ -71,7 +71,7 @@ class Session:
         return self._client
 
     async def get(self, url: str, seconds: float, size: Size, watch: Watch, method: str = "GET") -> Reply:
-        """The answer to one request, redirects not followed, in so many seconds; raises SourceError."""
+        """The answer to one request within `seconds`, without following redirects; raises SourceError."""
         headers, timeout = {"Accept-Encoding": size.encoding}, aiohttp.ClientTimeout(total=seconds)
         proxy = URL(found) if (found := self.find_proxy(url)) else None
         try:
@@ -85,20 +85,20 @@ class Session:
         except aiohttp.ClientPayloadError:
             raise InvalidReply("the answer broke off") from None
         except aiohttp.InvalidURL:
-            # Not shown, because it may carry a password.
+            # The URL is not shown, because it may contain a password.
             raise SourceRefused("its address is not a URL to ask") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self.failure(error, proxy) from None
 
     def _out_of_time(self, url: str, seconds: float, proxy: URL | None) -> SourceError:
-        """What to say of a source that has not answered in time: nothing, where its name was still being looked up."""
+        """The error for an answer that did not come in time: a local one if the name was still being looked up."""
         host = (proxy.host if proxy else urlsplit(url).hostname) or ""
         if self._names.is_unknown(host) and not self._names.is_to_blame(host):
             return LocalFailure(f"{CANNOT_ASK}: cannot find {host} within {seconds:g} s")
         return SourceTimeout(_by_way_of(proxy, f"no answer within {seconds:g} s"))
 
     def failure(self, error: Exception, proxy: URL | None = None) -> SourceError:
-        """What an error of the connection says, of the source, of the proxy or of this machine."""
+        """What an error of the connection says about the source, the proxy or this machine."""
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return _refused_by_proxy(proxy, error.status)
         system = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
@@ -111,10 +111,10 @@ class Session:
     async def _ask_once(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Left to itself aiohttp asks again where a connection breaks; how often to ask is decided by rounds."""
+        """By default aiohttp repeats a request if its connection breaks; here the rounds decide how often to call."""
         try:
             response = await handler(request)
-            # aiohttp itself would say no more than that the status is not the right one, and follow redirects.
+            # aiohttp itself would only report that the status is not the right one, and would follow redirects.
             if request.headers.get("Upgrade") and response.status != HTTPStatus.SWITCHING_PROTOCOLS:
                 raise await refused_upgrade(response)
             return response
@@ -134,7 +134,7 @@ async def _reply(response: aiohttp.ClientResponse, size: Size, watch: Watch, pro
     except (InvalidReply, aiohttp.ClientPayloadError):
         if response.status < 400:
             raise
-        body, gzip = b"", False  # A ban is a ban, however odd the page that comes with it.
+        body, gzip = b"", False  # A ban counts even if its page cannot be read.
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Reply(response.status, headers, body, watch.answered_at_ms(), gzip=gzip)
 
@@ -146,7 +146,7 @@ def _refused_by_proxy(proxy: URL | None, status: int) -> SourceRefused:
 
 
 def _by_way_of(proxy: URL | None, reason: str) -> str:
-    """The reason, and that the proxy may be it; never with the proxy's password."""
+    """The reason, naming the proxy as the possible cause; never with the proxy's password."""
     return f"through the proxy {proxy.host}:{proxy.port}: {reason}" if proxy else reason
 
 
@@ -168,5 +168,5 @@ def _reason(error: Exception) -> str:
 def _system_words(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS: {getattr(error, 'verify_message', '') or error.reason}"
-    # asyncio puts words of its own in place of the system's.
+    # asyncio replaces the system's text with its own.
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)[:160]

@@ -30,7 +30,7 @@ _ERRORS: Errors = {
     SourceRefused: ("EGeneral:Unknown method", "EGeneral:Permission denied"),
 }  # fmt: skip
 _CODES = {"BTC": "XBT", "DOGE": "XDG"}
-# Only the assets of the first years carry a prefix, and only in the key of the answer: XXBTZUSD for XBTUSD.
+# Only the assets of the first years have a prefix, and only in the key of the answer: XXBTZUSD for XBTUSD.
 _X_ASSETS = {"ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC"}
 _Z_ASSETS = {"AUD", "CAD", "EUR", "GBP", "JPY", "USD"}
 _TICKER = Ticker(price=("c", 0), bid=("b", 0), ask=("a", 0), volume=("v", 1), high=("h", 1), low=("l", 1))
@@ -50,7 +50,7 @@ def _open(reply: Reply) -> Any:
 
 
 def _error(body: Any) -> str:
-    """The first complaint, or nothing; one that begins with W is a warning beside a good answer."""
+    """The first complaint, or an empty text; one that begins with W is only a warning with a good answer."""
     errors = body.get("error", []) if isinstance(body, dict) else []
     lines = [line if isinstance(line, str) else "" for line in errors] if isinstance(errors, list) else [""]
     return next((line or "an unreadable error" for line in lines if not line.startswith("W")), "")
@@ -88,7 +88,7 @@ _STREAM_ERRORS: Errors = {
 
 
 def _requests(op: Op, topics: Sequence[Topic], number: int, wall_ms: int) -> list[Request]:
-    # By default it would tell of trades only. Snapshots are what a quiet pair begins with.
+    # By default only trades would cause messages. A snapshot gives a quiet pair its first price.
     only_to_subscribe = {"snapshot": True} if op is Op.SUBSCRIBE else {}
     return numbered(topics, _TOPICS, number, lambda group, at: {
         "method": op.value,
@@ -120,13 +120,13 @@ def _read(message: Any) -> Iterable[Said]:
     return [Reject(by_words(_STREAM_ERRORS, error or "no success"), topics, request)]
 
 
-# No number is published; each symbol is answered by itself, so not too many at once.
+# No limit is published; each symbol gets its own answer, so not too many at once.
 _TOPICS = 50
 _STREAM = Stream(
     host="wss://ws.kraken.com",
     path="/v2",
     channels={
-        # Numbers are sent as such. Milliseconds are too coarse to order what comes on every change of the best prices.
+        # Numbers are JSON numbers. Milliseconds are too coarse to order messages on every change of the best prices.
         "ticker": Channel(
             Ticker(
                 price="last", bid="bid", ask="ask", volume="volume", high="high", low="low", time="timestamp",
@@ -136,17 +136,17 @@ _STREAM = Stream(
             read_order=nanoseconds,
         )
     },
-    # Here they have their usual names: BTC and DOGE.
+    # In the stream assets have their usual names: BTC and DOGE.
     symbol=lambda pair: f"{pair.base}/{pair.quote}",
     requests=_requests,
     read=_read,
-    # About 150 connections in 10 minutes, then 10 minutes of none.
+    # About 150 connections in 10 minutes, then none for 10 minutes.
     limits=Limits(pairs=100, topics=_TOPICS, pause_seconds=0.2, connects=Limit(burst=5.0, per_second=1 / 6)),
-    # A heartbeat comes every second in which nothing else does; half of this would do by the documents.
+    # A heartbeat comes every second in which nothing else does; by the documentation half of this would be enough.
     patience=Patience(any_frame=10.0),
     source_time=SourceTime.PRICE,
     keep_alive=KeepAlive(lambda number, wall_ms: frame({"method": "ping", "req_id": number}), 20.0),
-    # A matter of policy, after which clients are to stop.
+    # A policy violation, after which clients must stop.
     closes={1008: RateLimited},
 )
 
@@ -161,7 +161,7 @@ EXCHANGE = Exchange(
     single=Form(_target, _rows, _TICKER),
     several=Form(_target, _rows, _TICKER),
     whole=Form(lambda symbols: "/0/public/Ticker", _rows, _TICKER),
-    # The limit has no room for one call after the other.
+    # The limit leaves no room for one call per pair.
     whole_from=2,
     stream=_STREAM,
 )

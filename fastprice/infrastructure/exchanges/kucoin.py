@@ -1,5 +1,5 @@
 """KuCoin spot, from its public documentation (orderbook level 1, all tickers, rate limits, error codes; websocket:
-apply connect token, create connection, ping, ticker), and of its errors what clients captured (ccxt).
+apply connect token, create connection, ping, ticker), and, for its errors, from captures of clients (ccxt).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,9 +41,9 @@ def _open(reply: Reply) -> Any:
 
 
 def _single_row(body: Any, symbols: Sequence[str]) -> Mapping[str, Any]:
-    """Level 1; it names no symbol, so the query asked for is the only proof of it."""
+    """The level 1 ticker; it names no symbol, so only the query tells which one it is."""
     ticker = field(body, "data")
-    # An unknown symbol is answered with the code of success.
+    # The answer for an unknown symbol has the code of success.
     if ticker is None:
         raise UnknownSymbol(f"no data for {symbols[0]}")
     return {symbols[0]: ticker}
@@ -56,12 +56,12 @@ _STREAM_ERRORS: Errors = {
     SourceDown: ("token is", "ping timeout"),
 }  # fmt: skip
 
-# With rarer pings, a connection without news would be taken for a dead one.
+# With less frequent pings, a connection without updates would be taken for a dead one.
 _MAX_PING_SECONDS = 30.0
 
 
 def _address(reply: Reply) -> Address:
-    """Where the token is good for; the times of its pings are in milliseconds."""
+    """The address for which the token is valid; the ping interval comes in milliseconds."""
     body = _open(reply)
     token, server = said(body, ("data", "token")), member(body, ("data", "instanceServers", 0))
     endpoint, interval = said(server, "endpoint"), decimal(said(server, "pingInterval"))
@@ -94,19 +94,19 @@ def _read(message: Any) -> Iterable[Said]:
 
 def _refusal(code: str, words: str, request: str) -> Said:
     name = words.partition(_PREFIX)[2].partition(" ")[0]
-    # Where it repeats the whole list, it does not say which of them it means.
+    # If the error repeats the whole list, it does not say which symbol it means.
     topics = (Topic("ticker", name),) if name and "," not in name else ()
     if is_duplicate(words):
         return Ack(topics, request)
-    # Whether the others are served is not documented; to ask for them once more should do no harm.
+    # It is not documented whether the others are served; requesting them once more should do no harm.
     error = by_words(_STREAM_ERRORS, f"{code} {words}")
     return Reject(error, topics, request, others_too=isinstance(error, UnknownSymbol))
 
 
-# More topics are refused, of which each symbol in a list is one.
+# More topics are refused; each symbol in a list counts as one topic.
 _TOPICS = 100
 _STREAM = Stream(
-    # The answer that brings the token names the host to be used.
+    # The answer with the token names the host to use.
     host="wss://ws-api-spot.kucoin.com",
     path="",
     # On every change of the best prices, at most ten times a second.
@@ -114,13 +114,13 @@ _STREAM = Stream(
     symbol=dashed,
     requests=_requests,
     read=_read,
-    # 400 topics of a connection are allowed, but several with more than 98 were refused (kucoin-api-docs#389).
+    # 400 topics per connection are allowed, but several with more than 98 were refused (kucoin-api-docs#389).
     # 100 messages in 10 s; 30 connections a minute.
     limits=Limits(pairs=98, topics=_TOPICS, pause_seconds=0.15, connects=Limit(burst=2.0, per_second=0.45)),
     patience=Patience(any_frame=45.0),
     # The stamp is that of the last trade.
     source_time=SourceTime.TRADE,
-    # After a minute without a word from us it closes the connection; the answer with the token says how often to ping.
+    # It closes a connection after a minute without a message from us; the answer with the token gives the interval.
     keep_alive=KeepAlive(lambda number, wall_ms: frame({"id": f"p{number}", "type": "ping"}), 18.0),
     token=Token("/api/v1/bullet-public", _address),
     # A token is valid for 24 hours.

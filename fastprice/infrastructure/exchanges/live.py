@@ -1,7 +1,7 @@
-"""The live feed of one exchange: as many connections as its pairs need, and the newest of what they tell.
+"""The live feed of one exchange: as many connections as its pairs need, and the newest data that they deliver.
 
-The reader keeps the newest row of each symbol and channel; what it says is looked at when it is taken. So a burst costs
-no more than its last rows.
+The reader keeps the newest row of each symbol and channel; a row is interpreted when it is taken. So a burst costs no
+more than its last rows.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ from fastprice.infrastructure.exchanges.url_secrets import keep_secrets, secrets
 from fastprice.infrastructure.exchanges.watch import Watch
 from fastprice.infrastructure.exchanges.websocket import HANDSHAKE_SECONDS, Ended
 
-# By how large a share the lives of connections differ, so that not all of them end at the same time.
+# The share by which the lifetimes of connections differ, so that not all of them end at the same time.
 LIFE_JITTER = 0.04
-# How often pairs are subscribed to anew, since Bitget allows for 240 requests an hour, and this takes two or more; and
-# how soon a connection is tried again none of whose pairs is listed.
+# The least time between two renewals of subscriptions, since Bitget allows 240 requests an hour, and this takes two or
+# more; and the pause before a connection is tried again if none of its pairs is listed.
 RENEW_SECONDS, UNLISTED_SECONDS = 40.0, 600.0
 
 
 class LiveStream:
-    """A PriceStream; `host` is the scheme and host of its address, `base_url` where its REST side is: tokens."""
+    """A PriceStream; `host` is the scheme and host of its address, `base_url` that of the REST API, for tokens."""
 
     def __init__(
         self, exchange: Exchange, stream: Stream, host: str, base_url: str, session: Session, clock: Clock,
@@ -68,7 +68,7 @@ class LiveStream:
         self._move("connecting")
         self._pulse.start()
         symbols = list(self._pairs)
-        # Dealt out like cards, because those that are named first are mostly traded most.
+        # Dealt out like cards, because the pairs that are named first are usually traded most.
         for at in range(count := -(-len(pairs) // self._stream.limits.pairs)):
             begin = partial(self._begin, self._topics(symbols[at::count]))
             self._shards.append(shard := Shard(begin, self._lost, self._clock, self._random))
@@ -80,7 +80,7 @@ class LiveStream:
             await asyncio.sleep(0)
 
     def take(self, most: int) -> Iterator[Update]:
-        """See PriceStream; a row that cannot be true is left out."""
+        """See PriceStream; an invalid row is left out."""
         for topic in list(islice(self._rows, most)):
             row, read_at_ms = self._rows.pop(topic)
             try:
@@ -90,7 +90,7 @@ class LiveStream:
                 continue
             if update.time_ms is not None and self.source_time is SourceTime.PRICE:
                 self._tally.lagged(read_at_ms - update.time_ms)
-            if self.source_time is SourceTime.PRICE or self.book_as_of_trade:  # So the stamp is that of the whole row.
+            if self.source_time is SourceTime.PRICE or self.book_as_of_trade:  # The stamp is that of the whole row.
                 update = self._delays.judged(topic.channel, update, self._clock.wall_ms())
             yield update
         self._tally.tell(connection.counts for connection in self._connections())
@@ -103,7 +103,7 @@ class LiveStream:
     def renew(self, pairs: Sequence[Pair]) -> None:
         """See PriceStream."""
         if self._clock.monotonic() - self._renewed_at < RENEW_SECONDS:
-            return  # Those that stay silent are found so again.
+            return  # Pairs that stay silent will be found again.
         self._renewed_at = self._clock.monotonic()
         topics = self._topics(map(self._stream.symbol, pairs))
         self._orders.forget(topics)
@@ -169,7 +169,7 @@ class LiveStream:
         self._tally.counts["data"] += 1
         if self._report.state != "live":
             self._live()
-        self._rows.pop(topic, None)  # So that the order is that of reading.
+        self._rows.pop(topic, None)  # So that the rows are in the order of reading.
         self._rows[topic] = row, read_at_ms
         self._news()
 
@@ -180,10 +180,10 @@ class LiveStream:
             self._is_lost = False
 
     def _lost(self, end: Ended) -> float:
-        """A connection has ended; the least pause before the next one."""
+        """Handle the end of a connection; the result is the least pause before the next one."""
         keep_secrets(end.error, self._secrets)
         if isinstance(end.error, UnknownSymbol):
-            return UNLISTED_SECONDS  # It works, and has nothing for us.
+            return UNLISTED_SECONDS  # The exchange works, but lists none of these pairs.
         self._events(StreamReconnected(self.name, end.reason))
         if not self._is_lost and end.reason not in ("asked", "planned"):
             self._is_lost = True

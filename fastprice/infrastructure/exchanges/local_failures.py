@@ -1,4 +1,4 @@
-"""Telling what this machine lacks from what a source does wrong."""
+"""Distinguishing failures of this machine from failures of a source."""
 
 import errno
 import socket
@@ -6,8 +6,8 @@ import ssl
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-# What the system says when it lacks something of its own, knows no way to an address, or does not let us out. A host
-# that is down can show as "no route" too; that is not told apart, because the next source is asked at once anyway.
+# The system's errors if it lacks resources, knows no route to an address, or does not allow the connection. A host that
+# is down can also show as "no route"; this is not distinguished, because the next source is called at once anyway.
 LOCAL_ERRORS = frozenset(
     {
         errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL, errno.EADDRINUSE,
@@ -17,17 +17,17 @@ LOCAL_ERRORS = frozenset(
 
 
 class Names(AbstractResolver):
-    """Another resolver, and whose fault it is when a name is not found: the name's, or this machine's.
+    """Wraps another resolver, and tells whose fault it is when a name is not found: the name's, or this machine's.
 
-    It is the name's once another name was found after this one was first looked for in vain. While the name service
-    fails for everybody no name is found, so none is to blame; a single name that is wrong is blamed from the second
-    time on, when the next source in order has been asked in between.
+    It is the name's once another name was found after the first failed lookup of this one. While the name service
+    fails for all names, none is found, so none is to blame; a single wrong name is blamed from its second failure on,
+    when the next source in order has been called in between.
     """
 
     def __init__(self, resolver: AbstractResolver) -> None:
         self._resolver = resolver
         self._found = 0
-        # How many had been found when these names were first looked for in vain.
+        # By name: how many names had been found when it was first looked up without success.
         self._sought: dict[str, int] = {}
 
     async def resolve(
@@ -46,7 +46,7 @@ class Names(AbstractResolver):
         await self._resolver.close()
 
     def is_unknown(self, host: str) -> bool:
-        """Whether the last look for this name failed, or goes on."""
+        """Whether the last lookup of this name failed, or is still running."""
         return host in self._sought
 
     def is_to_blame(self, host: str) -> bool:
@@ -55,5 +55,5 @@ class Names(AbstractResolver):
 
 
 def is_local(error: OSError) -> bool:
-    """Whether the system says that it is this machine which fails; TLS and name resolution count in other numbers."""
+    """Whether an error is a failure of this machine; TLS and name resolution have other error numbers."""
     return error.errno in LOCAL_ERRORS and not isinstance(error, ssl.SSLError | socket.gaierror)

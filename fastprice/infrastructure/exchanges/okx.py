@@ -1,6 +1,6 @@
 """OKX spot, from its public documentation (docs-v5: market data, error codes, websocket tickers).
 
-That the other pairs of a refused request are served was captured by others (streams of 2026-10).
+Captures by others (streams of 2026-10) show that the other pairs of a refused request are served.
 """
 
 import re
@@ -19,14 +19,14 @@ from fastprice.infrastructure.exchanges.stream_messages import (
 from fastprice.infrastructure.exchanges.strict_json import said
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-# They come with HTTP 200 as well.
+# Errors come with HTTP 200 as well.
 _ERRORS: Errors = {
     # No such instrument, token or index, or one of another type.
     UnknownSymbol: ("51001", "51002", "51012", "51014", "51015", "51026"),
     RateLimited: ("50011", "50040", "50061"),
     # Upgrade, timeout, offline, busy, system error.
     SourceDown: ("50001", "50004", "50005", "50013", "50026"),
-    # A form of question that it does not take.
+    # A form of request that the exchange does not accept.
     SourceRefused: ("50002", "50006", "50062", "50115"),
 }
 _TICKER = Ticker(
@@ -35,7 +35,7 @@ _TICKER = Ticker(
 _ROWS = rows_by("instId", "data")
 
 
-# Where an error tells which argument it means, it does so in its words only.
+# If an error says which argument it means, it does so only in its text.
 _REFUSED = re.compile(r"channel:([\w-]+),\s*instId:([\w-]+)", re.ASCII)
 _STREAM_ERRORS: Errors = {UnknownSymbol: ("60018",), RateLimited: ("60014",), SourceDown: ("64007",)}
 
@@ -64,7 +64,7 @@ def _read(message: Any) -> Iterable[Said]:
 
 
 def _is_of(symbol: str, row: Any) -> bool:
-    """Whether a row is a traded pair's; the price of one that was never traded says nothing, and so does its size."""
+    """Whether a row is of this pair and has a trade: with a last size of zero, the pair was never traded."""
     size = said(row, "lastSz")
     return said(row, "instId") == symbol and (not size or size.strip("0.") != "")
 
@@ -77,7 +77,7 @@ def _refusal(code: str, words: str, request: str) -> Said:
     return Reject(by_code(_STREAM_ERRORS, code, words), topics, request)
 
 
-# So many of the longest names stay below the 4,096 bytes of older documents; newer ones allow 64 KB.
+# This many of the longest names stay below the 4,096 bytes of older documentation; the newer one allows 64 KB.
 _TOPICS = 50
 _STREAM = Stream(
     host="wss://ws.okx.com:8443",
@@ -87,11 +87,11 @@ _STREAM = Stream(
     symbol=dashed,
     requests=_requests,
     read=_read,
-    # 3 connections a second; 480 requests an hour and connection. How many channels are too many is not published.
+    # 3 connections a second; 480 requests an hour per connection. The limit of channels is not published.
     limits=Limits(pairs=100, topics=_TOPICS, pause_seconds=0.3, connects=Limit(burst=1.0, per_second=2.0)),
     patience=Patience(any_frame=30.0),
     source_time=SourceTime.PRICE,
-    # After 30 s without a word from us it closes the connection; pings of the protocol do not count.
+    # It closes a connection after 30 s without a message from us; WebSocket pings do not count.
     keep_alive=KeepAlive(lambda number, wall_ms: "ping", 20.0),
     closes={
         1009: SourceRefused, 4002: SourceRefused, 4004: SourceDown, 4005: SourceDown, 4006: SourceDown,

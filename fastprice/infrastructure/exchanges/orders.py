@@ -1,4 +1,4 @@
-"""What orders the messages of a stream: of each topic the newest order that was told, so that none is taken twice."""
+"""The order of the messages of a stream: the newest order of each topic, so that no message is taken twice."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,13 +8,13 @@ from fastprice.infrastructure.exchanges.stream_messages import Topic
 
 
 class Orders:
-    """The newest order of each topic; orders of one connection mean nothing to the one after a loss."""
+    """The newest order of each topic; after a loss, orders of the old connection mean nothing for the next one."""
 
     def __init__(self) -> None:
         self._newest: dict[Topic, int] = {}
 
     def is_newer(self, topic: Topic, channel: Channel, row: Any) -> bool:
-        """Whether a row is neither late nor a duplicate; one without an order is as new as its arrival."""
+        """Whether a row is neither late nor a duplicate; a row without an order always counts as newer."""
         if (order := channel.order_of(row)) is None:
             return True
         last = self._newest.get(topic, -1)
@@ -24,6 +24,6 @@ class Orders:
         return True
 
     def forget(self, topics: Iterable[Topic]) -> None:
-        """Begin anew to count the orders of these topics."""
+        """Forget the orders of these topics: any next row counts as newer."""
         for topic in topics:
             self._newest.pop(topic, None)

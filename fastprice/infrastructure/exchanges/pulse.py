@@ -1,4 +1,4 @@
-"""The pulse of the event loop, so that what lay in the kernel while it stood still does not seem younger than it is."""
+"""The pulse of the event loop, so that data that waited while the loop stood still does not seem newer than it is."""
 
 import asyncio
 
@@ -10,20 +10,20 @@ class Pulse:
     """Beats from `start` to `stop`.
 
     1. A message comes. 2. The loop does not turn, so the bytes wait in the kernel, which does not tell since when.
-    3. The loop turns again: first the timers, then what was read. So until the beat after next what is read counts as
-    read before the loop stood still.
+    3. The loop turns again: it runs the timers first, then handles the data. So until the beat after next, data counts
+    as read before the loop stood still.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._beaten_at = clock.monotonic()
-        # How much older than now what is read may be, after the loop stood still.
+        # The last beat before the loop stood still, since data may be that old; None if it did not stand still.
         self._stood_from: float | None = None
         self._beating: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._beaten_at, self._stood_from = self._clock.monotonic(), None
-        if self._beating is not None:  # It was opened again while it closes.
+        if self._beating is not None:  # The stream was opened again while it was closing.
             self._beating.cancel()
         self._beating = asyncio.create_task(self._beat(), name="pulse")
 
@@ -34,7 +34,7 @@ class Pulse:
             self._beating = None
 
     def read_at_ms(self) -> int:
-        """When something that is read now was there at the latest, in wall time."""
+        """The wall time that counts as the reading of data now: that before the loop stood still, if it did."""
         now_ms, now = self._clock.wall_ms(), self._clock.monotonic()
         since = self._stood_from
         if since is None and now - self._beaten_at > LATE_SECONDS:

@@ -17,28 +17,28 @@ from fastprice.infrastructure.exchanges.strict_json import read_json
 MIN_COOL_DOWN_SECONDS, MAX_COOL_DOWN_SECONDS = 1.0, 3 * 86400.0
 
 MAX_LINE, MAX_DIGITS = 160, 400
-# How much of a refusal is searched for words: the pages that say no are a few kilobytes long.
+# How much of a refusal is searched for words: such pages are a few kilobytes long.
 MAX_REFUSAL_BYTES = 64 * 1024
 
-# An exchange's error codes, by what they are to us.
+# An exchange's error codes, by what they mean to us.
 Errors = Mapping[type[SourceError], Collection[str]]
 
 _STATUS: Mapping[int, type[SourceError]] = {418: Banned, 429: RateLimited, 451: Blocked}
-# The pair is all that differs between our questions, so an explained refusal under these is about it.
+# Our requests differ only in the pair, so a refusal with an explanation and one of these statuses is about the pair.
 _ABOUT_THE_PAIR = {400, 404, 410, 422}
-# Seconds, where an exchange names none itself; Kraken's penalty lasts this long, and the others forgive sooner.
+# Seconds, where an exchange names none itself; Kraken's penalty lasts this long, those of the others are shorter.
 _COOL_DOWN: Mapping[type[SourceError], float] = {RateLimited: 15.0, Banned: 120.0, Blocked: 6 * 3600.0}
 _PLACE = re.compile(rb"\bcountry\b|\bjurisdiction\b|\b(?:your|restricted) (?:location|region)\b", re.IGNORECASE)
-# HTTP and Kraken write whole seconds; a fraction is understood all the same, because to return early is punished.
+# HTTP and Kraken write whole seconds; a fraction is accepted too, because exchanges punish an early return.
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP reply read to its end: header names in lower case.
+    """An HTTP reply that was read to its end; header names are in lower case.
 
-    `many` says that it is about many pairs, so that a flaw in one row must not cost the others; `resets_in` how many
-    seconds are left of a rate limit by the exchange's own header; `gzip` that the body is still compressed.
+    `many` says that it is about many pairs, so a flaw in one row must not affect the others. `resets_in` is how many
+    seconds of a rate limit are left by the exchange's own header. `gzip` says that the body is still compressed.
     """
 
     status: int
@@ -53,7 +53,7 @@ class Reply:
 def read_body(reply: Reply) -> Any:
     """The parsed body, whatever the status: many exchanges explain an error in it.
 
-    Raises what the status means where the body is not JSON; under a 2xx what `read_json` raises.
+    If the body is not JSON, raises the error that the status means, or for a 2xx what `read_json` raises.
     """
     try:
         return read_json(reply.body, reply.many)
@@ -65,7 +65,7 @@ def read_body(reply: Reply) -> Any:
 def check_status(reply: Reply, message: str = "") -> None:
     """Raise what an HTTP status means at every exchange, with the exchange's own words if it had any; a 2xx passes.
 
-    An exchange whose statuses mean something else looks at them before it calls this.
+    An exchange whose statuses mean something else checks them before it calls this.
     """
     if not 200 <= reply.status < 300:
         explained = bool(message.strip()) and reply.status in _ABOUT_THE_PAIR
@@ -73,9 +73,9 @@ def check_status(reply: Reply, message: str = "") -> None:
 
 
 def refuse(reply: Reply, code: str, message: str, known: Errors) -> NoReturn:
-    """Raise what an exchange's error code means; where that is not known, what the status means, else PairRefused.
+    """Raise what an exchange's error code means; for an unknown code what the status means, else PairRefused.
 
-    A 2xx body without any code is no complaint but nonsense: InvalidReply.
+    A 2xx body without any code is not a complaint but invalid: InvalidReply.
     """
     for kind, codes in known.items():
         if code in codes:
@@ -93,25 +93,25 @@ def complaint(kind: type[SourceError], reply: Reply, message: str) -> SourceErro
     seconds = _COOL_DOWN[kind]
     if kind is RateLimited and reply.resets_in is not None:
         seconds = cool_down(reply.resets_in)
-    # A block is a matter of place: a Retry-After beside it is the edge's habit, not the end of the block.
+    # A block depends on our location: a Retry-After with it is a habit of the edge servers, not the end of the block.
     if kind is not Blocked:
         seconds = retry_after(reply, seconds)
     return kind(one_line(message), seconds)
 
 
 def spoken(kind: type[SourceError], message: str) -> SourceError:
-    """A complaint that comes without a reply around it, as in a stream; a cool-down has the seconds of its kind."""
+    """A complaint without an HTTP reply, as in a stream; a cool-down has the default seconds of its kind."""
     line = one_line(message)
     return kind(line, _COOL_DOWN[kind]) if issubclass(kind, CoolDown) else kind(line)
 
 
 def names_a_place(reply: Reply) -> bool:
-    """Whether a refusal speaks of where we are rather than of what we did."""
+    """Whether a refusal is about our location rather than about our requests."""
     return _PLACE.search(reply.body[:MAX_REFUSAL_BYTES]) is not None
 
 
 def retry_after(reply: Reply, default: float) -> float:
-    """Seconds until what the Retry-After header says, a number or a date; `default` where it is missing or neither."""
+    """Seconds left by the Retry-After header, a number or a date; `default` where it is missing or neither."""
     value = reply.headers.get("retry-after", "").strip()
     seconds = decimal(value)
     if seconds is None:
@@ -125,18 +125,18 @@ def retry_after(reply: Reply, default: float) -> float:
 
 
 def cool_down(seconds: float) -> float:
-    """A time to stay away, kept within sense."""
+    """The seconds to stay away, kept within sensible limits."""
     return min(max(seconds, MIN_COOL_DOWN_SECONDS), MAX_COOL_DOWN_SECONDS)
 
 
 def decimal(text: str) -> float | None:
     """A number written without a sign, whole or with a fraction; None for any other text."""
-    # So many digits are infinite already, and a million of them would be read for long.
+    # A number of so many digits is infinite already, and it would take long to read a million of them.
     return float(text[:MAX_DIGITS]) if _DECIMAL.fullmatch(text) else None
 
 
 def seconds_left(header: str, per_second: float = 1.0, is_time: bool = False) -> Callable[[Reply], float | None]:
-    """How to read when a rate limit ends from a header: after so many units, or at that time in them."""
+    """How to read the seconds until a rate limit ends from a header, which has a duration or, by `is_time`, a time."""
 
     def left(reply: Reply) -> float | None:
         value = decimal(reply.headers.get(header, ""))
@@ -146,14 +146,14 @@ def seconds_left(header: str, per_second: float = 1.0, is_time: bool = False) ->
 
 
 def one_line(message: str) -> str:
-    """Words from outside made fit for a log: printable, one line, not long."""
-    # There may be megabytes of them; what follows so many cannot be in the line, unless all before it is blank.
+    """Text from outside made fit for a log: one short printable line."""
+    # There may be megabytes of it; what follows so many letters cannot be in the line, unless they are mostly blank.
     printable = "".join(letter if letter.isprintable() else " " for letter in message[: 10 * MAX_LINE])
     return " ".join(printable.split())[:MAX_LINE]
 
 
 def _meaning(reply: Reply) -> type[SourceError]:
-    # Only a 403 that says so is about the country; any other comes from a firewall and passes.
+    # Only a 403 that says so is about the country; any other comes from a firewall and is temporary.
     if reply.status == 403:
         return Blocked if names_a_place(reply) else Banned
     return _STATUS.get(reply.status, SourceDown if reply.status >= 500 else SourceRefused)

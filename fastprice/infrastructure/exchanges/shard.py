@@ -1,4 +1,4 @@
-"""Some topics of an exchange, kept connected: opened anew after a loss, and before a cut that is planned."""
+"""Some topics of an exchange, kept connected: reconnected after a loss, and before a planned cut."""
 
 import asyncio
 import logging
@@ -12,18 +12,18 @@ from fastprice.infrastructure.exchanges.websocket import Ended
 
 logger = logging.getLogger(__name__)
 
-# The pause before a connection is opened anew: a random share of a limit that doubles, and begins with the first one
-# again after a connection has told prices for so long.
+# The pause before a reconnect is a random share of a limit. The limit doubles with each failure, and starts again from
+# the first one after a connection was healthy: it lasted for longer than this and delivered prices.
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, HEALTHY_SECONDS = 0.5, 30.0, 60.0
-# A successor has so long to tell its first price before the connection is closed that is to be cut anyway.
+# How long a successor has for its first price, before the old connection, which will be cut anyway, is closed.
 TAKEOVER_SECONDS = 20.0
 
 
 class Shard:
-    """`begin` makes a started connection when the exchange's budget allows for it.
+    """Keeps a connection open; `begin` makes a started one when the exchange's budget allows it.
 
-    `ended` is told why a connection ended, and gives the least pause in seconds before the next one where there is none
-    in its place already.
+    `ended` is called with the reason why a connection ended, and returns the least pause in seconds before the next
+    one, which is ignored if the connection already has a successor.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Shard:
         return connection
 
     async def _follow(self, connection: Connection) -> None:
-        """Read until the connection ends, and raise Ended then; one that will be cut is replaced before.
+        """Wait until the connection ends, and raise Ended then; a connection that will be cut is replaced before.
 
-        1. The next one connects and subscribes. 2. It tells its first price; until then both tell, and what has been
-        told is left out. 3. The first one is closed.
+        1. The next connection connects and subscribes. 2. It delivers its first price; until the old one is closed both
+        deliver, and duplicates are left out. 3. The old connection is closed.
         """
         began = float("-inf")
         while True:
             await first_of(connection.task, connection.planned.wait())
-            # One in the place of another that is to be cut soon as well would be followed by the like of it.
+            # If the successor will be cut soon as well, replacing it at once would only lead to the next replacement.
             young_seconds = max(0.0, began + HEALTHY_SECONDS - self._clock.monotonic())
             await first_of(connection.task, self._clock.sleep(young_seconds))
             if connection.task.done():
@@ -77,7 +77,7 @@ class Shard:
             began, following = self._clock.monotonic(), await self._begin()
             await first_of(following.task, following.ready.wait(), self._clock.sleep(TAKEOVER_SECONDS))
             if following.task.done():
-                # The other one is used to its end.
+                # The successor has failed: the old connection is used to its end.
                 if isinstance(end := following.task.exception(), Ended):
                     self._ended(end)
                 await asyncio.wait([connection.task])
@@ -90,7 +90,7 @@ class Shard:
 
 
 def _end_of(error: Exception) -> Ended:
-    """Why a connection ended; a defect of ours is logged, and ends no more than that."""
+    """Why a connection ended; a defect of ours is logged, and ends only this connection."""
     if isinstance(error, Ended):
         return error
     logger.error("a defect ended a connection of a stream; the next one starts afresh", exc_info=error)
@@ -98,7 +98,7 @@ def _end_of(error: Exception) -> Ended:
 
 
 async def first_of(task: asyncio.Task[Any], *others: Awaitable[Any]) -> None:
-    """Wait until the first of them is done; all but the task are cancelled then."""
+    """Wait until the first of them is done, then cancel all but the task."""
     waits = [asyncio.ensure_future(other) for other in others]
     try:
         await asyncio.wait([task, *waits], return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""One exchange as a PriceSource: which form it is asked in, its answer read within its time, and nothing else told."""
+"""One exchange as a PriceSource: it chooses the form of request, keeps the time limit, and hides secrets in errors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from fastprice.infrastructure.exchanges.spec import Exchange, Form, read
 from fastprice.infrastructure.exchanges.url_secrets import keep_secrets, secrets_of
 from fastprice.infrastructure.exchanges.watch import Watch
 
-# Larger bodies are read in a thread: this one takes less than a millisecond.
+# Larger bodies are parsed in a thread: one of this size takes less than a millisecond.
 SLOW_BYTES = 64 * 1024
 
 
 class ExchangeSource:
-    """A PriceSource over one exchange; the session must be open when it is asked."""
+    """A PriceSource over one exchange; the session must be open when `fetch` is called."""
 
     def __init__(
         self, exchange: Exchange, base_url: str, timeout_seconds: float, session: Session, clock: Clock, events: Events
@@ -48,7 +48,7 @@ class ExchangeSource:
         try:
             answers = await self._answers(call.pairs)
             errors = [answer for answer in answers.values() if isinstance(answer, SourceError)]
-            # Where the answers concern single pairs, one quote makes the call a good one.
+            # If the errors concern single pairs, one quote is enough for the call to count as ok.
             outcome = "ok" if len(errors) < len(answers) else errors[0].outcome
             for error in errors:
                 keep_secrets(error, self._secrets)
@@ -70,20 +70,20 @@ class ExchangeSource:
             size = SMALL if form is self._exchange.single else LARGE
             reply = await self._session.get(self._base_url + target, self._timeout_seconds, size, watch)
         if self._clock.monotonic() - started > self._timeout_seconds:
-            # It came in time but was read later: this process, or its machine, was asleep meanwhile.
+            # The answer came in time but was read later: this process, or its machine, was asleep meanwhile.
             raise SourceTimeout(f"its answer was read more than {self._timeout_seconds:g} s after the question")
         work = partial(_read, self._exchange, form, pairs, reply)
         try:
             answers = await asyncio.to_thread(work) if reply.gzip or len(reply.body) > SLOW_BYTES else work()
         except SourceError as error:
             answers = self._refused(form, pairs, error)
-        # Only pairs that are known to be listed may stand in a list.
+        # Only pairs that are known to be listed may be part of a list.
         unlisted = [pair for pair, answer in answers.items() if isinstance(answer, UnknownSymbol)]
         self._doubted = self._doubted.difference(answers).union(unlisted)
         return answers
 
     def _refused(self, form: Form, pairs: tuple[Pair, ...], error: SourceError) -> Answers:
-        """What an error of the call says of its pairs; raises it where it says nothing of them."""
+        """What an error of the call says about its pairs; raises the error if it says nothing about them."""
         if form is self._exchange.single and error.concerns_pair:
             return {pairs[0]: error}
         if form is self._exchange.several and error.concerns_pair:
@@ -93,6 +93,6 @@ class ExchangeSource:
 
 
 def _read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -> Answers:
-    """What a reply says of each pair; slow where it is large, and pure, so that a thread can do it."""
+    """What a reply says about each pair; slow for a large reply, and pure, so that it can run in a thread."""
     body = inflated(reply.body) if reply.gzip else reply.body
     return read(exchange, form, pairs, replace(reply, body=body, gzip=False))

@@ -1,4 +1,4 @@
-"""What an exchange's module declares: its facts, and its forms of asking; and how every answer is read."""
+"""What an exchange's module declares (its facts and its forms of request), and how every answer is read."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +12,20 @@ from fastprice.infrastructure.exchanges.stream import Stream
 from fastprice.infrastructure.exchanges.strict_json import Path, field, said
 from fastprice.infrastructure.exchanges.ticker import Ticker, milliseconds
 
-# Servers and proxies take lines of 8 KiB; a list whose path and query are longer is not asked for.
+# Servers and proxies accept lines of 8 KiB; a list whose path and query are too long for that is not requested.
 MAX_TARGET_BYTES = 7_000
-# What stands for a row where a body has two of a symbol.
+# Replaces the row of a symbol that has two rows in a body.
 _DUPLICATE = object()
 Rows = Callable[[Any, Sequence[str]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way of asking an exchange.
+    """One form of request to an exchange.
 
     `target(symbols)` is path and query. `rows(body, symbols)` gives the tickers by symbol, or raises SourceError.
-    `time` is where the body has one time for all of them. `units(count)` is what asking for so many pairs costs of the
-    exchange's limit.
+    `time` is where the body has one time for all tickers. `units(count)` is how much of the exchange's limit a request
+    for `count` pairs costs.
     """
 
     target: Callable[[Sequence[str]], str]
@@ -37,13 +37,13 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange: its facts, how it spells a pair, and how it is asked and read.
+    """One exchange: its facts, how it spells a pair, how it is called, and how its answers are read.
 
-    `open(reply)` gives the parsed body, or raises what the exchange complains of. `single` asks for one pair,
-    `several` for a list, which some exchanges refuse as a whole where they do not list one of the pairs, and `whole`
-    for the whole market, which is worth its size from `whole_from` pairs on. `resets_in(reply)` reads the seconds until
-    a rate limit ends from a header of the exchange's own. Without `by_default` it is asked only if SOURCES names it.
-    `stream` is its live feed.
+    `open(reply)` gives the parsed body, or raises the exchange's complaint as an error. `single` asks for one pair,
+    `several` for a list, which some exchanges refuse as a whole if they do not list one of the pairs, and `whole` for
+    the whole market, which is worth its size from `whole_from` pairs on. `resets_in(reply)` reads the seconds until a
+    rate limit ends from the exchange's own header. Without `by_default` the exchange is called only if SOURCES names
+    it. `stream` is its live feed.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Exchange:
     stream: Stream | None = None
 
     def form(self, pairs: Sequence[Pair], listed: bool) -> Form:
-        """The cheapest way of asking for these pairs; `listed` says that none of them is known to spoil a list."""
+        """The cheapest request for these pairs; `listed` says that none of them is known to make a list fail."""
         if len(pairs) > 1 and self.several is not None and listed:
             if len(self.several.target([self.symbol(pair) for pair in pairs])) <= MAX_TARGET_BYTES:
                 return self.several
@@ -79,10 +79,10 @@ def dashed(pair: Pair) -> str:
 
 
 def envelope(code: str, success: str, message: str, known: Errors, verdict: str = "") -> Callable[[Reply], Any]:
-    """How to open a body that has a result code, under whatever HTTP status.
+    """How to open a body that has a result code, whatever the HTTP status is.
 
-    `success` is empty where only complaints have a code; `verdict` is the member that says it where that is not the
-    code's.
+    `success` is empty where only complaints have a code; `verdict` is the member that tells success if the code does
+    not.
     """
 
     def open_body(reply: Reply) -> Any:
@@ -101,14 +101,14 @@ def rows_by(symbol: str, path: Path = ()) -> Rows:
 
 
 def by_symbol(rows: Any, symbol: Callable[[dict[str, Any]], Any]) -> Mapping[str, Any]:
-    """The rows of a list by their symbol; a row without one belongs to nobody."""
+    """The rows of a list by their symbol; a row without a symbol is left out."""
     if not isinstance(rows, list):
         raise InvalidQuote("the body has no list of tickers")
     return unique((symbol(row), row) for row in rows if isinstance(row, dict))
 
 
 def unique(rows: Iterable[tuple[Any, Any]]) -> Mapping[str, Any]:
-    """Rows by their symbol; where one has two rows, nobody knows which of them counts."""
+    """Rows by their symbol; two rows of a symbol become a marker, because it is unknown which of them counts."""
     found: dict[str, Any] = {}
     for symbol, row in rows:
         if isinstance(symbol, str) and symbol:
@@ -117,9 +117,9 @@ def unique(rows: Iterable[tuple[Any, Any]]) -> Mapping[str, Any]:
 
 
 def read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) -> Answers:
-    """A quote or an error for each pair; raises SourceError where the exchange complains of the whole call.
+    """A quote or an error for each pair; raises SourceError where the whole call failed.
 
-    Each row is read by itself, so that a bad one costs its pair and no other.
+    Each row is read separately, so that a bad row affects only its own pair.
     """
     reply = replace(reply, many=form is not exchange.single, resets_in=exchange.resets_in(reply))
     symbols = [exchange.symbol(pair) for pair in pairs]
@@ -138,7 +138,7 @@ def read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) ->
     def answer_of(pair: Pair, symbol: str) -> Quote | SourceError:
         row = rows.get(symbol)
         if row is None:
-            # A list that names the pair was accepted, so it is known there, but not traded now.
+            # A list that names the pair was accepted, so the exchange knows the pair but does not trade it now.
             kind = UnknownSymbol if form is exchange.whole else PairRefused
             return kind(f"it has no ticker of {pair.symbol}")
         if row is _DUPLICATE:
@@ -152,7 +152,7 @@ def read(exchange: Exchange, form: Form, pairs: Sequence[Pair], reply: Reply) ->
 
 
 def _of_the_call(exchange: Exchange, form: Form, error: SourceError) -> SourceError:
-    """The error of a call that asked for more than one pair: what would concern the pair concerns the call."""
+    """The error of a call: if it asked for several pairs, an error about one pair becomes an error about the call."""
     if form is exchange.single or not error.concerns_pair:
         return error
     if type(error) is InvalidQuote:

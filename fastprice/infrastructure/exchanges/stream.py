@@ -1,7 +1,7 @@
-"""What an exchange's module declares of its live feed: where it is, what is said to it, and how its frames are read.
+"""What an exchange's module declares about its live feed: its address, its requests, and how its frames are read.
 
-A stream is data and pure functions. Connecting, keeping alive, pacing and all the rest is the same for every exchange,
-and lives in connection.py and live.py.
+A stream is data and pure functions. Connecting, keeping alive, pacing and all the rest are the same for every exchange,
+and are implemented in connection.py and live.py.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,9 +17,9 @@ from fastprice.infrastructure.exchanges.stream_messages import Op, Request, Said
 from fastprice.infrastructure.exchanges.strict_json import Path, said, text
 from fastprice.infrastructure.exchanges.ticker import Ticker
 
-# Larger than any frame of the channels that are taken, and read in some milliseconds; a longer one ends a connection.
+# Larger than any frame of the channels in use, and read in some milliseconds; a longer frame ends the connection.
 MAX_FRAME_BYTES = 256 * 1024
-# Integers beyond it are no order key of any exchange.
+# No exchange has an order key with more digits.
 MAX_ORDER_DIGITS = 24
 
 
@@ -30,12 +30,12 @@ def whole_number(digits: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One kind of messages: where a row has its part of a quote, and the integer that orders the rows of a symbol.
+    """One kind of message: where a row has its part of a quote, and the integer that orders the rows of a symbol.
 
-    A `ticker` without a price carries bid and ask only, one without a bid the price only. Without `order` the stamp
-    orders them, and where there is none, their arrival. With `repeats` a message with an order that was seen before
-    says that nothing has changed; otherwise it is a duplicate. `restart` is an order that begins a new count.
-    `read_order` makes an integer of what is at `order`.
+    A `ticker` without a price has bid and ask only, one without a bid has the price only. Without `order` the time
+    stamp orders the rows, or, without a stamp, their arrival. With `repeats` a message with an order that was seen
+    before says that nothing has changed; otherwise it is a duplicate. `restart` is an order that begins a new count.
+    `read_order` converts the text at `order` to an integer.
     """
 
     ticker: Ticker
@@ -45,13 +45,13 @@ class Channel:
     read_order: Callable[[str], int | None] = whole_number
 
     def order_of(self, row: Any) -> int | None:
-        """What orders a row among those of its symbol; None where only arrival does."""
+        """The order of a row among those of its symbol; None where only their arrival orders them."""
         if self.order:
             return self.read_order(said(row, self.order))
         return self.ticker.read_time(said(row, self.ticker.time)) if self.ticker.time else None
 
     def update(self, pair: Pair, row: Any, read_at_ms: int) -> Update:
-        """What a row says of a pair, checked; raises InvalidQuote where it cannot be true."""
+        """What a row says about a pair, checked; raises InvalidQuote where it cannot be true."""
         ticker, price, book, day = self.ticker, None, None, None
         if ticker.price:
             price = ticker.digits(text(row, ticker.price))
@@ -66,7 +66,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class KeepAlive:
-    """What must be sent every so many seconds, whether data flows or not.
+    """What must be sent every `every_seconds`, whether data flows or not.
 
     `frame(number, wall_ms)` is the text to send; the answer is an Alive of kind `pong`.
     """
@@ -79,8 +79,8 @@ class KeepAlive:
 class Limits:
     """What one client may do; `pairs` per connection is for isolation as much as for the exchange's limit.
 
-    `topics` fit into one request, and requests are `pause_seconds` apart. `connects` is the budget of connections of
-    this address.
+    A request has at most `topics`, and requests are `pause_seconds` apart. `connects` is the budget of connections from
+    one IP address.
     """
 
     pairs: int
@@ -106,9 +106,9 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The exchange tells in an answer to a POST where to connect: `read` gives the address, or raises SourceError.
+    """How to ask an exchange, with a POST, where to connect: `read` gives the address, or raises SourceError.
 
-    `path` follows the base URL of the exchange's REST side.
+    `path` follows the base URL of the exchange's REST API.
     """
 
     path: str
@@ -119,13 +119,13 @@ class Token:
 class Stream:
     """One exchange's live feed.
 
-    `host` is its scheme and host, which `<SOURCE>_STREAM_URL` replaces unless a token names it, `path` what follows.
-    Each pair takes a topic of every one of `channels`. `requests(op, topics, number, wall_ms)` makes the frames,
-    numbered from `number` on. `read(message)` says what a frame says: parsed JSON, numbers as the digits that were
-    sent, or the text itself where it is none; it never raises, and says nothing of what it does not know.
-    `source_time` is what the stamps of its rows mean. With `waits_for_welcome` nothing may be said before an Alive
-    of kind `welcome`. `closes` says what close codes of the exchange's own mean. `book_as_of_trade` says that bid
-    and ask are those of the last trade, so they may differ from the poll's.
+    `host` is its scheme and host, which `<SOURCE>_STREAM_URL` replaces unless a token names it; `path` is what follows.
+    Each pair takes one topic in each of `channels`. `requests(op, topics, number, wall_ms)` makes the frames to send,
+    numbered from `number` on. `read(message)` interprets a frame: parsed JSON, with numbers as the digits that were
+    sent, or the text itself if it is not JSON; it never raises, and returns nothing for unknown messages.
+    `source_time` is what the stamps of its rows mean. With `waits_for_welcome` nothing may be sent before an Alive
+    of kind `welcome`. `closes` says what the exchange's own close codes mean. `book_as_of_trade` says that bid and
+    ask are those of the last trade, so they may differ from the poll's.
     """
 
     host: str

@@ -1,4 +1,4 @@
-"""What is said on a stream, in the words that all exchanges have in common, and what helps to write and to read it."""
+"""The messages of a stream in a form common to all exchanges, and helpers to write and to read them."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +26,7 @@ class Op(StrEnum):
 
 
 class Request(NamedTuple):
-    """One frame that changes what is subscribed to, and how the answers to it name it; empty where they do not."""
+    """One frame that changes what is subscribed to; `id` is how the answers name it, empty where they do not."""
 
     frame: str
     topics: tuple[Topic, ...]
@@ -51,9 +51,9 @@ class Ack(NamedTuple):
 class Reject(NamedTuple):
     """Topics are refused, or, where it names none, all of a request.
 
-    With `others_too` the other topics of the request are not served either, and are to be asked for again without
-    these. `error` is what the refusal means: UnknownSymbol where it will not be otherwise soon, a CoolDown for the
-    whole connection, anything else where asking again later may help.
+    With `others_too` the other topics of the request are not served either, and must be requested again without
+    these. `error` is what the refusal means: UnknownSymbol where this will not change soon, a CoolDown for the
+    whole connection, anything else where another request later may help.
     """
 
     error: SourceError
@@ -63,7 +63,7 @@ class Reject(NamedTuple):
 
 
 class Alive(NamedTuple):
-    """A sign of life that says nothing of a price: `pong`, `heartbeat`, `welcome`, `status`."""
+    """A sign of life without a price: `pong`, `heartbeat`, `welcome`, `status`."""
 
     kind: str
 
@@ -77,15 +77,15 @@ Said = Row | Ack | Reject | Alive | Notice
 
 
 def in_groups(topics: Sequence[Topic], size: int) -> Iterable[tuple[Topic, ...]]:
-    """Topics in groups of so many, as they fit into requests."""
+    """Topics in groups of at most `size`, as they fit into requests."""
     for start in range(0, len(topics), size):
         yield tuple(topics[start : start + size])
 
 
 def member(message: Any, path: Path) -> Any:
-    """What a message has at a path, or None: for what may be missing or come in any shape."""
+    """The value at a path of a message, or None: for values that may be missing or come in any shape."""
     for step in (path,) if isinstance(path, str) else path:
-        # Text is indexable as well, and an object with two members of a name says nothing for sure.
+        # Text is indexable as well, and an object with a duplicate key is ambiguous.
         if isinstance(message, str | Ambiguous):
             return None
         try:
@@ -96,46 +96,46 @@ def member(message: Any, path: Path) -> Any:
 
 
 def rows(message: Any) -> list[Any]:
-    """A list as it is, and anything else as the only element of one."""
+    """A list as it is, None as an empty list, and anything else as the only element of a list."""
     return message if isinstance(message, list) else [] if message is None else [message]
 
 
 def row_of(channel: str, symbol: str, data: Any) -> list[Row]:
-    """The row in a message, or none where it names no symbol, or has no members that could be its data."""
+    """The row in a message, or none if the message names no symbol or its data is not an object."""
     return [Row(channel, symbol, data)] if symbol and isinstance(data, dict) else []
 
 
 def frame(message: Any) -> str:
-    """A message as it is sent: JSON without a superfluous letter, since frames may be limited in size."""
+    """A message as compact JSON, since frames may be limited in size."""
     return json.dumps(message, separators=(",", ":"))
 
 
 def numbered(
     topics: Sequence[Topic], size: int, number: int, message: Callable[[tuple[Topic, ...], int], Any]
 ) -> list[Request]:
-    """Requests of so many topics each; their number names them, and `message(topics, number)` is what they say."""
+    """Requests of at most `size` topics each, named by a number; `message(topics, number)` is their content."""
     groups = enumerate(in_groups(topics, size), number)
     return [Request(frame(message(group, at)), group, str(at)) for at, group in groups]
 
 
 def unnamed(topics: Sequence[Topic], size: int, message: Callable[[tuple[Topic, ...]], Any]) -> list[Request]:
-    """Requests of so many topics each, of which no answer says which one it answers."""
+    """Requests of at most `size` topics each, whose answers do not say which request they answer."""
     return [Request(frame(message(group)), group) for group in in_groups(topics, size)]
 
 
 def by_code(known: Errors, code: str, words: str) -> SourceError:
-    """What a refusal means by its code; SourceRefused where that is not known."""
+    """What a refusal means by its code; SourceRefused for an unknown code."""
     kind = next((kind for kind, codes in known.items() if code in codes), SourceRefused)
     return spoken(kind, f"{code} {words}")
 
 
 def by_words(known: Errors, words: str) -> SourceError:
-    """What a refusal without a code means, by what occurs in its words in lower case; SourceRefused for any other."""
+    """What a refusal without a code means, by parts of its text in lower case; SourceRefused for any other text."""
     small = words.casefold()
     kind = next((kind for kind, parts in known.items() if any(part in small for part in parts)), SourceRefused)
     return spoken(kind, words)
 
 
 def is_duplicate(words: str) -> bool:
-    """Whether an exchange complains of being asked for what it serves already, which is as good as a confirmation."""
+    """Whether an exchange complains that a subscription exists already, which is as good as a confirmation."""
     return "already subscribed" in words.casefold()

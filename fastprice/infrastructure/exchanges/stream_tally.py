@@ -1,4 +1,4 @@
-"""What a stream sends, counted, and told at most once a second: frames are too many for an event each."""
+"""Counts of what a stream sends, in one event a second at most: there are too many frames for an event each."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ TELL_SECONDS = 1.0
 
 
 class StreamTally:
-    """`counts` has how many messages of each kind came."""
+    """`counts` is the number of messages of each kind."""
 
     def __init__(self, source: str, clock: Clock, events: Events) -> None:
         self.counts: Counter[str] = Counter()
@@ -21,11 +21,11 @@ class StreamTally:
         self._told_at = clock.monotonic()
 
     def lagged(self, lag_ms: int) -> None:
-        """A message was read so long after its own stamp."""
+        """Note that a message was read `lag_ms` after its own stamp."""
         self._lag_ms = max(self._lag_ms or 0, lag_ms)
 
     def tell(self, others: Iterable[Counter[str]]) -> None:
-        """Tell what was counted here and by others, who begin again with nothing, if it is time to."""
+        """Emit an event with the counts here and in `others`, if it is due, and reset all of them."""
         now = self._clock.monotonic()
         if now - self._told_at < TELL_SECONDS:
             return

@@ -5,27 +5,27 @@ from typing import Any, NoReturn
 
 from fastprice.domain.errors import InvalidQuote, InvalidReply
 
-# A path of members and places in lists: "last", or ("c", 0). The empty one leads to what an exchange does not give.
+# A path of members and list indexes: "last", or ("c", 0). An empty path stands for what an exchange does not give.
 Path = str | tuple[str | int, ...]
 
-# Brackets, commas and backslashes: the whole market of Binance, the largest of all, has 80,000. A body of the same size
-# that is made of little else would be read for a tenth of a second, in which nothing else is done.
+# Brackets, commas and backslashes: the whole market of Binance, the largest of all, has 80,000. To read a body of the
+# same size that consists of little else would take a tenth of a second, in which nothing else is done.
 MAX_PARTS = 100_000
 
 
 class Ambiguous(dict[str, Any]):
-    """An object with a duplicate key, so that nobody knows what it says."""
+    """An object with a duplicate key, so that its content is ambiguous."""
 
 
 def read_json(body: bytes, many: bool = False) -> Any:
     """Parse a body strictly; every number comes as the digits that were sent, so nothing is rounded on the way.
 
-    Raises InvalidReply on bad UTF-8, a duplicate key, bottomless nesting, too many parts, or anything but one value;
-    InvalidQuote on NaN and Infinity, which some write where a pair has no price. With `many`, what may spoil a single
-    row stays in it: a letter that cannot be read, an Ambiguous object, or a constant as the text that it is, which is
-    no amount.
+    Raises InvalidReply on bad UTF-8, a duplicate key, too deep nesting, too many parts, or anything but one value;
+    InvalidQuote on NaN and Infinity, which some exchanges write where a pair has no price. With `many`, a flaw in a
+    single row stays in that row: a character that cannot be decoded, an Ambiguous object, or such a constant as text,
+    which is not a valid amount.
     """
-    # Faster than to count them where there are many.
+    # Faster than counting these characters where there are many.
     if len(body) > MAX_PARTS and len(body) - len(body.translate(None, b"[{,\\")) > MAX_PARTS:
         raise InvalidReply("the body has too many parts")
     try:
@@ -59,8 +59,8 @@ def text(data: Any, path: Path) -> str:
 
 
 def said(data: Any, path: Path) -> str:
-    """What the body says at a path, or nothing: for what may be missing or come in any shape."""
-    if type(data) is dict and type(path) is str:  # Mostly, and so without the steps of a path.
+    """The text at a path of a body, or an empty one: for values that may be missing or come in any shape."""
+    if type(data) is dict and type(path) is str:  # The usual case, which needs no steps of a path.
         value = data.get(path)
         return value if isinstance(value, str) else ""
     try:
@@ -93,6 +93,6 @@ def _unique(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-# Made once: that takes as long as reading a small message.
+# Made once, because making a decoder takes as long as reading a small message.
 _ONE = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse_constant, object_pairs_hook=_unique)
 _MANY = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_object)

@@ -1,4 +1,4 @@
-"""What one connection is subscribed to, has asked for and is still to ask for: plain state, with times passed in."""
+"""What one connection is subscribed to, has requested and still has to request: plain state, with times passed in."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from fastprice.domain.errors import UnknownSymbol
 from fastprice.infrastructure.exchanges.stream import Stream
 from fastprice.infrastructure.exchanges.stream_messages import Ack, Op, Reject, Request, Topic
 
-# A request without an answer is repeated once after so many seconds; after that the polls find out what is silent.
+# A request without an answer is repeated once after so many seconds; after that the polls detect silent pairs.
 ANSWER_SECONDS = 10.0
-# What was asked for less long ago may tell its first price still.
+# A topic that was requested more recently than this may still deliver its first price.
 SETTLED_SECONDS = 2.0
 
 
@@ -38,16 +38,16 @@ class Subscriptions:
         return not self._outbox and self.sent_at is not None and now - self.sent_at > SETTLED_SECONDS
 
     def number(self) -> int:
-        """A number that no message to the exchange has had."""
+        """A number that no other message to the exchange has."""
         self._number += 1
         return self._number
 
     def begin(self, wall_ms: int) -> None:
-        """Ask for everything."""
+        """Request all topics."""
         self._request(Op.SUBSCRIBE, list(self._topics), wall_ms)
 
     def renew(self, topics: Sequence[Topic], wall_ms: int) -> None:
-        """Ask anew for those topics that are ours."""
+        """Subscribe again to those of the topics that are ours."""
         mine = [topic for topic in topics if topic in self._topics]
         self._request(Op.UNSUBSCRIBE, mine, wall_ms)
         self._request(Op.SUBSCRIBE, mine, wall_ms)
@@ -72,16 +72,16 @@ class Subscriptions:
             self._unanswered.pop(topic, None)
 
     def rejected(self, reject: Reject, wall_ms: int) -> None:
-        """Drop what is not listed there, and ask again for what was refused only because of it."""
+        """Drop topics that are not listed there, and request again those that were refused only because of them."""
         asked = self._topics_of(reject.request)
         is_unlisted = isinstance(reject.error, UnknownSymbol)
         if is_unlisted and not reject.topics and len(asked) > 1:
-            # One of them is not listed, and nobody says which: it is found by halves.
+            # One of them is not listed, and the exchange does not say which: it is found by halving.
             for half in asked[: len(asked) // 2], asked[len(asked) // 2 :]:
                 self._request(Op.SUBSCRIBE, half, wall_ms)
             return
         named = reject.topics or asked
-        # What was refused for another reason has had no answer: it is asked for once more.
+        # What was refused for another reason counts as unanswered: it is requested once more.
         if is_unlisted:
             for topic in (*named, *asked):
                 self._unanswered.pop(topic, None)
@@ -92,7 +92,7 @@ class Subscriptions:
             self._request(Op.SUBSCRIBE, [topic for topic in again if topic not in reject.topics], wall_ms)
 
     def repeat_unanswered(self, now: float, wall_ms: int) -> None:
-        """Ask once more for what had no answer for too long."""
+        """Request once more what had no answer for too long."""
         late = [topic for topic, at in self._unanswered.items() if now - at > ANSWER_SECONDS]
         for topic in late:
             del self._unanswered[topic]

@@ -1,4 +1,4 @@
-"""Where the tickers of an exchange have what a Quote is made of, and how it is read."""
+"""Where the tickers of an exchange have the parts of a Quote, and how these are read."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def milliseconds(stamp: str) -> int | None:
-    """A time stamp sent as whole milliseconds; None where it is in another unit, or means that there is none."""
+    """A time stamp sent as whole milliseconds; None where it is in another unit, or means that there is no time."""
     return sane_time(int(stamp)) if stamp.isascii() and stamp.isdigit() and len(stamp) <= 16 else None
 
 
@@ -51,7 +51,7 @@ def nanoseconds(stamp: str) -> int | None:
 
 
 def sane_time(stamp_ms: int) -> int | None:
-    """The stamp, or None where it is in another unit or means that there is none."""
+    """The stamp, or None where it is in another unit or means that there is no time."""
     return stamp_ms if MIN_TIME_MS <= stamp_ms <= MAX_TIME_MS else None
 
 
@@ -62,9 +62,9 @@ def without_exponent(number: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ticker:
-    """Where a row has what a Quote is made of; what is left out, the exchange does not give.
+    """Where a row has the parts of a Quote; the exchange does not give those whose path is left out.
 
-    `digits` makes plain digits of an amount as it is sent, `read_time` milliseconds of a stamp.
+    `digits` converts an amount as it is sent to plain digits, `read_time` a time stamp to milliseconds.
     """
 
     price: Path = ()
@@ -79,7 +79,7 @@ class Ticker:
     read_time: Callable[[str], int | None] = milliseconds
 
     def quote(self, pair: Pair, row: Any, source: str, time_ms: int | None, fetched_at_ms: int) -> Quote:
-        """The quote in a row; `time_ms` is that of the whole reply, for rows without one. Raises InvalidQuote."""
+        """The quote in a row, with the reply's `time_ms` for rows without a time; raises InvalidQuote."""
         return Quote(
             pair=pair,
             price=self.digits(text(row, self.price)),
@@ -107,9 +107,9 @@ class Ticker:
         return Day(self._amount(row, self.volume, VOLUMES), *prices)
 
     def _amount(self, row: Any, path: Path, limits: Within = PRICES) -> str | None:
-        """The amount at a path, or None where there is none that is one; some write zero for none.
+        """The amount at a path, or None if there is no valid one; some exchanges write zero for none.
 
-        The rest of a ticker is worth having without it, so it is no reason to refuse.
+        The rest of a ticker is useful without it, so this is not an error.
         """
         amount = self.digits(said(row, path)) if path else ""
         return None if limits.why_not(amount) else amount

@@ -13,7 +13,7 @@ class Watch:
     """The signs of life of the event loop during one call, from `async with` to its end.
 
     1. The answer comes. 2. The loop does not turn, so the bytes wait in the kernel, which does not tell since when.
-    3. The loop turns again and reads them. Told from step 3, the price would seem younger than it is.
+    3. The loop turns again and reads them. Dated by step 3, the price would seem younger than it is.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -30,8 +30,8 @@ class Watch:
         self._beating.cancel()
 
     def answered_at_ms(self) -> int:
-        """Now, in wall time; or when it was asked, if the loop stood still since then."""
-        # Wall time first: were the process stopped between the two looks, that would be seen as a gap.
+        """The wall time now, or that of the request, if the loop stood still since then."""
+        # Wall time first: if the process is stopped between the two readings, that is seen as a gap.
         now_ms = self._clock.wall_ms()
         self._look()
         # By the monotonic clock, because the wall clock may have been set meanwhile.
@@ -44,6 +44,6 @@ class Watch:
 
     def _look(self) -> None:
         now = self._clock.monotonic()
-        # The gap stays noted: after it the timers may run before the bytes are read.
+        # The gap is remembered, because after it the timers may run before the bytes are read.
         self._stood_still |= now - self._seen_at > LATE_SECONDS
         self._seen_at = now

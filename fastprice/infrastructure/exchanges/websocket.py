@@ -1,4 +1,4 @@
-"""The ends of a WebSocket connection: how it is made, and what it means how it ends. No exception of aiohttp leaves."""
+"""How a WebSocket connection is made, and what its end means; no exception of aiohttp leaves this module."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,7 +13,7 @@ from fastprice.infrastructure.exchanges.reply import one_line
 from fastprice.infrastructure.exchanges.stream import MAX_FRAME_BYTES, Address, Stream
 
 HANDSHAKE_SECONDS, CLOSE_SECONDS = 10.0, 1.0
-# A connection that was cut for what we did is not opened again for so long, where the exchange does not say.
+# The pause after the exchange has cut a connection because of what we did.
 CUT_SECONDS = 60.0
 
 
@@ -45,10 +45,10 @@ async def connected(session: Session, find: FindAddress) -> tuple[Address, aioht
 
 
 async def _connect(session: Session, url: str) -> aiohttp.ClientWebSocketResponse[Any]:
-    """A WebSocket connection; raises SourceError, also for what a refusal means."""
+    """A WebSocket connection; raises SourceError, also if the exchange refuses it."""
     proxy = URL(found) if (found := session.find_proxy(url)) else None
     try:
-        # No ping is answered on its own, because it counts as a sign of life.
+        # Pings are not answered automatically: they must be seen here, because they count as signs of life.
         return await session.client().ws_connect(
             url, autoping=False, max_msg_size=MAX_FRAME_BYTES, proxy=proxy, decode_text=False,
             timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
@@ -62,7 +62,7 @@ async def _connect(session: Session, url: str) -> aiohttp.ClientWebSocketRespons
 
 
 def ended_by(stream: Stream, socket: aiohttp.ClientWebSocketResponse[Any], message: aiohttp.WSMessage) -> Ended:
-    """Why a connection ended whose last message is not a frame."""
+    """Why a connection ended, by its last message, which is not a frame."""
     if isinstance(message.data, aiohttp.WebSocketError):
         large = message.data.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
         words = one_line(f"its stream sent what cannot be read: {message.data}")
@@ -76,6 +76,6 @@ def ended_by(stream: Stream, socket: aiohttp.ClientWebSocketResponse[Any], messa
 
 
 def failure_in(ends: Sequence[BaseException | None]) -> str:
-    """One line about the first failure among how tasks ended."""
+    """One line about the first failure among the results of tasks."""
     failure = next((end for end in ends if isinstance(end, Exception)), None)
     return f"the stream broke off ({one_line(str(failure) or type(failure).__name__)})"

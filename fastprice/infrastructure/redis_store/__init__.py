@@ -1,4 +1,4 @@
-"""The shared L2: Redis, with its own short limits on time, so that its troubles stay its own."""
+"""The shared L2: Redis, with a short time limit on every operation, so that its failures do not spread."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -18,18 +18,18 @@ from fastprice.infrastructure.redis_store.scripts import CLAIM, RELEASE, WRITE
 
 Result = TypeVar("Result")
 
-# Part of every key: raised when what is stored changes, so that old and new replicas do not read each other.
+# Part of every key: raised when the stored format changes, so that old and new replicas do not read each other's data.
 LAYOUT = "v3"
-# Followers listen again and again, each time for about a second; a round may be read a moment before its news come.
+# Followers call `news` repeatedly, for about a second each; a round may be read just before its notification arrives.
 MAX_PAUSE_SECONDS, MOST_UNTOLD = 5.0, 2
 
 
 class RedisStore:
-    """A PriceStore in Redis; `keep_seconds` is how long what nobody renews stays there.
+    """A PriceStore in Redis; data that nobody renews is deleted after `keep_seconds`.
 
-    All keys have `prefix`; a part of it in braces, a hash tag, keeps them together in a Cluster.
-    A turn costs a follower one command, the leader twelve, those inside of scripts included. With many pairs the
-    reports are most of what is stored, and they seldom change: a stamp tells a follower when to read them again.
+    All keys begin with `prefix`; a hash tag in it (a part in braces) keeps them together in a Cluster.
+    A turn costs a follower one command and the leader twelve, including those inside scripts. With many pairs the
+    reports are most of the stored data, and they seldom change: a stamp tells a follower when to read them again.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class RedisStore:
         self._clock = clock
         self._events = events
         self._redis = self._link.servers.redis
-        # Keys are apart in databases of different numbers; channels are not.
+        # Each database number has its own keys, but channels are common to all numbers.
         self._channel = f"{self._prefix}:news:{self._link.number}"
         names = "round", "reports", "bans", "reports-stamp"
         self._keys = [self._claim_key(LEADER), *(f"{self._prefix}:{name}" for name in names)]
-        # What was read or written last, and its stamp.
+        # The reports that were read or written last, and their stamp.
         self._reports: tuple[Any, Any] = None, b"never read"
         self._subscription: PubSub | None = None
         self._doubtful = False
         self._listened_at = 0.0
-        # The round that was read last, and how many came that no news had told of.
+        # The round that was read last, and how many rounds came without a notification.
         self._round, self._untold = b"", 0
 
     async def read(self) -> tuple[str | None, Stored]:
@@ -61,7 +61,7 @@ class RedisStore:
             claim, round_, reports, bans, stamp = self._keys
             found = await self._mget(claim, round_, bans, stamp)
             if found[3] != self._reports[1]:
-                # Where the leader stores newer ones just now, their stamp will be another one at the next turn.
+                # If the leader stores newer reports between the two reads, the stamp differs again at the next turn.
                 self._reports = (await self._mget(reports))[0], found[3]
             self._hold_against_news(found[1] or b"")
             return found
@@ -77,7 +77,7 @@ class RedisStore:
         stamp = b"%d" % stored.made_at_ms if has_news else self._reports[1] or b""
         args: list[Any] = [holder, round_, b"", bans, self._keep_ms, bans_ms, self._channel, stamp]
         result = 2 if has_news else await self._do("write", lambda: self._eval(WRITE, self._keys, args))
-        if result == 2:  # They are new, or Redis has lost them.
+        if result == 2:  # The reports are new, or Redis has lost them.
             args[2] = reports
             result = await self._do("write", lambda: self._eval(WRITE, self._keys, args))
         if result:
@@ -96,11 +96,11 @@ class RedisStore:
         await self._do("release", lambda: self._eval(RELEASE, [self._claim_key(name)], [holder]))
 
     async def news(self, seconds: float) -> bool:
-        """See PriceStore; a lost subscription costs nothing but instant notifications until it stands again."""
+        """See PriceStore; while the subscription is lost, only instant notifications are missing."""
         started = self._clock.monotonic()
         try:
-            # After an operation that failed the subscription's own connection may have died too, in silence. After a
-            # pause, as of a worker that led, each message of that time would be taken for news.
+            # After a failed operation the subscription's own connection may have died too, without an error. After a
+            # pause, for example while this worker led, each message from that time would be taken for a new one.
             if self._doubtful or started - self._listened_at > MAX_PAUSE_SECONDS:
                 await self._unsubscribe()
                 self._doubtful = False
@@ -127,14 +127,14 @@ class RedisStore:
                 await self._link.servers.close()
 
     async def _mget(self, *keys: str) -> list[bytes | None]:
-        """What the keys hold; not by GET, to which a key of another type is an error."""
+        """The values of the keys; not by GET, which fails on a key of another type."""
         found = await self._redis.mget(keys)
         if not isinstance(found, list) or len(found) != len(keys) or not {*map(type, found)} <= {bytes, type(None)}:
             raise RedisError("what was answered to MGET is no answer to it")
         return found
 
     async def _eval(self, script: str, keys: list[str], args: list[Any]) -> Any:
-        """Send the script itself: not everybody has the right to load one, and a fail-over may lose what was loaded."""
+        """Send the script itself: not every user may load scripts, and a failover may lose loaded ones."""
         return await self._redis.eval(script, len(keys), *keys, *args)
 
     def _claim_key(self, name: str) -> str:
@@ -143,11 +143,11 @@ class RedisStore:
     async def _do(self, op: str, operation: Callable[[], Awaitable[Result]]) -> Result:
         started = self._clock.monotonic()
         try:
-            # For the whole operation: what the client could limit is each read and each write.
+            # For the whole operation: the client's own limits apply to each read and each write.
             async with limit(self._timeout):
                 await self._link.servers.check()
                 result = await operation()
-        except Exception as error:  # A strange answer makes the client raise what is no error of its own.
+        except Exception as error:  # A strange answer can make the client raise other errors than its own.
             self._events(StoreAsked(op, "error", self._clock.monotonic() - started))
             self._doubtful = True
             raise StoreUnavailable(f"Redis at {self._link.place}: {await self._link.failed(error)}") from None
@@ -155,10 +155,10 @@ class RedisStore:
         return result
 
     def _hold_against_news(self, round_: bytes) -> None:
-        """Doubt the subscription where rounds come of which it tells nothing.
+        """Doubt the subscription when new rounds come without a notification.
 
-        1. An address moves to another server. 2. The connection of commands is opened anew, and leads there. 3. The
-        subscription's stays with the old one, well and silent.
+        1. An address moves to another server. 2. The connection for commands is reopened, and reaches the new server.
+        3. The subscription's connection stays with the old server, healthy but silent.
         """
         if round_ != self._round:
             self._round, self._untold = round_, self._untold + 1

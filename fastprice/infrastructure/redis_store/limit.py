@@ -1,4 +1,4 @@
-"""A deadline for what others may take, which does not count the time in which this worker itself did not run."""
+"""A deadline for operations of other processes that does not count the time in which this worker did not run."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,12 @@ SLICES = 10
 
 @contextlib.asynccontextmanager
 async def limit(seconds: float) -> AsyncIterator[None]:
-    """As asyncio.timeout, TimeoutError included, but the time is that of the event loop's own turns.
+    """Like asyncio.timeout, including TimeoutError, but time in which the event loop does not run hardly counts.
 
-    A worker may be late, because its machine is busy or it was stopped. Then 1. the answer comes while the event loop
-    does not run, 2. it runs again, and finds an answer and a deadline that has long passed, 3. it looks at the deadline
-    first, and says that nobody has answered. So the time is counted in slices, each from when the one before it was
-    seen to be over: a pause costs one of them, however long it is. And the last one must not end in a pause.
+    A worker may be late because its machine is busy or it was stopped. 1. The answer comes while the event loop does
+    not run. 2. The loop runs again, and finds an answer and an expired deadline. 3. It handles the deadline first, and
+    reports that nobody has answered. So the time is counted in slices, each from when the end of the previous one was
+    noticed: a pause costs one slice, however long it is. And the last slice must not end in a pause.
     """
     async with asyncio.timeout(None) as deadline:
         slices = _Slices(deadline, seconds / SLICES)
@@ -38,7 +38,7 @@ class _Slices:
     def _over(self, due: float) -> None:
         self._left -= 1
         was_late = self._loop.time() - due > self._seconds
-        # Who is late at every slice waits twice as many of them at most.
+        # A worker that is late at every slice waits for at most twice as many slices.
         if self._left > 0 or (was_late and self._left > -SLICES):
             self.timer = self._next()
         else:

@@ -1,4 +1,4 @@
-"""The way to the Redis that a URL names, and its failures in words that anybody may read, without a secret."""
+"""The connections to the Redis that a URL names, and a description of its failures without secrets."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from fastprice.infrastructure.redis_store.servers import KINDS, ONE_SERVER, Wron
 from fastprice.infrastructure.redis_url import RedisUrl
 
 _CLOSED = "it closed the connection"
-# What a server's errors mean, found by what stands in them. Their own text is never shown: it may repeat whatever the
-# server was told, in any spelling, and that includes the password. The first that fits is taken, because an error that
-# a script meets is quoted within the script's own.
+# What a server's errors mean, found by words in their text. The text itself is never shown: it may repeat anything
+# that was sent to the server, in any spelling, including the password. The first match is taken, because an error
+# inside a script is quoted within the script's own error.
 _ERRORS = {
     "unknown command": f"it does not know a command that is needed; {ONE_SERVER}",
     "MASTERDOWN": "it is a replica that has lost its primary (MASTERDOWN); REDIS_URL must lead to the primary",
@@ -37,7 +37,7 @@ _ERRORS = {
 }
 
 
-# What they mean where REDIS_URL names a group.
+# What errors mean where REDIS_URL names a group of servers.
 _OF_A_GROUP = {
     "redis+sentinel": {
         "unknown command": "it is no Sentinel, which REDIS_URL says",
@@ -55,7 +55,7 @@ _OF_A_GROUP = {
 
 
 class RedisLink:
-    """The servers with a limit on time, and `place` to speak of them in public; `key` is one of those that are used."""
+    """The servers with a time limit, and `place`, their address without secrets; `key` is one of the keys in use."""
 
     def __init__(self, url: str, timeout_seconds: float, key: str) -> None:
         parsed = RedisUrl.parse(url)
@@ -65,8 +65,8 @@ class RedisLink:
         self._errors = _OF_A_GROUP.get(parsed.kind, {}) | _ERRORS
 
     async def failed(self, error: Exception) -> str:
-        """Why an operation failed, in a line without secrets; the next one connects anew."""
-        with contextlib.suppress(Exception):  # They may be broken in any way: that is why they are given up.
+        """Why an operation failed, in one line without secrets; the next operation reconnects."""
+        with contextlib.suppress(Exception):  # The connections may be broken in any way: that is why they are dropped.
             async with limit(self._seconds):
                 await self.servers.reconnect()
         return _reason(error, self._errors)
@@ -82,7 +82,7 @@ def _reason(error: Exception, errors: Mapping[str, str]) -> str:
     for cause in causes:
         if isinstance(cause, OSError):
             return _system_words(cause)
-    # The client takes some codes out of the text.
+    # The client removes some codes from the text.
     said = "\n".join(f"{getattr(cause, 'status_code', '')} {cause}" for cause in causes)
     for pattern, words in errors.items():
         if re.search(rf"\b(?:{pattern})\b", said):

@@ -1,9 +1,9 @@
-"""What is to happen in Redis at once, or not at all: each is sent whole, and names all its keys."""
+"""Scripts for what must happen in Redis in one step or not at all: each is sent in full and names all its keys."""
 
-# The reports are sent only where they are new: with many pairs they are most of it, and streams write often. A SET goes
-# first, because a full Redis refuses none after another kind of write.
-# Only who leads may write: a leader that was paused and comes back late must not replace what its successor stored.
-# Who may not publish, for want of a right to the channel, has stored the round all the same.
+# The reports are sent only if they are new: with many pairs they are most of the data, and streams write often. A SET
+# comes first, because a full Redis refuses no SET after another kind of write.
+# Only the leader may write: a leader that was paused and comes back late must not replace what its successor stored.
+# A user without the right to publish to the channel still stores the round.
 WRITE = """
 local leader = redis.pcall('GET', KEYS[1])
 if type(leader) == 'string' and leader ~= ARGV[1] then return 0 end
@@ -18,7 +18,7 @@ redis.call('SET', KEYS[5], ARGV[8], 'PX', ARGV[5])
 redis.pcall('PUBLISH', ARGV[7], '')
 return 1
 """
-# A key of the wrong type, and a claim with no end or one that none of us can have set, are not ours: they go.
+# A key of the wrong type, a claim without an end, or one that ends later than any worker sets, is not ours: replaced.
 CLAIM = """
 local holder = redis.pcall('GET', KEYS[1])
 local left = redis.call('PTTL', KEYS[1])

@@ -1,4 +1,4 @@
-"""The kinds of Redis, each by redis-py's own client: what is found out first, and how it is connected to anew."""
+"""The kinds of Redis, each with redis-py's own client: how a server is checked, and how it is reconnected."""
 
 import contextlib
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ KINDS = {
 
 
 class WrongKind(RedisError):
-    """What answers is a Redis, but none of the kind that REDIS_URL says; the text says what to do."""
+    """The server is a Redis, but not of the kind that REDIS_URL names; the text says what to do."""
 
 
 class OneServer:
-    """A server at one address, which may come to lead to another one; `redis` is its client."""
+    """The server at one address, which may later lead to another server; `redis` is its client."""
 
     redis: Any
 
@@ -47,7 +47,7 @@ class OneServer:
         try:
             told = await self.redis.execute_command("HELLO")
         except ResponseError as error:
-            # Not permitted; or older than 6.0, or something in between that does not know it.
+            # HELLO is not permitted, or the server is older than 6.0, or something in between does not know HELLO.
             if not isinstance(error, NoPermissionError) and "unknown command" not in str(error):
                 raise
             told = None
@@ -61,9 +61,9 @@ class OneServer:
         return pubsub
 
     async def reconnect(self) -> None:
-        """Leave all connections after a failure: those in use now end when they are given back.
+        """Drop all connections after a failure: those in use end when they are returned to the pool.
 
-        The address may lead to another server by now, while the one that it led to lives on, demoted.
+        The address may lead to another server by now, while the old server still runs, demoted.
         """
         self._checked = False
         left, self.redis.connection_pool = self.redis.connection_pool, self._new_pool()
@@ -83,7 +83,7 @@ class OneServer:
 
 
 class Sentinels(OneServer):
-    """The server that Sentinels say is the primary, asked again before each connection."""
+    """The server that the Sentinels name as the primary; they are asked again before each connection."""
 
     def __init__(self, url: RedisUrl, seconds: float) -> None:
         options = {name: word for name, word in _options(url).items() if not name.endswith(("username", "password"))}
@@ -105,12 +105,12 @@ class Sentinels(OneServer):
 
 
 class _PrimaryPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Both: connections to the primary, and whoever finds all of them in use waits."""
+    """Both: connections to the primary, and a caller waits while all of them are in use."""
 
 
 class _Sentinels(Sentinel):
     async def discover_master(self, service_name: str) -> Any:
-        """As it was, but one that leaves us waiting until our time is over is asked last the next time."""
+        """As in the library, but a Sentinel that does not answer within our time limit is asked last the next time."""
         first = self.sentinels[0]
         try:
             return await super().discover_master(service_name)
@@ -120,7 +120,7 @@ class _Sentinels(Sentinel):
 
 
 class Cluster:
-    """The nodes of a Cluster, one of which has all our keys; `key` is one of them."""
+    """The nodes of a Cluster, one of which has all our keys; `key` is one of these keys."""
 
     def __init__(self, url: RedisUrl, seconds: float, key: str) -> None:
         self._key = key
@@ -129,21 +129,21 @@ class Cluster:
         most = 8 * MAX_CONNECTIONS
         self.redis: Any = RedisCluster(startup_nodes=nodes, max_connections=most, ssl=url.tls, **_options(url))
         kind = _giving_up(url.tls, seconds)
-        self.redis.get_connection_kwargs()["connection_class"] = kind  # Of the nodes that are found later.
+        self.redis.get_connection_kwargs()["connection_class"] = kind  # For the nodes that are found later.
         for node in self.redis.startup_nodes:
             node.connection_class = kind
 
     async def check(self) -> None:
-        """Find out, at the start and after each failure, which node has our keys, last from the one that failed."""
+        """Find out, at the start and after each failure, which node has our keys; the failed node is asked last."""
         await self.redis.initialize(last_failed_node_name=self._failed)
 
     def pubsub(self) -> PubSub:
-        """What is published on one node is heard on all: we listen where our keys are, and notice its end at once."""
+        """Every node passes on all messages: we subscribe at the node with our keys, to notice its end at once."""
         pubsub: PubSub = self.redis.pubsub()
         return pubsub
 
     async def reconnect(self) -> None:
-        """Leave all connections, and what is known of the nodes but their addresses."""
+        """Drop all connections, and everything known about the nodes except their addresses."""
         with contextlib.suppress(RedisError):
             self._failed = self.redis.get_node_from_key(self._key).name
         await self.redis.aclose()
@@ -156,9 +156,9 @@ def _giving_up(tls: bool, seconds: float) -> type[Connection]:
     kind: type[Connection] = SSLConnection if tls else Connection
 
     class GivingUp(kind):  # type: ignore[valid-type, misc]
-        """A connection that comes about in half of the time, so that another server can be asked where one is gone.
+        """A connection with half of the time to connect, so that another server can be tried if this one is gone.
 
-        The client's own limit would count the time in which this worker did not run: see limit.
+        The client's own limit would also count the time in which this worker did not run: see limit.
         """
 
         async def _connect(self) -> None:
@@ -169,7 +169,7 @@ def _giving_up(tls: bool, seconds: float) -> type[Connection]:
 
 
 def servers(url: RedisUrl, seconds: float, key: str) -> OneServer | Sentinels | Cluster:
-    """The kind that a URL names; `seconds` are those of one operation."""
+    """The servers of the kind that a URL names; `seconds` is the time limit of one operation."""
     if url.kind == "redis+cluster":
         return Cluster(url, seconds, key)
     return (Sentinels if url.kind == "redis+sentinel" else OneServer)(url, seconds)
@@ -179,15 +179,15 @@ def _options(url: RedisUrl) -> dict[str, Any]:
     """What every connection needs."""
     own: Mapping[str, Any] = {name: word for name, word in url.options.items() if not name.startswith("sentinel_")}
     return dict(own) | {
-        # Left to itself the client would wait 5 s, eleven times over (redis-py 8 defaults). Protocol 2 keeps its check
-        # for connections that died while idle, which protocol 3's maintenance notifications switch off.
+        # By default the client would wait 5 s, eleven times (redis-py 8). Protocol 2 keeps the client's check for
+        # connections that died while idle, which protocol 3's maintenance notifications switch off.
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
-        # Every operation here has a limit of its own. Given one for each write, the client uses wait_for, which on
-        # Python 3.11 drops a cancellation that comes as the write ends: a worker would go on instead of stopping.
+        # Every operation here has its own limit. With a limit for each write, the client uses wait_for, which on
+        # Python 3.11 loses a cancellation that comes as the write ends: a worker would go on instead of stopping.
         "socket_timeout": None,
         "socket_connect_timeout": None,
-        # Shown in CLIENT LIST. Left to itself the client parses its own package metadata: 3 MB in every worker.
+        # Shown in CLIENT LIST. By default the client parses its own package metadata: 3 MB in every worker.
         "driver_info": DriverInfo(name="fastprice", lib_version=None),
     }
 

@@ -1,4 +1,4 @@
-// Shows openapi.json, and sends its GET requests. All text comes in as text, so nothing in it can become markup.
+// Shows openapi.json, and sends its GET requests. All text is inserted as text, so nothing in it can become markup.
 const MOST_SHOWN = 20000;
 const root = new URL(".", location.href);
 
@@ -15,7 +15,7 @@ function prose(name, text, ...children) {
   return element(name, "", ...parts, ...children);
 }
 
-// What scrolls must be within reach of the keyboard.
+// A block that scrolls must be reachable by keyboard.
 function block(text) {
   const made = element("pre", text);
   made.tabIndex = 0;
@@ -35,7 +35,7 @@ function kind(schema) {
   return [schema.type ?? schema.const ?? "any"].flat().join(" or ");
 }
 
-// An example is folded away: there are a dozen in each operation.
+// Examples are collapsed, because each operation has a dozen of them.
 function sample(type, example) {
   const text = typeof example === "string" ? example : JSON.stringify(example, null, 2);
   return text && element("details", "", element("summary", `Example: ${type}`), block(text));
@@ -89,7 +89,7 @@ function pretty(text, type) {
   }
 }
 
-// A stream is shown as it comes, and does not end: only its newest part is kept.
+// A stream is shown as it arrives. It does not end, so only its newest part is kept.
 async function show(answer, output) {
   const type = answer.headers.get("Content-Type") ?? "";
   const head = `${answer.status} ${answer.statusText}\n${[...answer.headers].map((pair) => pair.join(": ")).join("\n")}\n\n`;

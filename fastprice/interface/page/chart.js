@@ -1,14 +1,14 @@
-// The prices of the last minutes as one line. A line that a page of two colours needs is these few lines of SVG paths;
-// a chart library would be a second dependency manager beside pip.
+// The prices of the last minutes as one line. The few SVG paths below are enough for that; a chart library would bring
+// a second dependency manager beside pip.
 const WINDOW_MS = 300_000;
-const WIDTH = 297; // Of 300: the dot at the end is round.
+const WIDTH = 297; // Of 300: the rest is for the round dot at the end.
 const TOP = 6;
 const BOTTOM = 94;
 
 export class Chart {
-  #points = new Map(); // Of each second the last price, by the second.
+  #points = new Map(); // The last price of each second, by the second.
 
-  // Where no price came for longer than one is fresh, there was none, and the line has a gap.
+  // Where no price came for longer than a price stays fresh, the line has a gap.
   constructor(figure, words, freshMs) {
     this.figure = figure;
     this.words = words;
@@ -30,7 +30,7 @@ export class Chart {
       caption.textContent = this.words.empty.replace("{minutes}", minutes);
       return;
     }
-    // The strings are kept: what is written below the line has the digits of the API.
+    // Prices stay strings, so that the text below the line has the digits of the API.
     const byPrice = points.map((point) => point[1]).sort((one, other) => one - other);
     const [low, high] = [byPrice[0], byPrice[byPrice.length - 1]];
     caption.textContent = this.words.chart.replace("{minutes}", minutes).replace("{low}", low).replace("{high}", high);

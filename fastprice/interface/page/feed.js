@@ -1,4 +1,4 @@
-// Where prices come from: the stream, and while that is lost, polls. It never gives up by itself.
+// Prices come from the stream, and from polls while the stream is lost. It never gives up by itself.
 const POLL_MS = 2000;
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 15_000;
@@ -14,8 +14,8 @@ export class Feed {
   #etag = "";
   #heardAt = 0;
 
-  // `price` is told every price and whether it was pushed, and says whether it was new; `state` symbol and state; `link`
-  // live, connecting, polling or lost.
+  // `price` gets every price and whether it was pushed, and returns whether it was new; `state` gets symbol and state;
+  // `link` gets live, connecting, polling or lost.
   constructor({ price, state, link, quietMs }) {
     Object.assign(this, { price, state, quietMs });
     this.link = (name) => {
@@ -39,8 +39,8 @@ export class Feed {
     this.#etag = "";
   }
 
-  // A phone that slept, or a proxy, may have cut the stream without a word. When nothing was heard for longer than a
-  // price is fresh, one poll tells whether there was anything to hear.
+  // A phone that slept, or a proxy, may have cut the stream silently. When no event came for longer than a price stays
+  // fresh, one poll shows whether an event was missed.
   suspect() {
     if (this.linked === "live" && performance.now() - this.#heardAt > this.quietMs) {
       this.#heardAt = performance.now();
@@ -68,7 +68,7 @@ export class Feed {
       const { symbol, state } = JSON.parse(event.data);
       this.state(symbol, state);
     });
-    // EventSource tries again after some losses, and after any status but 200 never: so it is always done here.
+    // EventSource reconnects after some losses, but never after a status other than 200: so this class always does it.
     stream.addEventListener("error", () => this.#lost());
   }
 
@@ -82,7 +82,7 @@ export class Feed {
   }
 
   async #poll() {
-    this.#polling = -1; // Under way: it has no timer to be known by yet.
+    this.#polling = -1; // A poll is under way, and has no timer id yet.
     const reached = await this.#ask();
     if (this.#polling !== -1) return; // Stopped, or live again meanwhile.
     const isBack = reached && this.linked === "lost";
@@ -91,7 +91,7 @@ export class Feed {
     if (isBack) this.#open();
   }
 
-  // One poll: whether the service was reached. What is known already is not sent again.
+  // One poll; returns whether the service was reached. Prices that are known already are not sent again.
   async #ask() {
     const pairs = this.#pairs;
     try {
@@ -104,7 +104,7 @@ export class Feed {
       if (response.ok) {
         this.#etag = response.headers.get("ETag") ?? "";
         const isNews = body.prices.map((price) => this.price(price, false)).some(Boolean);
-        if (isNews && this.linked === "live") this.#lost(); // The stream has not told it.
+        if (isNews && this.linked === "live") this.#lost(); // The stream has missed it.
         for (const symbol of body.unavailable) this.state(symbol, "expired");
       } else if (body.code === "price_unavailable") {
         for (const slug of pairs.split(",")) this.state(slug.toUpperCase(), "expired");

@@ -20,7 +20,7 @@ const feed = new Feed({
     const line = document.querySelector(".link");
     line.dataset.link = name;
     line.textContent = words[name];
-    // A restart, or a sleep, leaves a hole in the charts that the service may be able to fill.
+    // A restart, or a sleep, leaves a gap in the charts that the service may be able to fill.
     if (name === "live") views.forEach(remember);
   },
 });
@@ -63,7 +63,7 @@ function choose(text) {
   feed.start(slugs);
 }
 
-// Nothing is done while nobody looks.
+// Nothing is done while the page is hidden.
 function every(ms, work) {
   setInterval(() => document.hidden || work(), ms);
 }
@@ -78,7 +78,7 @@ document.querySelector("#filter").addEventListener("input", (event) => {
   clearTimeout(typing);
   typing = setTimeout(() => choose(event.target.value), 300);
 });
-// A page in the background takes no place among the subscribers, nor one of the few connections that a browser has.
+// A page in the background uses no place among the subscribers, and none of a browser's few connections.
 document.addEventListener("visibilitychange", () => (document.hidden ? feed.stop() : feed.start([...views.keys()])));
 every(100, () => isStill.matches || views.forEach((view) => view.tick()));
 every(1000, () => {

@@ -16,13 +16,13 @@ export class PairView {
     if (madeAt) this.#price = { price: article.querySelector(".digits").textContent, fetched_at_ms: madeAt };
   }
 
-  // The names of those whose prices are in the one that is shown.
+  // The names of the sources whose prices make up the shown price.
   get sources() {
     return RANK[this.article.dataset.state] > 1 ? [] : (this.#price?.sources ?? [this.#price?.source]);
   }
 
-  // A price of the API; whether it is newer than the one that is shown. Polls may be answered by another worker than the
-  // one that pushes, and be a little behind.
+  // Shows a price of the API; returns whether it is newer than the shown one. A poll may be answered by another worker
+  // than the one that pushes, and may be a little behind.
   show(price, isPushed) {
     const before = this.#price;
     const isNewer = !before || made(price) > made(before);
@@ -38,18 +38,18 @@ export class PairView {
     return isNewer;
   }
 
-  // A state that the service tells.
+  // Shows a state that the service sent.
   tell(state) {
     this.told = state === "expired" && !this.#price ? "none" : state;
     this.tick();
   }
 
-  // Age goes on between two prices, also while nothing can be heard: so a price grows stale, and goes, by itself.
+  // The age grows between two prices, also without a connection, so a price becomes stale and expires by itself.
   tick() {
     const price = this.#price;
     const ageMs = price ? Math.max(0, this.clock.now() - price.fetched_at_ms) : NaN;
     const isKnown = !Number.isNaN(ageMs);
-    // Before the service has told its time, a price is at least as old as this page.
+    // Before the service's time is known, a price is at least as old as this page.
     const leastMs = isKnown ? ageMs : performance.now();
     const byAge = leastMs > this.limits.staleMs ? "expired" : leastMs > this.limits.freshMs ? "stale" : "fresh";
     const state = RANK[byAge] > RANK[this.told] ? byAge : this.told;
@@ -66,7 +66,7 @@ export class PairView {
     else if (price?.source) this.#write(".from", origin(price, this.words));
   }
 
-  // What has changed is marked by a line below it and by an arrow; the colour only repeats that.
+  // Changed digits are marked by an underline and by an arrow; the colour only repeats that.
   #digits(before, now) {
     const shown = this.article.querySelector(".digits");
     const isChange = before && now;
@@ -85,7 +85,7 @@ export class PairView {
   }
 }
 
-// A number in three: what is as before, what has changed, and what is as before again.
+// A number in three parts: the unchanged start, the changed middle, and the unchanged end.
 function parts(before, now) {
   let first = 0;
   let last = now.length;
@@ -104,7 +104,7 @@ function origin(price, words) {
   return filled.replace("{spread}", `${(Number(price.spread) * 100).toFixed(3)} %`);
 }
 
-// An age in words, "1.2 s" or "2 min 05 s", which no line is broken within.
+// An age in words, "1.2 s" or "2 min 05 s", without line breaks in it.
 export function age(ms, words) {
   const seconds = Math.floor(ms / 1000);
   if (seconds < 60) return `${(Math.floor(ms / 100) / 10).toFixed(1)}\u00a0${words.seconds}`;

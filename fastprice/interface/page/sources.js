@@ -1,4 +1,4 @@
-// Every source of one pair, in the order of failover. They are asked for only while somebody looks at them.
+// Every source of one pair, in the order of failover. They are requested only while the table is open.
 import { ask } from "./clock.js";
 import { age } from "./pair.js";
 
@@ -26,7 +26,7 @@ function sourceRow(source, isServed, words, clock) {
   return row(cells, isServed ? words.served : "");
 }
 
-// Why it is asked last, or not at all.
+// Why the source is called last, or not at all.
 function rest(source, words, clock) {
   const parts = [];
   if (source.cooldown_until_ms) {

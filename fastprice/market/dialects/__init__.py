@@ -1,4 +1,4 @@
-"""One file per exchange: what it says and hears on its WebSocket, as its documentation has it. HTX has none here."""
+"""One file per exchange: what it sends and accepts on its WebSocket, as documented. HTX has no file here."""
 
 from fastprice.market.dialect import Dialect
 from fastprice.market.dialects import binance, bitget, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx

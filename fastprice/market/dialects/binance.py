@@ -1,4 +1,4 @@
-"""Binance spot streams: `/ws` bare, `/stream` wrapped; a symbol that is not listed is acked and stays silent."""
+"""Binance spot streams: `/ws` raw, `/stream` wrapped; an unlisted symbol is acked, but nothing is pushed."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def _wrapped(name: str, channel: Channel) -> Channel:
 
 
 def _topic(connection: Connection, stream: str) -> Topic | None:
-    """What a stream's name means; None where it is no such name."""
+    """The topic of a stream name; None if the name is invalid."""
     symbol, _, channel = stream.partition("@")
     if channel not in _CHANNELS or not symbol.isalnum():
         return None
@@ -70,7 +70,7 @@ def _topic(connection: Connection, stream: str) -> Topic | None:
 
 
 def _greet(connection: Connection) -> None:
-    """Streams may stand in the URL; what is none is left out."""
+    """Subscribe to the streams named in the URL; invalid names are ignored."""
     named = connection.query.get("streams", "") if connection.path == WRAPPED else connection.path.removeprefix("/ws")
     topics = [_topic(connection, stream) for stream in named.strip("/").split("/")]
     connection.listen(*[topic for topic in topics if topic])

@@ -1,4 +1,4 @@
-"""Bitget `/v2/ws/public`: one ack or error per argument; tickers that always flow; the text `ping`."""
+"""Bitget `/v2/ws/public`: one ack or error per argument; tickers that are repeated without change; the text `ping`."""
 
 import json
 from typing import Any
@@ -76,7 +76,7 @@ def _hear_one(connection: Connection, operation: str, arg: Any) -> None:
         _complain(connection, arg, 30006, "Channels are too many", operation)
     else:
         connection.ack({"event": "subscribe", "arg": arg})
-        # Under another type than spot it is acked and stays silent.
+        # A type other than spot is acked, but nothing is pushed.
         connection.listen(topic if kind == "SPOT" else topic._replace(pair=None))
 
 

@@ -1,4 +1,4 @@
-"""Bitstamp: one channel per message; a market that is not listed is acked and stays silent."""
+"""Bitstamp: one channel per message; an unlisted market is acked, but nothing is pushed."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""Bybit `/v5/public/spot`: one answer per request, which as a whole works or names the first bad topic."""
+"""Bybit `/v5/public/spot`: one answer per request, which succeeds as a whole or names the first bad topic."""
 
 from fastprice.market.connection import Connection
 from fastprice.market.dialect import BOOK, LAST, Channel, Dialect, Patience, Push, Topic, parsed, strings

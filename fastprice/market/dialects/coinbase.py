@@ -1,4 +1,4 @@
-"""Coinbase Exchange: every answer lists all that is subscribed; heartbeats per product; five seconds to subscribe."""
+"""Coinbase Exchange: every answer lists all subscriptions; heartbeats per product; five seconds to subscribe."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -52,7 +52,7 @@ def _book(push: Push) -> Json:
 
 
 def _wanted(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Channel and product of every subscription in a request; a channel may bring products of its own."""
+    """Channel and product of every subscription in a request; a channel may name its own products."""
     channels = body.get("channels")
     for channel in channels if isinstance(channels, list) else ():
         name, products = channel, body.get("product_ids")
@@ -74,7 +74,7 @@ def _hear(connection: Connection, text: str) -> None:
 
 
 def _change(connection: Connection, kind: str, wanted: list[tuple[str, str]]) -> None:
-    """Whatever is valid is subscribed; the first that is not is complained about."""
+    """Apply the request to all valid topics, and send an error about the first invalid one."""
     topics = [Topic(name, product, connection.find(product)) for name, product in wanted]
     good = [topic for topic in topics if topic.pair and topic.channel in DIALECT.channels]
     bad = next((topic for topic in topics if topic not in good), None)
@@ -112,7 +112,7 @@ DIALECT = Dialect(
     symbol=lambda pair: dashed(pair)[0],
     hear=_hear,
     channels={
-        # Sent on a trade only; the best prices are those of its moment.
+        # Sent on a trade only; the best bid and ask are those at the time of the trade.
         "ticker": Channel(_ticker, WHOLE, snapshot=True),
         "ticker_batch": Channel(_ticker, WHOLE, every_ms=5000, snapshot=True),
         "matches": Channel(_match, LAST, snapshot=True),

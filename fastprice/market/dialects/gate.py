@@ -1,4 +1,4 @@
-"""Gate `/ws/v4/`: channels with payloads, each request answered as a whole; its own ping."""
+"""Gate `/ws/v4/`: channels with payloads, one answer per request, and a ping of its own."""
 
 from typing import Any
 

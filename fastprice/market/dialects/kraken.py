@@ -1,4 +1,4 @@
-"""Kraken `/v2`: one ack or refusal per symbol, JSON numbers, heartbeats, and BTC and DOGE for once not renamed."""
+"""Kraken `/v2`: one ack or refusal per symbol, JSON numbers, heartbeats, and BTC and DOGE under their usual names."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -121,7 +121,7 @@ DIALECT = Dialect(
     },
     patience=(Patience(60, "opened_at", 1000, idle=True),),
     attempts=(Limit(150, 600),),
-    # The limit depends on the load and is not published; clients are known to get along with so many.
+    # The limit depends on the load and is not published; clients are known to work with this one.
     messages=(Limit(20, 1),),
     flood=_flood,
     heartbeat={"channel": "heartbeat"},

@@ -1,4 +1,4 @@
-"""KuCoin: a token first, then `/market/ticker:A,B` or `:all`, and pings that the server counts."""
+"""KuCoin: a token first, then `/market/ticker:A,B` or `:all`, and pings that the server expects."""
 
 import itertools
 from typing import Any

@@ -1,4 +1,4 @@
-"""OKX `/ws/v5/public`: one ack or error per argument; the text `ping`; nothing heard for 30 seconds ends it."""
+"""OKX `/ws/v5/public`: one ack or error per argument; the text `ping`; 30 seconds without traffic end a connection."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One file per exchange: all that it answers, as its documentation says. A new one is a file and its name here."""
+"""One file per exchange: all its answers, as documented. A new exchange needs a file, and its name here."""
 
 from fastprice.market.exchange import Exchange
 from fastprice.market.exchanges import binance, bitget, bitstamp, bybit, coinbase, gate, htx, kraken, kucoin, okx

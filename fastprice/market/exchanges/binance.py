@@ -52,7 +52,7 @@ def _info(rows: list[Json], time_ms: int) -> Json:
     }  # fmt: skip
 
 
-# For one symbol an object, for a list or all an array.
+# One symbol is answered with an object, a list or all symbols with an array.
 _FULL = Form(_full, only, "lastPrice"), Form(_full, array, "lastPrice")
 _PRICE = Form(_price, only, "price"), Form(_price, array, "price")
 _BOOK = Form(_book, only, "bidPrice"), Form(_book, array, "bidPrice")
@@ -60,7 +60,7 @@ _INFO = Form(_listed, _info)
 
 
 def _choose(query: Query, one: Form, many: Form, costs: tuple[int, int, int]) -> Choice | Complaint:
-    """`symbol`, or `symbols` as a JSON array, or neither for all; the costs of 1 to 20, to 100, and of more or all."""
+    """`symbol`, or `symbols` as a JSON array, or neither for all; `costs`: up to 20, up to 100, and more or all."""
     trading, asked = query.get("symbolStatus") == "TRADING", query.get("symbols")
     if "symbol" in query and asked is not None:
         return Complaint(400, "-1128", "Combination of optional parameters invalid.")

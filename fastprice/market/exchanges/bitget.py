@@ -67,6 +67,6 @@ EXCHANGE = Exchange(
         down=Complaint(200, "40200", "Server upgrade, please try again later"),
         region=Complaint(403, "40000", "Services are not available in your region"),
     ),
-    # The other limit, 6,000 a minute over all endpoints, is out of reach of so few of them.
+    # The other limit, 6,000 a minute over all endpoints, cannot be reached with so few endpoints.
     limits=(Limit(20, 1, each_path=True),),
 )

@@ -1,4 +1,4 @@
-"""Bitstamp: `/api/v2/ticker/{market}/` for one market, `/api/v2/ticker/` for all, perpetuals among them; codes."""
+"""Bitstamp: `/api/v2/ticker/{market}/` for one market, `/api/v2/ticker/` for all, including perpetuals; codes."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ def _ticker(tick: Tick, symbol: str) -> Json:
 
 
 def _named(tick: Tick, symbol: str) -> Json:
-    """As in the list of all, where a market has a name, spelled otherwise than in the path."""
+    """A row in the list of all markets, where a market has a name, spelled differently than in the path."""
     name = f"{tick.pair.base}/{tick.pair.quote}"
     return {**_ticker(tick, symbol), "pair": name, "market": name}  # type: ignore[dict-item]
 
@@ -43,7 +43,7 @@ _WHOLE_MARKET = Choice(_ALL, None)
 
 
 def _without_query(choose: Callable[[str], Choice]) -> Callable[[Query, str], Choice | Complaint]:
-    """Any parameter is refused."""
+    """Refuse any query parameter."""
     refused = Complaint(400, "400.018", "Query parameters are not accepted")
     return lambda query, symbol: refused if query else choose(symbol)
 
@@ -62,7 +62,7 @@ EXCHANGE = Exchange(
     batch="/api/v2/ticker/",
     complaints=Complaints(
         lambda code, words, now_ms: {"status": "error", "reason": words, "code": code},
-        # Seen on the wire: a market that is not listed is answered with all that are.
+        # Observed: a request for an unlisted market is answered with all listed markets.
         unknown=_WHOLE_MARKET,
         limited=Complaint(429, "400.002", "Request rate limit exceeded"),
         down=Complaint(200, "500.001", "Internal server error"),

@@ -44,7 +44,7 @@ def _choose(query: Query, form: Form) -> Choice | Complaint:
 
 
 def _shape(code: str, words: str, now_ms: int) -> Json | str:
-    """An envelope; what comes from the edge in front of the API, and so has no code, is plain text."""
+    """An envelope; errors without a code come from the edge in front of the API and are plain text."""
     if not code:
         return words
     return {"retCode": int(code), "retMsg": words, "result": {}, "retExtInfo": {}, "time": now_ms}
@@ -72,7 +72,7 @@ EXCHANGE = Exchange(
         banned=Complaint(403, "", "403, access too frequent"),
         down=Complaint(200, "10016", "Server error."),
     ),
-    # An address that asks too much is shut out at once, for at least ten minutes.
+    # An IP address that calls too often is blocked at once, for at least ten minutes.
     limits=(Limit(600, 5),),
     penalty=Penalty(ban_seconds=600),
     limit_headers=_limit_headers,

@@ -1,4 +1,4 @@
-"""Gate spot, API v4: `/spot/tickers` for one pair or all; limits per endpoint, told in headers; error labels."""
+"""Gate spot, API v4: `/spot/tickers` for one pair or all; limits per endpoint, sent in headers; error labels."""
 
 from fastprice.domain.quote import Pair
 from fastprice.market.exchange import Complaint, Complaints, Exchange, basis_points
@@ -47,7 +47,7 @@ def _choose(query: Query, symbol: str) -> Choice:
 
 
 def _limit_headers(spent: Spent) -> dict[str, str]:
-    """What remains, and when the limit is reset; the time of now where it is not used up."""
+    """What remains, and when the limit is reset, which is the current time if it is not used up."""
     return {
         "X-Gate-RateLimit-Requests-Remain": str(max(0, spent.most - spent.used)),
         "X-Gate-RateLimit-Limit": str(spent.most),

@@ -43,7 +43,7 @@ def _currency(name: str) -> Json:
 
 
 def _one(rows: list[Json], time_ms: int) -> Json:
-    """The time is that of the reply, and says nothing about the price; the channel is the only name of the symbol."""
+    """The time is that of the reply, and says nothing about the price; only the channel names the symbol."""
     symbol, tick = rows[0]
     return {"ch": f"market.{symbol}.detail.merged", "status": "ok", "ts": time_ms, "tick": tick}
 

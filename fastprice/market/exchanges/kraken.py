@@ -7,7 +7,7 @@ from fastprice.market.limits import Limit, Penalty
 from fastprice.market.tick import Status, Tick, plain
 
 _CODES = {"BTC": "XBT", "DOGE": "XDG"}
-# Assets of the first years have a prefix in their own name; pairs of two such assets have it in theirs, XXBTZUSD.
+# Assets of the first years have a prefix in their name; a pair of two such assets has both prefixes, as in XXBTZUSD.
 _X_ASSETS = {"ETC", "ETH", "LTC", "MLN", "REP", "XBT", "XDG", "XLM", "XMR", "XRP", "ZEC"}
 _Z_ASSETS = {"CAD", "EUR", "GBP", "JPY", "USD"}
 
@@ -24,7 +24,7 @@ def _asset(currency: str) -> str:
 def _key(pair: Pair) -> str:
     base, quote = _asset(pair.base), _asset(pair.quote)
     prefixed = base != _code(pair.base) and quote != _code(pair.quote)
-    # Dogecoin came to dollars and euros only after prefixes had been given up: XDGUSD, but XXDGXXBT.
+    # Dogecoin was paired with dollars and euros only after prefixes had been given up: XDGUSD, but XXDGXXBT.
     return base + quote if prefixed and not (base == "XXDG" and quote[0] == "Z") else _alternative(pair)
 
 
@@ -33,7 +33,7 @@ def _alternative(pair: Pair) -> str:
 
 
 def _spellings(pair: Pair) -> tuple[str, ...]:
-    """Its key in replies, and what it may be called in requests as well."""
+    """The pair's key in replies, and the other names that requests may use."""
     return _key(pair), _wsname(pair), _alternative(pair)
 
 
@@ -42,7 +42,7 @@ def _wsname(pair: Pair) -> str:
 
 
 def _ticker(tick: Tick, symbol: str) -> Json:
-    # The first of two is today's, the second that of 24 hours; `o` is today's opening.
+    # Of two values the first is today's, the second that of the last 24 hours; `o` is today's opening price.
     today = plain(float(tick.volume) / 2, 8)
     ticker = {
         "a": [tick.ask, "1", "1.000"], "b": [tick.bid, "1", "1.000"], "c": [tick.price, "0.00067643"],
@@ -105,7 +105,7 @@ EXCHANGE = Exchange(
         limited=Complaint(200, "EGeneral:Too many requests", ""),
         down=Complaint(200, "EService:Unavailable", ""),
     ),
-    # About one call a second; two that come close together pass. A client that goes on asking waits longer.
+    # About one call a second; two calls close together pass. A client that keeps calling waits longer.
     limits=(Limit(1, 1, burst=2),),
     penalty=Penalty(seconds=5, renewed=True),
 )

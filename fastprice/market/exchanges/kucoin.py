@@ -1,4 +1,4 @@
-"""KuCoin spot: level 1 and `market/stats` for one symbol, `market/allTickers` for all; the pool of weights; codes."""
+"""KuCoin spot: level 1 and `market/stats` for one symbol, `market/allTickers` for all; the weight pool; error codes."""
 
 from fastprice.market.exchange import Complaint, Complaints, Exchange, basis_points, dashed
 from fastprice.market.forms import Choice, Form, Json, currencies, only, unit, values
@@ -85,7 +85,7 @@ _CURRENCIES = Form(
 
 
 def _shape(code: str, words: str, now_ms: int) -> Json:
-    # An unknown symbol comes under the code of success, with nothing in it.
+    # An unknown symbol is answered with the success code and no data.
     return {"code": code, "data": None} if code == "200000" else {"code": code, "msg": words}
 
 
