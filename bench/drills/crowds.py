@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import statistics
 from collections.abc import Iterator
 
 from bench.acceptor import bursts
@@ -23,8 +24,9 @@ LOAD = "24 clients and 6 subscribers; 2 workers"
 UNKNOWN, BATCH, LINES = 1_000_000, 200, 8
 # The most samples of a scrape, and MB of growth: every name that clients make up would be one more sample.
 MOST_SAMPLES, MORE_BY_UNKNOWN_MB = 1500, 16
-# Overload: TIMES the peak rate of requests is sent, and the share GOODPUT of the peak must still be answered.
-TIMES, GOODPUT, PEAK_SECONDS, OVERLOADERS, PIPELINED = 3, 0.9, 4.0, 30, 40
+# Overload: TIMES the peak rate of requests is sent, and the share GOODPUT of the peak must still be answered. Peak and
+# overload take turns, and medians are compared, because a machine can be a tenth slower from one second to the next.
+TIMES, GOODPUT, TURNS, TURN_SECONDS, OVERLOADERS, PIPELINED = 3, 0.9, 9, 1.0, 30, 40
 
 
 async def unknown_pairs(notes: Notes, size: float) -> None:
@@ -59,12 +61,15 @@ def _made_up(number: int, batches: int) -> Iterator[bytes]:
 async def overload(notes: Notes, size: float) -> None:
     """Under three times the requests that can be answered, the answers stay at nine tenths of the peak."""
     async with scene(notes, workers=1, askers=2) as stage:
-        seconds, door = PEAK_SECONDS * max(size, 0.3), stage.doors[0]
-        peak = await _offered(stage, seconds, None)
-        asked, door.times = TIMES * peak, []
-        goodput = await _offered(stage, seconds, asked)
-        notes.requests += round((peak + goodput) * seconds)
-        notes.seen[f"{peak:,.0f} answers per s at most, {goodput:,.0f} of {asked:,.0f} asked per s"] += 1
+        seconds, door, peaks, goodputs = TURN_SECONDS * max(size, 0.3), stage.doors[0], [], []
+        door.times = []
+        for _ in range(TURNS):
+            peaks.append(await _offered(stage, seconds, None))
+            goodputs.append(await _offered(stage, seconds, TIMES * peaks[-1]))
+        notes.requests += round((sum(peaks) + sum(goodputs)) * seconds)
+        peak, goodput = statistics.median(peaks), statistics.median(goodputs)
+        each = ", ".join(f"{answered:,.0f} of {most:,.0f}" for most, answered in zip(peaks, goodputs, strict=True))
+        notes.seen[f"answers per s under overload, and at most without, in turns: {each}"] += 1
         notes.seen[f"a polite client waited {max(door.times) * 1000:.0f} ms at most"] += 1
         notes.expect(goodput >= GOODPUT * peak, f"{goodput:,.0f} answers per s, of {peak:,.0f} without overload")
         await stage.recovered()
