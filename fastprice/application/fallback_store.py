@@ -11,8 +11,8 @@ from fastprice.domain.errors import StoreUnavailable
 Result = TypeVar("Result")
 
 # How often a worker retries the shared store that failed, and checks whether others of its machine are cut off. When
-# the store is back, all of them use it again after two turns, which is within two seconds.
-TURN_SECONDS = 0.75
+# the store is back, all of them use it again after two or three turns, which is within two seconds.
+TURN_SECONDS = 0.5
 # How often a worker that listens to the local store checks whether the shared one is back.
 LISTEN_SECONDS = 0.1
 # A claim in the local store, held by one of the workers that cannot use the shared one, and renewed until it can. It
