@@ -57,6 +57,13 @@ class Parts:
         return {report.source: report for report in self.live()}
 
     def last_quote(self, place: PricePlace) -> Quote | None:
-        """The newest quote that any worker is known to have had, even if it is too old to be served."""
+        """The newest quote that any worker is known to have had and that is too old to be served, None without one.
+
+        What a source said a moment ago is no last price: it is not believed, or not served yet. 1. After an outage a
+        round accepts the price of one source; the report has the quote of another one, which was asked to check it.
+        2. The store takes its time to accept the price. 3. Only then the price is served.
+        """
+        now_ms, stale_ms = self.clock.wall_ms(), self.latest.limits.stale_ms
         known = [place.last, *(report.of(place.pair).quote for report in self.reports())]
-        return max(filter(None, known), key=lambda quote: quote.made_at_ms, default=None)
+        too_old = [quote for quote in known if quote and quote.age_ms(now_ms) > stale_ms]
+        return max(too_old, key=lambda quote: quote.made_at_ms, default=None)

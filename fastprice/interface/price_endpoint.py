@@ -76,7 +76,7 @@ class PriceEndpoint:
             return self._too_old(quote)
         self._tally["miss"] += 1
         detail = (
-            f"no source has given a price for {place.pair.symbol} since this service started; "
+            f"no price of {place.pair.symbol} has been accepted since this service started; "
             "/health/readiness says why"
         )
         return problem(503, detail, "price_unavailable", self._retry_after)

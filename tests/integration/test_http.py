@@ -720,6 +720,18 @@ async def test_a_price_that_was_is_not_told_of_as_one_that_never_was(service: Se
     assert (await service()).json["last_fetched_at_ms"] == START_MS - 80_000
 
 
+@pytest.mark.parametrize("age_ms", [-1_000, 0, 300, 60_000])
+async def test_what_a_source_said_a_moment_ago_is_not_called_too_old(service: Service, age_ms: int) -> None:
+    """It is not believed, or not served yet, because the store takes its time."""
+    young, old = (PairReport(replace(QUOTE, fetched_at_ms=START_MS - ago)) for ago in (age_ms, 90_000))
+    service.reports = replace(WELL, pairs={ETH: young}), UNLISTED
+    assert is_problem(await service(), 503, "price_unavailable")
+    assert (await service(READINESS)).json["pairs"]["eth-usdt"]["state"] == "no_price_yet"
+    service.reports = replace(WELL, pairs={ETH: young}), replace(WELL, source="okx", pairs={ETH: old})
+    got = await service()
+    assert is_problem(got, 503, "price_too_old") and got.json["last_fetched_at_ms"] == START_MS - 90_000
+
+
 async def test_liveness_asks_nothing_of_the_world(service: Service) -> None:
     service.broken, service.redis = True, "down: connection refused"
     got = await service(LIVENESS)
