@@ -35,13 +35,14 @@ async def unknown_pairs(notes: Notes, size: float) -> None:
         before = stage.memory_mb()
         each = max(1, round(UNKNOWN * size / BATCH / LINES))
         floods = [await Flood.to(stage.service, 404) for _ in range(LINES)]
+        counted = asyncio.create_task(stage.calls_per_interval())
         await asyncio.gather(
             *(flood.ask_all(_made_up(number, each), BATCH) for number, flood in enumerate(floods))
         )
         for flood in floods:
             notes.requests += flood.right
             flood.close()
-        calls = await stage.calls_per_interval(2)
+        calls = await counted
         samples = (await stage.service.get("/metrics")).body.decode().splitlines()
         grown, named = stage.memory_mb() - before, sum(not line.startswith("#") for line in samples)
         notes.seen[f"{each * BATCH * LINES:,} unknown pairs"] += 1

@@ -51,7 +51,7 @@ async def stop_leader(notes: Notes, size: float) -> None:
             finally:
                 os.kill(leader, signal.SIGCONT)
             await stage.recovered()
-            calls = await stage.calls_per_interval(2)
+            calls = await stage.calls_per_interval()
             notes.expect(calls < MOST_CALLS, f"{calls:.1f} calls per interval when it went on")
 
 
