@@ -65,6 +65,25 @@ def test_a_directory_is_left_alone_while_any_process_of_its_service_uses_it(tmp_
         assert not directory.exists()
 
 
+def test_a_directory_that_another_service_removes_at_the_same_moment_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, taken = os.mkdir, list[Path]()
+
+    def removed_meanwhile(path: Path, mode: int = 0o777) -> None:
+        try:
+            make(path, mode)
+        except FileExistsError:  # Ours is seen, and gone before it is looked at again.
+            if not taken:
+                shutil.rmtree(path)
+            taken.append(Path(path))
+            raise
+
+    monkeypatch.setattr(os, "mkdir", removed_meanwhile)
+    with metrics_directory(tmp_path) as directory:
+        assert directory.is_dir() and len(taken) == 2 and directory == taken[1] != taken[0]
+
+
 def test_what_only_looks_like_a_directory_of_metrics_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / f"fastprice-metrics-u{os.getuid()}-link").symlink_to(tmp_path / "precious")

@@ -39,7 +39,9 @@ def hold(directory: Path) -> int:
 
     Raises FileNotFoundError or BlockingIOError while another process is removing it.
     """
-    directory.mkdir(mode=0o700, exist_ok=True)
+    # Not `exist_ok`, which looks again whether it is a directory: it may have been removed just then.
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
     held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
